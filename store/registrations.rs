@@ -1,0 +1,423 @@
+//! Service worker registrations, the versions that outlive the process, and their scripts.
+//! Invariant: a registration has a waiting worker, an active worker, or one of each; never none.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+
+use crate::columns::{row_id, text_enum};
+use crate::error::Failure;
+use crate::{Store, StoreError};
+
+row_id! {
+    /// A service worker registration. Never used again, even after the registration is gone.
+    RegistrationId
+}
+
+row_id! {
+    /// One installed service worker of a registration. Never used again.
+    VersionId
+}
+
+text_enum! {
+    /// When an update may be answered from the HTTP cache
+    /// (<https://w3c.github.io/ServiceWorker/#enumdef-serviceworkerupdateviacache>).
+    #[derive(Default)]
+    UpdateViaCache {
+        /// Imported scripts only.
+        #[default]
+        Imports = "imports",
+        /// The main script and imported scripts.
+        All = "all",
+        /// Never.
+        None = "none",
+    }
+}
+
+text_enum! {
+    /// How the main script is evaluated (<https://html.spec.whatwg.org/#workertype>).
+    ScriptType {
+        /// A classic script, which may call `importScripts`.
+        Classic = "classic",
+        /// A module script.
+        Module = "module",
+    }
+}
+
+text_enum! {
+    /// The states of a worker that outlives the process
+    /// (<https://w3c.github.io/ServiceWorker/#dfn-state>).
+    VersionState {
+        /// The waiting worker.
+        Installed = "installed",
+        /// The active worker, whose `activate` event has not settled. A crash in that event leaves
+        /// it so; the runtime decides what follows.
+        Activating = "activating",
+        /// The active worker, which receives events.
+        Activated = "activated",
+    }
+}
+
+/// A worker whose `install` event succeeded: everything that is needed to start it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstalledWorker {
+    /// The registration's storage key, which is its origin, serialised.
+    pub origin: String,
+    /// The registration's scope URL: its key.
+    pub scope: String,
+    /// The main script's URL.
+    pub script_url: String,
+    /// How the main script is evaluated.
+    pub script_type: ScriptType,
+    /// The registration's mode from now on.
+    pub update_via_cache: UpdateViaCache,
+    /// The script resource map, with the main script under `script_url`; each URL once.
+    pub resources: Vec<ScriptResource>,
+}
+
+/// One script of a version, as it was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptResource {
+    /// The URL that the worker asked for.
+    pub url: String,
+    /// The response's `Content-Type`, as sent.
+    pub content_type: String,
+    /// The response's body, as sent.
+    pub body: Vec<u8>,
+}
+
+/// A registration and its workers, without their scripts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Its identifier.
+    pub id: RegistrationId,
+    /// Its storage key, which is its origin, serialised.
+    pub origin: String,
+    /// Its scope URL.
+    pub scope: String,
+    /// When its updates may be answered from the HTTP cache.
+    pub update_via_cache: UpdateViaCache,
+    /// The worker that is activating or activated.
+    pub active: Option<Version>,
+    /// The worker that is installed.
+    pub waiting: Option<Version>,
+}
+
+/// One service worker of a registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its identifier.
+    pub id: VersionId,
+    /// Its main script's URL.
+    pub script_url: String,
+    /// How its main script is evaluated.
+    pub script_type: ScriptType,
+    /// Its state.
+    pub state: VersionState,
+}
+
+/// What [`Store::unregister`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unregistered {
+    /// The registration was there and is gone.
+    Removed,
+    /// There was none.
+    NotFound,
+}
+
+impl Store {
+    /// Records a worker whose `install` event succeeded, as the waiting worker of its scope.
+    ///
+    /// A new scope gets a new registration. A known scope keeps its identifier and its sync
+    /// registrations, and an earlier waiting worker is deleted: it became redundant. Nothing is
+    /// written before the event succeeded, so no worker is ever half-registered. Durable when it
+    /// returns. <https://w3c.github.io/ServiceWorker/#installation-algorithm>
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::DiskFull`] and the other failures of the disk.
+    ///
+    /// # Panics
+    ///
+    /// If the resources are not a script resource map: no main script, or one URL twice.
+    pub fn install(
+        &self,
+        worker: &InstalledWorker,
+    ) -> Result<(RegistrationId, VersionId), StoreError> {
+        assert_script_resource_map(worker);
+        self.write(|transaction| {
+            let registration = save_registration(transaction, worker)?;
+            transaction
+                .prepare_cached(
+                    "DELETE FROM versions WHERE registration_id = ?1 AND (state = 'installed') = 1",
+                )?
+                .execute([registration])?;
+            let version = insert_waiting(transaction, registration, worker)?;
+            Ok((registration, version))
+        })
+    }
+
+    /// Makes the waiting worker the active one, and deletes the worker that was active before.
+    /// Durable when it returns. <https://w3c.github.io/ServiceWorker/#activation-algorithm>
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::VersionState`] if the version is not the waiting worker.
+    pub fn activating(&self, version: VersionId) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            require_state(transaction, version, VersionState::Installed)?;
+            transaction
+                .prepare_cached(
+                    "DELETE FROM versions WHERE (state = 'installed') = 0 AND registration_id = \
+                     (SELECT registration_id FROM versions WHERE id = ?1)",
+                )?
+                .execute([version])?;
+            set_state(transaction, version, VersionState::Activating)
+        })
+    }
+
+    /// Records that the `activate` event has settled, in whatever way.
+    /// Durable when it returns. <https://w3c.github.io/ServiceWorker/#activation-algorithm>
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::VersionState`] if the version is not activating.
+    pub fn activated(&self, version: VersionId) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            require_state(transaction, version, VersionState::Activating)?;
+            set_state(transaction, version, VersionState::Activated)
+        })
+    }
+
+    /// Deletes a registration with its workers, their scripts and its sync registrations; the
+    /// event that is being dispatched for one settles as [`crate::Settled::Gone`].
+    /// Durable when it returns. <https://w3c.github.io/ServiceWorker/#clear-registration-algorithm>
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn unregister(&self, registration: RegistrationId) -> Result<Unregistered, StoreError> {
+        self.write(|transaction| {
+            let removed = transaction
+                .prepare_cached("DELETE FROM registrations WHERE id = ?1")?
+                .execute([registration])?;
+            Ok(if removed == 0 {
+                Unregistered::NotFound
+            } else {
+                Unregistered::Removed
+            })
+        })
+    }
+
+    /// Every registration, in the order of first registration.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn registrations(&self) -> Result<Vec<Registration>, StoreError> {
+        self.read(|connection| select_registrations(connection, "ORDER BY registrations.id", []))
+    }
+
+    /// One registration by its identifier.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn registration(&self, id: RegistrationId) -> Result<Option<Registration>, StoreError> {
+        self.read(|connection| {
+            let found = select_registrations(connection, "WHERE registrations.id = ?1", [id])?;
+            Ok(found.into_iter().next())
+        })
+    }
+
+    /// The registration whose scope URL is exactly this; no matching of client URLs.
+    /// <https://w3c.github.io/ServiceWorker/#get-registration-algorithm>
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn registration_for_scope(&self, scope: &str) -> Result<Option<Registration>, StoreError> {
+        self.read(|connection| {
+            let found = select_registrations(connection, "WHERE scope = ?1", [scope])?;
+            Ok(found.into_iter().next())
+        })
+    }
+
+    /// One script of a version by its URL, or `None` if the version or the script is not there.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn script_resource(
+        &self,
+        version: VersionId,
+        url: &str,
+    ) -> Result<Option<ScriptResource>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT url, content_type, body FROM script_resources \
+                 WHERE version_id = ?1 AND url = ?2",
+            )?;
+            Ok(statement
+                .query_row((version, url), script_resource_from)
+                .optional()?)
+        })
+    }
+
+    /// Every script of a version with its body, ordered by the bytes of its URL; empty if the
+    /// version is not there.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn script_resources(&self, version: VersionId) -> Result<Vec<ScriptResource>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT url, content_type, body FROM script_resources \
+                 WHERE version_id = ?1 ORDER BY url",
+            )?;
+            let rows = statement.query_map([version], script_resource_from)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+}
+
+/// The caller has just run these scripts; a map without the main one could never start again.
+fn assert_script_resource_map(worker: &InstalledWorker) {
+    let urls: BTreeSet<&str> = worker
+        .resources
+        .iter()
+        .map(|script| script.url.as_str())
+        .collect();
+    assert!(
+        urls.contains(worker.script_url.as_str()),
+        "invariant: the script resource map holds the main script {}",
+        worker.script_url
+    );
+    assert_eq!(
+        urls.len(),
+        worker.resources.len(),
+        "invariant: the script resource map of {} holds each URL once",
+        worker.script_url
+    );
+}
+
+fn save_registration(
+    connection: &Connection,
+    worker: &InstalledWorker,
+) -> Result<RegistrationId, Failure> {
+    // The origin is part of the scope, so it cannot differ from the one of a known scope.
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO registrations (origin, scope, update_via_cache) VALUES (?1, ?2, ?3) \
+         ON CONFLICT (scope) DO UPDATE SET update_via_cache = excluded.update_via_cache \
+         RETURNING id",
+    )?;
+    let values = (&worker.origin, &worker.scope, worker.update_via_cache);
+    Ok(statement.query_row(values, |row| row.get(0))?)
+}
+
+fn insert_waiting(
+    connection: &Connection,
+    registration: RegistrationId,
+    worker: &InstalledWorker,
+) -> Result<VersionId, Failure> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO versions (registration_id, script_url, script_type, state) \
+         VALUES (?1, ?2, ?3, ?4) RETURNING id",
+    )?;
+    let values = (
+        registration,
+        &worker.script_url,
+        worker.script_type,
+        VersionState::Installed,
+    );
+    let version: VersionId = statement.query_row(values, |row| row.get(0))?;
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO script_resources (version_id, url, content_type, body) \
+         VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for script in &worker.resources {
+        statement.execute((version, &script.url, &script.content_type, &script.body))?;
+    }
+    Ok(version)
+}
+
+fn require_state(
+    connection: &Connection,
+    version: VersionId,
+    expected: VersionState,
+) -> Result<(), Failure> {
+    let found = connection
+        .prepare_cached("SELECT state FROM versions WHERE id = ?1")?
+        .query_row([version], |row| row.get(0))
+        .optional()?;
+    if found == Some(expected) {
+        return Ok(());
+    }
+    Err(StoreError::VersionState {
+        version,
+        expected,
+        found,
+    }
+    .into())
+}
+
+fn set_state(
+    connection: &Connection,
+    version: VersionId,
+    state: VersionState,
+) -> Result<(), Failure> {
+    connection
+        .prepare_cached("UPDATE versions SET state = ?2 WHERE id = ?1")?
+        .execute((version, state))?;
+    Ok(())
+}
+
+/// `filter` continues the statement; it is never made from data.
+fn select_registrations(
+    connection: &Connection,
+    filter: &str,
+    parameters: impl Params,
+) -> Result<Vec<Registration>, Failure> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT registrations.id, origin, scope, update_via_cache, \
+         active.id, active.script_url, active.script_type, active.state, \
+         waiting.id, waiting.script_url, waiting.script_type, waiting.state \
+         FROM registrations \
+         LEFT JOIN versions active ON active.registration_id = registrations.id \
+         AND (active.state = 'installed') = 0 \
+         LEFT JOIN versions waiting ON waiting.registration_id = registrations.id \
+         AND (waiting.state = 'installed') = 1 {filter}"
+    ))?;
+    let rows = statement.query_map(parameters, |row| {
+        Ok(Registration {
+            id: row.get(0)?,
+            origin: row.get(1)?,
+            scope: row.get(2)?,
+            update_via_cache: row.get(3)?,
+            active: version_from(row, 4)?,
+            waiting: version_from(row, 8)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn version_from(row: &Row<'_>, first_column: usize) -> rusqlite::Result<Option<Version>> {
+    let Some(id) = row.get(first_column)? else {
+        return Ok(None);
+    };
+    Ok(Some(Version {
+        id,
+        script_url: row.get(first_column + 1)?,
+        script_type: row.get(first_column + 2)?,
+        state: row.get(first_column + 3)?,
+    }))
+}
+
+fn script_resource_from(row: &Row<'_>) -> rusqlite::Result<ScriptResource> {
+    Ok(ScriptResource {
+        url: row.get(0)?,
+        content_type: row.get(1)?,
+        body: row.get(2)?,
+    })
+}

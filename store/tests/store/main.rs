@@ -1,0 +1,43 @@
+//! What users of the store see, through its public API only.
+//! Invariant: no sleeps and no clock; every time is written in the test.
+
+mod model;
+mod open;
+mod registrations;
+mod sync;
+mod transitions;
+
+use kittiwake_store::{
+    InstalledWorker, RegistrationId, ScriptResource, ScriptType, Store, UpdateViaCache,
+};
+
+/// A worker at `/sw.js` of an origin, with one imported script.
+fn worker(origin: &str) -> InstalledWorker {
+    InstalledWorker {
+        origin: origin.into(),
+        scope: format!("{origin}/"),
+        script_url: format!("{origin}/sw.js"),
+        script_type: ScriptType::Classic,
+        update_via_cache: UpdateViaCache::Imports,
+        resources: vec![
+            script(&format!("{origin}/sw.js"), b"importScripts('/lib.js')"),
+            script(&format!("{origin}/lib.js"), b"onsync = () => {}"),
+        ],
+    }
+}
+
+fn script(url: &str, body: &[u8]) -> ScriptResource {
+    ScriptResource {
+        url: url.into(),
+        content_type: "text/javascript; charset=utf-8".into(),
+        body: body.into(),
+    }
+}
+
+/// A registration of an origin with an activated worker.
+fn activated(store: &Store, origin: &str) -> RegistrationId {
+    let (registration, version) = store.install(&worker(origin)).unwrap();
+    store.activating(version).unwrap();
+    store.activated(version).unwrap();
+    registration
+}
