@@ -1,0 +1,77 @@
+// Dispatching the platform's own events, and reporting what nobody caught.
+//
+// Invariant: a microtask checkpoint follows each listener of a platform event, before the event's
+// dispatch is over. A dispatch therefore starts from Rust, never inside a microtask.
+
+import { core, primordials } from "ext:core/mod.js";
+
+const {
+  ErrorEvent,
+  PromiseRejectionEvent,
+  dispatch,
+  eventTargetData,
+  kResistStopImmediatePropagation,
+  reportException,
+  setIsTrusted,
+} = core.loadExtScript("ext:deno_web/02_event.js");
+const { op_exception_report } = core.ops;
+const { ArrayPrototypeFilter, ArrayPrototypePush } = primordials;
+
+let platformEvent = null;
+
+// deno_web's dispatch calls listeners one after the other and knows no checkpoints. This record
+// stands behind each listener for the time of one dispatch.
+// https://html.spec.whatwg.org/#clean-up-after-running-script
+const checkpoint = {
+  callback(event) {
+    // A script that dispatches a synthetic event from a listener is still on the stack.
+    if (event === platformEvent) core.runMicrotasks();
+  },
+  options: { capture: false, once: false, passive: false, [kResistStopImmediatePropagation]: true },
+};
+
+/** Dispatches a trusted event with a microtask checkpoint after each listener. */
+export function dispatchPlatformEvent(target, event) {
+  setIsTrusted(event, true);
+  const listeners = target[eventTargetData]?.listeners;
+  const { type } = event;
+  const own = listeners?.[type];
+  if (own === undefined) return dispatch(target, event);
+
+  const interleaved = [];
+  for (let i = 0; i < own.length; i++) ArrayPrototypePush(interleaved, own[i], checkpoint);
+  listeners[type] = interleaved;
+  platformEvent = event;
+  try {
+    return dispatch(target, event);
+  } finally {
+    platformEvent = null;
+    listeners[type] = ArrayPrototypeFilter(listeners[type], (record) => record !== checkpoint);
+  }
+}
+
+/** Dispatches a trusted event from JavaScript that may itself run inside a microtask. */
+export function dispatchTrusted(target, event) {
+  setIsTrusted(event, true);
+  return dispatch(target, event);
+}
+
+// https://html.spec.whatwg.org/#unhandled-promise-rejections
+export function installErrorReporting() {
+  core.setReportExceptionCallback(reportException);
+  core.setUnhandledPromiseRejectionHandler((promise, reason) => {
+    const event = new PromiseRejectionEvent("unhandledrejection", {
+      cancelable: true,
+      promise,
+      reason,
+    });
+    if (dispatchTrusted(globalThis, event)) op_exception_report(reason, true);
+    return true;
+  });
+  core.setHandledPromiseRejectionHandler((promise, reason) => {
+    const event = new PromiseRejectionEvent("rejectionhandled", { promise, reason });
+    dispatchTrusted(globalThis, event);
+  });
+}
+
+export { ErrorEvent, reportException };

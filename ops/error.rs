@@ -1,0 +1,143 @@
+//! What an op may throw, and how an uncaught exception is described.
+//!
+//! Invariant: every variant of [`OpError`] names its JavaScript class; messages are Chromium's.
+
+use deno_core::error::JsError;
+use deno_core::v8;
+use serde::Serialize;
+
+/// The script's fault, or what a script may learn of the world's.
+#[derive(Debug, thiserror::Error, deno_error::JsError)]
+pub enum OpError {
+    /// `sync.register()` before there is an active worker.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("Registration failed - no active Service Worker")]
+    NoActiveWorker,
+    /// A tag of more than 10,240 bytes (Chromium has one message for this and a missing window).
+    #[class("DOMExceptionInvalidAccessError")]
+    #[error("Attempted to register a sync event without a window or registration tag too long.")]
+    SyncTagTooLong,
+    /// The store failed; its error is in the trace, a script must not read paths.
+    #[class("DOMExceptionUnknownError")]
+    #[error("Background Sync is disabled.")]
+    SyncDisabled,
+    /// `clients.claim()` by a worker that is not active.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("Only the active worker can claim clients.")]
+    ClaimByInactiveWorker,
+    /// The cause is for the trace: a script must not learn why a request failed.
+    #[class(type)]
+    #[error("Failed to fetch")]
+    FailedToFetch,
+    /// A scheme that `fetch()` cannot load.
+    #[class(type)]
+    #[error("Failed to fetch")]
+    UnsupportedScheme,
+    /// The caller aborted; JavaScript rejects with the signal's own reason.
+    #[class("DOMExceptionAbortError")]
+    #[error("The user aborted a request.")]
+    Aborted,
+    /// An imported script that cannot be had.
+    #[class("DOMExceptionNetworkError")]
+    #[error(
+        "Failed to execute 'importScripts' on 'WorkerGlobalScope': The script at '{url}' failed \
+         to load."
+    )]
+    ImportFailed {
+        /// The script's URL.
+        url: String,
+    },
+    /// `navigator.serviceWorker.register()` failed: the script could not be had, or threw.
+    #[class(type)]
+    #[error(
+        "Failed to register a ServiceWorker for scope ('{scope}') with script ('{script}'): {reason}"
+    )]
+    RegistrationFailed {
+        /// The scope asked for.
+        scope: String,
+        /// The script's URL.
+        script: String,
+        /// What went wrong, in Chromium's words.
+        reason: String,
+    },
+    /// `navigator.serviceWorker.register()` asked for what the origin or the script's path forbids.
+    #[class("DOMExceptionSecurityError")]
+    #[error(
+        "Failed to register a ServiceWorker for scope ('{scope}') with script ('{script}'): {reason}"
+    )]
+    RegistrationForbidden {
+        /// The scope asked for.
+        scope: String,
+        /// The script's URL.
+        script: String,
+        /// What went wrong, in Chromium's words.
+        reason: String,
+    },
+    /// A message to a worker or client that is gone.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("ServiceWorker is in an invalid state.")]
+    RecipientGone,
+    /// The store failed while a registration was written.
+    #[class("DOMExceptionUnknownError")]
+    #[error("The service worker registration could not be stored.")]
+    StorageFailed,
+}
+
+/// An exception or rejection that a script did not handle, with its place in the script's source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ScriptException {
+    /// The exception as text: `Error: outbox said 503`.
+    pub message: String,
+    /// The URL of the script, when the engine knows it.
+    pub file: Option<String>,
+    /// 1-based.
+    pub line: Option<i64>,
+    /// 1-based.
+    pub column: Option<i64>,
+    /// The stack as the engine writes it, without frames of Kittiwake's own scripts.
+    pub stack: Option<String>,
+}
+
+impl ScriptException {
+    /// Describes any thrown value. May run the script's own getters (`name`, `stack`).
+    pub fn from_v8<'s>(scope: &mut v8::PinScope<'s, '_>, thrown: v8::Local<'s, v8::Value>) -> Self {
+        Self::from_js_error(&JsError::from_v8_exception(scope, thrown))
+    }
+
+    /// Describes what the engine reported.
+    pub fn from_js_error(error: &JsError) -> Self {
+        let place = error.frames.iter().find(|frame| {
+            frame
+                .file_name
+                .as_deref()
+                .is_some_and(|name| !name.starts_with("ext:"))
+        });
+        let message = error.exception_message.trim_start_matches("Uncaught ");
+        ScriptException {
+            message: message.trim_start_matches("(in promise) ").to_owned(),
+            file: place.and_then(|frame| frame.file_name.clone()),
+            line: place.and_then(|frame| frame.line_number),
+            column: place.and_then(|frame| frame.column_number),
+            stack: error.stack.as_deref().map(without_own_frames),
+        }
+    }
+}
+
+impl std::fmt::Display for ScriptException {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)?;
+        match (&self.file, self.line, self.column) {
+            (Some(file), Some(line), Some(column)) => write!(f, " ({file}:{line}:{column})"),
+            (Some(file), _, _) => write!(f, " ({file})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn without_own_frames(stack: &str) -> String {
+    let kept: Vec<&str> = stack
+        .lines()
+        .filter(|line| !line.contains("ext:"))
+        .collect();
+    kept.join("\n")
+}

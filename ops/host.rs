@@ -1,0 +1,92 @@
+//! Who is asking, and whom the ops ask.
+//!
+//! Invariant: every method of [`Services`] takes the asking realm, so that the runtime, and never a
+//! script, decides what that realm may see.
+
+use std::rc::Rc;
+
+use deno_core::OpState;
+use deno_core::futures::future::LocalBoxFuture;
+
+use crate::{
+    ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, RegisterWorker,
+    RegistrationState, ScriptException, ServiceWorkerState,
+};
+
+/// Names one realm (a service worker or a page) for as long as its process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RealmId(pub u32);
+
+/// What a realm's `OpState` holds of Kittiwake.
+pub struct Host {
+    /// The realm that asks.
+    pub realm: RealmId,
+    /// The runtime that answers.
+    pub services: Rc<dyn Services>,
+}
+
+impl Host {
+    /// The host of the realm that `state` belongs to, with the realm's name.
+    pub fn of(state: &OpState) -> (Rc<dyn Services>, RealmId) {
+        let host = state.borrow::<Host>();
+        (host.services.clone(), host.realm)
+    }
+}
+
+/// The runtime, as its realms see it. All methods run on the host thread.
+pub trait Services {
+    /// Milliseconds since the Unix epoch, by the clock door.
+    fn now_ms(&self) -> f64;
+    /// Milliseconds since the realm was created: the realm's `performance.now()`.
+    fn elapsed_ms(&self, realm: RealmId) -> f64;
+    /// A number in [0, 1), by the entropy door.
+    fn random(&self) -> f64;
+    /// Whether the network signal says online (`navigator.onLine`).
+    fn online(&self) -> bool;
+
+    /// A line that the script wrote to its console.
+    fn console(&self, realm: RealmId, level: ConsoleLevel, text: String);
+    /// An exception or a rejection that nobody caught.
+    fn exception(&self, realm: RealmId, exception: ScriptException);
+
+    /// An extendable event has no pending promise left; `rejection` is the first of its reasons.
+    fn event_settled(&self, realm: RealmId, event: u32, rejection: Option<ScriptException>);
+
+    /// Registers a background sync; when it returns, the registration is on disk.
+    fn sync_register(&self, realm: RealmId, scope: &str, tag: &str) -> Result<(), OpError>;
+    /// The tags of the registration's background syncs.
+    fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
+
+    /// Sends a request through the HTTP door.
+    fn fetch(
+        &self,
+        realm: RealmId,
+        request: FetchRequest,
+    ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>>;
+
+    /// The source of an imported script: from the network while the worker installs, later from
+    /// its script resource map. Blocks the host thread.
+    fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError>;
+    /// The asking worker no longer waits for its predecessor's clients.
+    fn skip_waiting(&self, realm: RealmId);
+    /// The asking worker becomes the controller of the clients in its scope.
+    fn claim(&self, realm: RealmId) -> Result<(), OpError>;
+
+    /// Registers a service worker for the asking page.
+    fn register_worker(
+        &self,
+        realm: RealmId,
+        options: RegisterWorker,
+    ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
+    /// Drops a registration with its background syncs; whether there was one.
+    fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError>;
+    /// The registrations of the asking realm's origin.
+    fn registrations(&self, realm: RealmId) -> Vec<RegistrationState>;
+    /// The worker that controls the asking page.
+    fn controller(&self, realm: RealmId) -> Option<ServiceWorkerState>;
+
+    /// Posts a message to a worker or a client of the asking realm's origin.
+    fn post_message(&self, realm: RealmId, delivery: Delivery) -> Result<(), OpError>;
+    /// The window clients of the asking worker's origin.
+    fn clients(&self, realm: RealmId, include_uncontrolled: bool) -> Vec<crate::ClientState>;
+}

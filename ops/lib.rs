@@ -1,0 +1,32 @@
+//! The border: what JavaScript may ask of the host, one op a question.
+//!
+//! An op converts its arguments, asks [`Services`], converts the answer. It holds no policy, no SQL
+//! and no step of a specification: those are the runtime's, the store's, and `js/`'s.
+//!
+//! Invariant: [`Host`] is the only thing of ours in `OpState`, so that a realm reaches nothing but
+//! what its host gave it.
+
+#![allow(
+    missing_docs,
+    reason = "op2 moves documented functions into items of its own"
+)]
+
+mod clients;
+mod clock;
+mod console;
+mod error;
+mod event;
+mod fetch;
+mod host;
+mod service_worker;
+mod sync;
+
+pub use clients::*;
+pub use clock::*;
+pub use console::*;
+pub use error::{OpError, ScriptException};
+pub use event::*;
+pub use fetch::*;
+pub use host::{Host, RealmId, Services};
+pub use service_worker::*;
+pub use sync::*;

@@ -1,0 +1,111 @@
+//! The border manifest: every op and every JavaScript module of a realm, in one list.
+//!
+//! The build script includes this file too: it makes the snapshot from the same list that
+//! the realms are started with.
+//!
+//! Invariant: the extensions, their order and their ops are the same in both; only the sources are
+//! left out at run time, because the snapshot holds them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use deno_core::{Extension, OpDecl, extension};
+use deno_web::{BlobStore, InMemoryBroadcastChannel};
+use kittiwake_ops::*;
+
+extension!(
+    // deno_fetch asks for deno_net's TLS keys, which no worker can have.
+    kittiwake_stubs,
+    lazy_loaded_js = [
+        dir "js",
+        "ext:deno_net/02_tls.js" = { source = "(function () { return { loadTlsKeyPair() {} }; })()" },
+    ],
+);
+
+extension!(
+    kittiwake,
+    deps = [deno_webidl, deno_web],
+    ops = [
+        op_clients_claim,
+        op_clients_match,
+        op_clock_elapsed,
+        op_clock_now,
+        op_clock_origin,
+        op_console_write,
+        op_entropy_random,
+        op_event_settled,
+        op_exception_report,
+        op_http_send,
+        op_message_post,
+        op_network_online,
+        op_sync_register,
+        op_sync_tags,
+        op_worker_controller,
+        op_worker_import,
+        op_worker_register,
+        op_worker_registrations,
+        op_worker_skip_waiting,
+        op_worker_unregister,
+    ],
+    esm_entry_point = "ext:kittiwake/bootstrap.js",
+    esm = [
+        dir "js",
+        "background_sync.js",
+        "bootstrap.js",
+        "clients.js",
+        "console.js",
+        "events.js",
+        "extendable_event.js",
+        "fetch.js",
+        "navigator.js",
+        "service_worker.js",
+        "simulation.js",
+    ],
+    middleware = replace_engine_ops,
+);
+
+/// What the engine would take from the machine comes through the doors instead.
+fn replace_engine_ops(op: OpDecl) -> OpDecl {
+    match op.name {
+        "op_dispatch_exception" => op.with_implementation_from(&op_exception_report()),
+        "op_now" => op.with_implementation_from(&op_clock_elapsed()),
+        "op_time_origin" => op.with_implementation_from(&op_clock_origin()),
+        _ => op,
+    }
+}
+
+/// What realms of one origin share.
+#[derive(Clone, Default)]
+pub(crate) struct OriginShare {
+    pub(crate) blobs: Arc<BlobStore>,
+    pub(crate) broadcast: InMemoryBroadcastChannel,
+}
+
+/// Every extension of a realm, with its JavaScript sources.
+pub(crate) fn extensions_with_sources(share: OriginShare, seed: Option<u64>) -> Vec<Extension> {
+    vec![
+        deno_webidl::deno_webidl::init(),
+        deno_web::deno_web::init(share.blobs, None, false, share.broadcast),
+        kittiwake_stubs::init(),
+        deno_fetch::deno_fetch::init(Default::default()),
+        deno_crypto::deno_crypto::init(seed),
+        kittiwake::init(),
+    ]
+}
+
+/// Every extension of a realm that starts from the snapshot, which holds the sources.
+#[allow(
+    dead_code,
+    reason = "the build script includes this file and needs the sources"
+)]
+pub(crate) fn extensions(share: OriginShare, seed: Option<u64>) -> Vec<Extension> {
+    let mut extensions = extensions_with_sources(share, seed);
+    for extension in &mut extensions {
+        extension.js_files = Cow::Borrowed(&[]);
+        extension.esm_files = Cow::Borrowed(&[]);
+        extension.esm_entry_point = None;
+        extension.lazy_loaded_js_files = Cow::Borrowed(&[]);
+        extension.lazy_loaded_esm_files = Cow::Borrowed(&[]);
+    }
+    extensions
+}
