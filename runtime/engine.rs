@@ -1,0 +1,45 @@
+//! The one thread that initialises V8, and the parent of all host threads.
+//!
+//! Invariant: every thread that runs an isolate descends from the thread that initialised V8. With
+//! memory protection keys a thread inherits its rights from its parent, and V8 crashes without them.
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use deno_core::JsRuntime;
+
+type Main = Box<dyn FnOnce() + Send>;
+type Request = (Main, SyncSender<io::Result<JoinHandle<()>>>);
+
+/// Starts a host thread that runs `main`. The first call of the process initialises V8.
+pub(crate) fn spawn_host_thread(main: Main) -> io::Result<JoinHandle<()>> {
+    static ENGINE: OnceLock<Result<Sender<Request>, String>> = OnceLock::new();
+    let engine = ENGINE.get_or_init(|| start_engine_thread().map_err(|error| error.to_string()));
+    let engine = engine
+        .as_ref()
+        .map_err(|cause| io::Error::other(cause.clone()))?;
+    let (reply, spawned) = sync_channel(1);
+    engine
+        .send((main, reply))
+        .expect("the engine thread lives as long as the process");
+    spawned
+        .recv()
+        .expect("the engine thread answers every request")
+}
+
+fn start_engine_thread() -> io::Result<Sender<Request>> {
+    let (requests, incoming) = channel::<Request>();
+    Builder::new()
+        .name("kittiwake-engine".into())
+        .spawn(move || {
+            JsRuntime::init_platform(None);
+            for (main, reply) in incoming {
+                let spawned = Builder::new().name("kittiwake-host".into()).spawn(main);
+                // Whoever asked may be gone by now; its thread then finds that out itself.
+                let _ = reply.send(spawned);
+            }
+        })?;
+    Ok(requests)
+}

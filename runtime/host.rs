@@ -1,0 +1,471 @@
+//! The host thread: owns the store, the realms and the scheduler of one shard.
+//!
+//! Invariant: everything here runs on one thread, between turns of JavaScript; nothing is held
+//! borrowed across an `await`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use deno_core::futures::future::poll_fn;
+use kittiwake_ops::{RealmId, ScriptException, Services};
+use kittiwake_store::{RegistrationId, Store, StoreError, SyncPolicy};
+use std::task::Poll;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, timeout};
+
+use crate::activity::{Activity, Busy};
+use crate::doors::{Clock, Entropy};
+use crate::extension::OriginShare;
+use crate::http::Http;
+use crate::lifecycle::{Registration, Worker};
+use crate::network::{NetworkSignal, NetworkState, Outlook};
+use crate::pages::Page;
+use crate::realm::{
+    Call, EventLoop, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions,
+};
+use crate::scheduler::Wake;
+use crate::trace::{TraceEvent, TraceKind};
+use crate::watchdog::Watchdog;
+
+/// Whoever watches the trace.
+pub(crate) type TraceSink = Box<dyn FnMut(&TraceEvent) + Send>;
+
+/// What bounds scripts, and what they are told of their host.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Real time that one turn of JavaScript may take.
+    pub(crate) turn: Duration,
+    /// Time that an extendable event other than `sync` may take.
+    pub(crate) event: Duration,
+    /// Time without an event after which a worker is stopped.
+    pub(crate) idle: Duration,
+}
+
+/// One host thread's state.
+pub(crate) struct Shard {
+    me: Weak<Shard>,
+    pub(crate) store: Store,
+    pub(crate) clock: Rc<dyn Clock>,
+    pub(crate) entropy: Rc<dyn Entropy>,
+    pub(crate) http: Rc<dyn Http>,
+    pub(crate) network: Rc<Cell<NetworkState>>,
+    pub(crate) outlook: Cell<Outlook>,
+    pub(crate) policy: SyncPolicy,
+    pub(crate) limits: Limits,
+    pub(crate) user_agent: String,
+    /// Set in a simulation.
+    pub(crate) seed: Option<u64>,
+    pub(crate) activity: Activity,
+    pub(crate) wake: Wake,
+    pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
+    pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
+    pub(crate) firing: RefCell<BTreeSet<(RegistrationId, String)>>,
+    trace: RefCell<TraceSink>,
+    started: Instant,
+    watchdog: Rc<Watchdog>,
+    realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
+    events: RefCell<BTreeMap<(RealmId, u32), oneshot::Sender<Option<ScriptException>>>>,
+    shares: RefCell<BTreeMap<String, OriginShare>>,
+    last_id: Cell<u32>,
+    signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
+}
+
+/// What a shard is made of.
+pub(crate) struct ShardParts {
+    pub(crate) store: Store,
+    pub(crate) clock: Rc<dyn Clock>,
+    pub(crate) entropy: Rc<dyn Entropy>,
+    pub(crate) http: Rc<dyn Http>,
+    pub(crate) network: Rc<Cell<NetworkState>>,
+    pub(crate) policy: SyncPolicy,
+    pub(crate) limits: Limits,
+    pub(crate) user_agent: String,
+    pub(crate) seed: Option<u64>,
+    pub(crate) trace: TraceSink,
+}
+
+/// How an extendable event ended.
+#[derive(Clone, Debug)]
+pub(crate) enum EventEnd {
+    Fulfilled,
+    Rejected(ScriptException),
+    TimedOut,
+    Terminated,
+}
+
+struct RealmHandle {
+    commands: mpsc::UnboundedSender<(Command, Busy)>,
+    owner: RealmOwner,
+    created: Instant,
+}
+
+/// Whose global scope a realm is.
+#[derive(Clone)]
+pub(crate) enum RealmOwner {
+    Worker(Rc<Worker>),
+    Page(Rc<Page>),
+}
+
+enum Command {
+    Call(Call),
+    Evaluate {
+        url: String,
+        source: String,
+        done: oneshot::Sender<Result<(), RealmError>>,
+    },
+}
+
+impl Shard {
+    pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
+        Rc::new_cyclic(|me| Shard {
+            me: me.clone(),
+            store: parts.store,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            http: parts.http,
+            network: parts.network,
+            outlook: Cell::new(Outlook::Fixed),
+            policy: parts.policy,
+            limits: parts.limits,
+            user_agent: parts.user_agent,
+            seed: parts.seed,
+            activity: Activity::default(),
+            wake: Wake::default(),
+            registrations: RefCell::default(),
+            pages: RefCell::default(),
+            firing: RefCell::default(),
+            trace: RefCell::new(parts.trace),
+            started: Instant::now(),
+            watchdog: Rc::new(Watchdog::start()),
+            realms: RefCell::default(),
+            events: RefCell::default(),
+            shares: RefCell::default(),
+            last_id: Cell::new(0),
+            signal: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn me(&self) -> Rc<Shard> {
+        self.me
+            .upgrade()
+            .expect("whoever calls a method holds the shard")
+    }
+
+    /// A number that names one thing in this process.
+    pub(crate) fn next_id(&self) -> u32 {
+        self.last_id.set(self.last_id.get() + 1);
+        self.last_id.get()
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.clock.now_ms() as i64
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        self.network.get() == NetworkState::Online
+    }
+
+    pub(crate) fn trace(&self, kind: TraceKind) {
+        let at_ms = self.started.elapsed().as_millis() as u64;
+        (self.trace.borrow_mut())(&TraceEvent { at_ms, kind });
+    }
+
+    /// Tells the operator what failed in the store; the script has been told what it may know.
+    pub(crate) fn trace_store_error(&self, error: &StoreError) {
+        let exception = ScriptException {
+            message: error.to_string(),
+            file: None,
+            line: None,
+            column: None,
+            stack: None,
+        };
+        self.trace(TraceKind::Error { exception });
+    }
+
+    // --- realms ---
+
+    /// Creates a realm and the task that drives it.
+    pub(crate) fn create_realm(&self, owner: RealmOwner, start: StartOptions) -> RealmId {
+        let id = RealmId(self.next_id());
+        let services: Rc<dyn Services> = self.me();
+        let share = self
+            .shares
+            .borrow_mut()
+            .entry(start.origin.clone())
+            .or_default()
+            .clone();
+        let (commands, incoming) = mpsc::unbounded_channel();
+        let created = Instant::now();
+        let handle = RealmHandle {
+            commands,
+            owner,
+            created,
+        };
+        self.realms.borrow_mut().insert(id, handle);
+        let realm = Realm::new(RealmOptions {
+            id,
+            services,
+            share,
+            seed: self.seed.map(|seed| seed.wrapping_add(u64::from(id.0))),
+            watchdog: self.watchdog.clone(),
+            turn_limit: self.limits.turn,
+            start,
+        });
+        spawn_local(drive(self.me(), id, realm, incoming));
+        id
+    }
+
+    /// Ends a realm; its events end as terminated.
+    pub(crate) fn drop_realm(&self, id: RealmId) {
+        let handle = self.realms.borrow_mut().remove(&id);
+        if let Some(RealmHandle {
+            owner: RealmOwner::Worker(worker),
+            ..
+        }) = handle
+        {
+            worker.realm.set(None);
+        }
+        self.pages.borrow_mut().remove(&id);
+        // Dropping the senders tells whoever waits.
+        let mut events = self.events.borrow_mut();
+        let ended: Vec<_> = events
+            .range((id, 0)..=(id, u32::MAX))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in ended {
+            events.remove(&key);
+        }
+    }
+
+    pub(crate) fn realm_owner(&self, id: RealmId) -> Option<RealmOwner> {
+        self.realms
+            .borrow()
+            .get(&id)
+            .map(|handle| handle.owner.clone())
+    }
+
+    pub(crate) fn realm_age(&self, id: RealmId) -> Duration {
+        let created = self.realms.borrow().get(&id).map(|handle| handle.created);
+        created.map_or(Duration::ZERO, |created| created.elapsed())
+    }
+
+    /// Calls into a realm at its next turn; a realm that is gone takes no calls.
+    pub(crate) fn call_realm(&self, id: RealmId, call: Call) {
+        if let Some(handle) = self.realms.borrow().get(&id) {
+            // The task may have ended in this very moment: then the realm is gone too.
+            let _ = handle
+                .commands
+                .send((Command::Call(call), self.activity.begin()));
+        }
+    }
+
+    /// Runs a classic script in a realm.
+    pub(crate) async fn evaluate(
+        &self,
+        id: RealmId,
+        url: &str,
+        source: String,
+    ) -> Result<(), RealmError> {
+        let (done, evaluated) = oneshot::channel();
+        if let Some(handle) = self.realms.borrow().get(&id) {
+            let command = Command::Evaluate {
+                url: url.to_owned(),
+                source,
+                done,
+            };
+            let _ = handle.commands.send((command, self.activity.begin()));
+        }
+        evaluated.await.unwrap_or(Err(RealmError::Terminated))
+    }
+
+    // --- extendable events ---
+
+    /// Dispatches an extendable event and waits for its end, `limit` at most.
+    pub(crate) async fn dispatch(
+        &self,
+        realm: RealmId,
+        init: ExtendableInit,
+        limit: Duration,
+    ) -> EventEnd {
+        let event = self.next_id();
+        let (settle, settled) = oneshot::channel();
+        self.events.borrow_mut().insert((realm, event), settle);
+        let _busy = self.activity.begin();
+        if self.realms.borrow().contains_key(&realm) {
+            self.call_realm(realm, Call::DispatchExtendable { event, init });
+        } else {
+            self.events.borrow_mut().remove(&(realm, event));
+        }
+        match timeout(limit, settled).await {
+            Ok(Ok(None)) => EventEnd::Fulfilled,
+            Ok(Ok(Some(rejection))) => EventEnd::Rejected(rejection),
+            Ok(Err(_)) => EventEnd::Terminated,
+            Err(_) => {
+                self.events.borrow_mut().remove(&(realm, event));
+                self.call_realm(realm, Call::TimeOutEvent { event });
+                EventEnd::TimedOut
+            }
+        }
+    }
+
+    pub(crate) fn settle_event(
+        &self,
+        realm: RealmId,
+        event: u32,
+        rejection: Option<ScriptException>,
+    ) {
+        if let Some(settle) = self.events.borrow_mut().remove(&(realm, event)) {
+            // Nobody waits any more if the event timed out in this very moment.
+            let _ = settle.send(rejection);
+        }
+    }
+
+    // --- the network ---
+
+    /// Follows `signal` instead of the one before.
+    pub(crate) fn follow_network(&self, signal: Box<dyn NetworkSignal>) {
+        let shard = self.me();
+        let task = spawn_local(async move { shard.watch_network(signal).await });
+        if let Some(before) = self.signal.borrow_mut().replace(task) {
+            before.abort();
+        }
+    }
+
+    async fn watch_network(&self, mut signal: Box<dyn NetworkSignal>) {
+        loop {
+            let outlook = signal.outlook();
+            self.outlook.set(outlook);
+            self.wake.wake(&self.activity);
+            // A timeline is work: it ends, and until then something may happen.
+            let _busy = (outlook == Outlook::Scripted).then(|| self.activity.begin());
+            let Some(state) = signal.next().await else {
+                break;
+            };
+            self.set_network(state);
+        }
+    }
+
+    pub(crate) fn set_network(&self, state: NetworkState) {
+        if self.network.replace(state) == state {
+            return;
+        }
+        self.trace(TraceKind::Network { state });
+        let name = match state {
+            NetworkState::Online => "online",
+            NetworkState::Offline => "offline",
+        };
+        let pages: Vec<RealmId> = self.pages.borrow().keys().copied().collect();
+        for page in pages {
+            self.call_realm(page, Call::DispatchSimple { name });
+        }
+        self.wake.wake(&self.activity);
+    }
+
+    // --- the end ---
+
+    /// Gives firing syncs back uncounted, and ends every realm.
+    pub(crate) fn shut_down(&self) -> Result<(), StoreError> {
+        if let Some(signal) = self.signal.borrow_mut().take() {
+            signal.abort();
+        }
+        let firing = std::mem::take(&mut *self.firing.borrow_mut());
+        for (registration, tag) in firing {
+            self.store.sync_hand_back(registration, &tag)?;
+        }
+        self.realms.borrow_mut().clear();
+        Ok(())
+    }
+}
+
+/// Drives one realm: its host's calls first, then its event loop.
+async fn drive(
+    shard: Rc<Shard>,
+    id: RealmId,
+    mut realm: Realm,
+    mut commands: mpsc::UnboundedReceiver<(Command, Busy)>,
+) {
+    let mut busy: Option<Busy> = Some(shard.activity.begin());
+    let ended = poll_fn(|context| {
+        loop {
+            match commands.poll_recv(context) {
+                Poll::Ready(Some((command, _busy))) => {
+                    if let Err(RealmError::Terminated) =
+                        run_command(&shard, id, &mut realm, command)
+                    {
+                        return Poll::Ready(Some(RealmError::Terminated));
+                    }
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => break,
+            }
+        }
+        loop {
+            match realm.poll_event_loop(context) {
+                Ok(EventLoop::Busy) => {
+                    busy.get_or_insert_with(|| shard.activity.begin());
+                    return Poll::Pending;
+                }
+                Ok(EventLoop::Quiet) => {
+                    busy = None;
+                    return Poll::Pending;
+                }
+                Err(RealmError::Terminated) => return Poll::Ready(Some(RealmError::Terminated)),
+                Err(RealmError::Exception(exception)) => shard.exception(id, exception),
+            }
+        }
+    })
+    .await;
+    if let Some(error) = ended {
+        shard.trace_terminated(id, &error);
+    }
+    shard.drop_realm(id);
+}
+
+fn run_command(
+    shard: &Shard,
+    id: RealmId,
+    realm: &mut Realm,
+    command: Command,
+) -> Result<(), RealmError> {
+    match command {
+        Command::Call(call) => match realm.call(call) {
+            Err(RealmError::Exception(exception)) => {
+                shard.exception(id, exception);
+                Ok(())
+            }
+            other => other,
+        },
+        Command::Evaluate { url, source, done } => {
+            let result = realm.evaluate(&url, source);
+            let terminated = matches!(result, Err(RealmError::Terminated));
+            // Whoever asked has gone: the result is of no use.
+            let _ = done.send(result);
+            if terminated {
+                Err(RealmError::Terminated)
+            } else {
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn trace_terminated(&self, id: RealmId, error: &RealmError) {
+        let url = match self.realm_owner(id) {
+            Some(RealmOwner::Worker(worker)) => Some(worker.script_url.clone()),
+            Some(RealmOwner::Page(page)) => Some(page.url.to_string()),
+            None => None,
+        };
+        let exception = ScriptException {
+            message: error.to_string(),
+            file: url,
+            line: None,
+            column: None,
+            stack: None,
+        };
+        self.trace(TraceKind::Error { exception });
+    }
+}

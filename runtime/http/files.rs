@@ -1,0 +1,316 @@
+//! One origin whose server is a folder of files.
+//!
+//! Invariant: no path reaches a file outside the folder, neither by `..` nor by a symbolic link.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use url::{Origin, Url};
+
+use super::{Http, HttpError, HttpRequest, HttpResponse, Loaded, status_text, whole_body};
+
+/// Answers one origin from files and passes every other request on. It asks no network, so it works
+/// offline unless a [`Gate`](super::Gate) stands in front of it.
+pub struct OriginFiles {
+    origin: Origin,
+    /// Canonical, so that a file's canonical path can be compared with it.
+    root: PathBuf,
+    inner: Box<dyn Http>,
+}
+
+impl OriginFiles {
+    /// Serves the files under `root` as the origin of `origin`, whose path is ignored. Fails if
+    /// `root` is not there.
+    pub fn new(origin: &Url, root: &Path, inner: Box<dyn Http>) -> io::Result<OriginFiles> {
+        Ok(OriginFiles {
+            origin: origin.origin(),
+            root: root.canonicalize()?,
+            inner,
+        })
+    }
+
+    fn answer(&self, method: &str, url: &Url) -> Answer {
+        if !matches!(method, "GET" | "HEAD") {
+            let body = format!("{method} is not possible: {url} is a file\n");
+            return Answer {
+                allow: Some("GET, HEAD"),
+                ..Answer::text(405, body)
+            };
+        }
+        match self.read(url.path()) {
+            Ok((path, body)) => Answer {
+                status: 200,
+                content_type: content_type(&path),
+                allow: None,
+                body,
+            },
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                    Answer::text(404, format!("no file for {}\n", url.path()))
+                }
+                _ => Answer::text(500, format!("no file for {}: {error}\n", url.path())),
+            },
+        }
+    }
+
+    /// Reads the file for a URL's path; `NotFound` also if it would lie outside the root. The files
+    /// are local and small, so the thread waits for them.
+    fn read(&self, url_path: &str) -> io::Result<(PathBuf, Vec<u8>)> {
+        let not_found = || io::Error::from(io::ErrorKind::NotFound);
+        let decoded = percent_decoded(url_path).ok_or_else(not_found)?;
+        let mut path = self
+            .root
+            .join(decoded.trim_start_matches('/'))
+            .canonicalize()?;
+        if path.is_dir() {
+            path = path.join("index.html").canonicalize()?;
+        }
+        if !path.starts_with(&self.root) {
+            return Err(not_found());
+        }
+        let body = std::fs::read(&path)?;
+        Ok((path, body))
+    }
+}
+
+impl Http for OriginFiles {
+    fn send(
+        &self,
+        request: HttpRequest,
+    ) -> LocalBoxFuture<'static, Result<HttpResponse, HttpError>> {
+        if request.url.origin() != self.origin {
+            return self.inner.send(request);
+        }
+        let answer = self.answer(&request.method, &request.url);
+        std::future::ready(Ok(answer.into_response(&request))).boxed_local()
+    }
+
+    fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
+        if url.origin() != self.origin {
+            return self.inner.load(url);
+        }
+        let answer = self.answer("GET", url);
+        let content_type = Some(answer.content_type.to_owned());
+        Ok(Loaded {
+            status: answer.status,
+            content_type,
+            url: url.clone(),
+            body: answer.body,
+        })
+    }
+}
+
+struct Answer {
+    status: u16,
+    content_type: &'static str,
+    allow: Option<&'static str>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(status: u16, body: String) -> Answer {
+        Answer {
+            status,
+            content_type: "text/plain",
+            allow: None,
+            body: body.into_bytes(),
+        }
+    }
+
+    fn into_response(self, request: &HttpRequest) -> HttpResponse {
+        let mut headers = vec![
+            ("content-type".to_owned(), self.content_type.to_owned()),
+            ("content-length".to_owned(), self.body.len().to_string()),
+        ];
+        headers.extend(
+            self.allow
+                .map(|allow| ("allow".to_owned(), allow.to_owned())),
+        );
+        let body = if request.method == "HEAD" {
+            Vec::new()
+        } else {
+            self.body
+        };
+        HttpResponse {
+            status: self.status,
+            status_text: status_text(self.status),
+            headers,
+            url_list: vec![request.url.clone()],
+            body: whole_body(Bytes::from(body)),
+        }
+    }
+}
+
+fn content_type(path: &Path) -> &'static str {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("js" | "mjs") => "text/javascript",
+        Some("json") => "application/json",
+        Some("html") => "text/html",
+        Some("css") => "text/css",
+        Some("png") => "image/png",
+        Some("svg") => "image/svg+xml",
+        Some("webmanifest") => "application/manifest+json",
+        Some("wasm") => "application/wasm",
+        Some("txt") => "text/plain",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Replaces each `%41` by its byte; `None` if the result is not UTF-8 or has a NUL, which no file
+/// name has.
+fn percent_decoded(path: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = match after {
+            [high, low, ..] if byte == b'%' => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                decoded.push(high * 16 + low);
+                rest = &after[2..];
+            }
+            None => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(decoded)
+        .ok()
+        .filter(|path| !path.contains('\0'))
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    let value = char::from(digit).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::ScriptedServers;
+
+    /// A site of a few files next to a secret, with a server for every other origin.
+    fn site() -> (tempfile::TempDir, OriginFiles) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("site");
+        std::fs::create_dir_all(root.join("sub")).unwrap();
+        let files = [
+            ("sw.js", "run()"),
+            ("sub/index.html", "sub"),
+            ("caf\u{e9} 1.txt", "coffee"),
+        ];
+        for (name, text) in files {
+            std::fs::write(root.join(name), text).unwrap();
+        }
+        std::fs::write(folder.path().join("secret.txt"), "secret").unwrap();
+        let servers =
+            toml::from_str::<ScriptedServers>("['http://b.test']\n'GET /' = 204").unwrap();
+        let origin = Url::parse("https://a.test/ignored").unwrap();
+        let files = OriginFiles::new(&origin, &root, Box::new(servers)).unwrap();
+        (folder, files)
+    }
+
+    fn load(files: &OriginFiles, url: &str) -> (u16, String, String) {
+        let loaded = files.load(&Url::parse(url).unwrap()).unwrap();
+        let body = String::from_utf8(loaded.body).unwrap();
+        (loaded.status, loaded.content_type.unwrap_or_default(), body)
+    }
+
+    #[test]
+    fn files_are_served_with_their_types() {
+        let (_folder, files) = site();
+        let answer = |status, kind: &str, body: &str| (status, kind.to_owned(), body.to_owned());
+        let cases = [
+            (
+                "https://a.test/sw.js?v=1",
+                answer(200, "text/javascript", "run()"),
+            ),
+            ("https://a.test/sub/", answer(200, "text/html", "sub")),
+            ("https://a.test/sub", answer(200, "text/html", "sub")),
+            (
+                "https://a.test/caf%C3%A9%201.txt",
+                answer(200, "text/plain", "coffee"),
+            ),
+            (
+                "https://a.test/none.js",
+                answer(404, "text/plain", "no file for /none.js\n"),
+            ),
+            (
+                "https://a.test/sw.js/x",
+                answer(404, "text/plain", "no file for /sw.js/x\n"),
+            ),
+            (
+                "https://a.test/",
+                answer(404, "text/plain", "no file for /\n"),
+            ),
+            (
+                "https://a.test/%00%zz%ff",
+                answer(404, "text/plain", "no file for /%00%zz%ff\n"),
+            ),
+            ("http://b.test/", answer(204, "", "")),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(load(&files, url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn no_path_leaves_the_folder() {
+        let (_folder, files) = site();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(
+            _folder.path().join("secret.txt"),
+            files.root.join("link.txt"),
+        )
+        .unwrap();
+        for path in [
+            "../secret.txt",
+            "..%2fsecret.txt",
+            "sub%2f..%2f..%2fsecret.txt",
+            "link.txt",
+        ] {
+            assert_eq!(
+                load(&files, &format!("https://a.test/{path}")).0,
+                404,
+                "{path}"
+            );
+        }
+        let absolute = format!(
+            "https://a.test/{}",
+            files.root.join("../secret.txt").display()
+        );
+        assert_eq!(load(&files, &absolute).0, 404);
+    }
+
+    #[tokio::test]
+    async fn only_get_and_head_are_answered() {
+        let (_folder, files) = site();
+        let request = |method: &str| HttpRequest {
+            method: method.to_owned(),
+            ..HttpRequest::get(Url::parse("https://a.test/sw.js").unwrap())
+        };
+        let head = files.send(request("HEAD")).await.unwrap();
+        assert_eq!((head.status, head.status_text.as_str()), (200, "OK"));
+        assert_eq!(head.header("content-length"), Some("5"));
+        assert_eq!(head.into_loaded().await.unwrap().body, b"");
+        let post = files.send(request("POST")).await.unwrap();
+        assert_eq!(
+            (post.status, post.header("allow")),
+            (405, Some("GET, HEAD"))
+        );
+    }
+
+    #[test]
+    fn a_missing_folder_is_an_error() {
+        let origin = Url::parse("https://a.test").unwrap();
+        let servers = toml::from_str::<ScriptedServers>("").unwrap();
+        let missing = OriginFiles::new(&origin, Path::new("/no/such/folder"), Box::new(servers));
+        assert_eq!(missing.err().unwrap().kind(), io::ErrorKind::NotFound);
+    }
+}

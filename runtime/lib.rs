@@ -1,0 +1,38 @@
+//! Kittiwake: a headless service-worker runtime with Background Synchronization.
+//!
+//! It loads an *unmodified* service worker script into V8, gives it the web platform that it
+//! expects, and wakes it when the network comes back. This library is what the command
+//! `kittiwake` is made of; start with [`Runtime::builder`].
+
+mod activity;
+mod doors;
+mod engine;
+mod extension;
+mod host;
+mod http;
+mod lifecycle;
+mod network;
+mod pages;
+mod quiet;
+#[expect(
+    unsafe_code,
+    reason = "entering and leaving isolates, each with a SAFETY line"
+)]
+mod realm;
+mod runtime;
+mod scenario;
+mod scheduler;
+mod services;
+mod simulation;
+mod trace;
+mod watchdog;
+
+pub use kittiwake_ops::{ConsoleLevel, ScriptException};
+pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
+
+pub use network::{NetworkState, RealSignalError, Timeline, TimelineError};
+pub use pages::PageSource;
+pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSync};
+pub use scenario::{Scenario, ScenarioError, page_from_file};
+pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
+pub use trace::{LifecycleSubject, MessageRecipient, SyncTraceState, TraceEvent, TraceKind};

@@ -1,0 +1,517 @@
+//! Service workers and their registrations: register, install, wait, activate, become redundant.
+//! <https://w3c.github.io/ServiceWorker/#algorithms>
+//!
+//! Invariant: the store knows a worker only from the end of its install event on, so that nothing
+//! is ever half-registered.
+
+mod register;
+mod script;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use kittiwake_ops::{RealmId, RegistrationState, ScriptException, ServiceWorkerState, WorkerState};
+use kittiwake_store::{
+    RegistrationId, ScriptResource, StoreError, UpdateViaCache, VersionId, VersionState,
+};
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+
+use crate::host::{EventEnd, RealmOwner, Shard};
+use crate::realm::{Call, ExtendableInit, RealmError, RealmKind, StartOptions};
+use crate::trace::{LifecycleSubject, TraceKind};
+
+pub(crate) use register::{RegisterError, RegisterRequest};
+pub(crate) use script::{decode, is_javascript};
+
+/// A registration, with its workers: <https://w3c.github.io/ServiceWorker/#dfn-service-worker-registration>
+pub(crate) struct Registration {
+    pub(crate) id: Cell<Option<RegistrationId>>,
+    pub(crate) origin: String,
+    pub(crate) scope: String,
+    pub(crate) update_via_cache: Cell<UpdateViaCache>,
+    installing: RefCell<Option<Rc<Worker>>>,
+    waiting: RefCell<Option<Rc<Worker>>>,
+    active: RefCell<Option<Rc<Worker>>>,
+    /// Told of every change of the workers and of their states.
+    changed: Notify,
+    /// One job at a time: <https://w3c.github.io/ServiceWorker/#dfn-job-queue>
+    job: tokio::sync::Mutex<()>,
+}
+
+/// A service worker: <https://w3c.github.io/ServiceWorker/#dfn-service-worker>
+pub(crate) struct Worker {
+    pub(crate) id: u32,
+    pub(crate) origin: String,
+    pub(crate) scope: String,
+    pub(crate) script_url: String,
+    registration: Weak<Registration>,
+    pub(crate) state: Cell<WorkerState>,
+    pub(crate) realm: Cell<Option<RealmId>>,
+    /// Set once its install event succeeded.
+    version: Cell<Option<VersionId>>,
+    /// The script resource map until then; after that the store has it.
+    resources: RefCell<BTreeMap<String, ScriptResource>>,
+    skip_waiting: Cell<bool>,
+    events_under_way: Cell<u32>,
+    /// Counts events, so that an idle timer knows whether one came meanwhile.
+    events_seen: Cell<u32>,
+}
+
+impl Registration {
+    fn new(origin: String, scope: String) -> Rc<Self> {
+        Rc::new(Registration {
+            id: Cell::new(None),
+            origin,
+            scope,
+            update_via_cache: Cell::default(),
+            installing: RefCell::default(),
+            waiting: RefCell::default(),
+            active: RefCell::default(),
+            changed: Notify::new(),
+            job: tokio::sync::Mutex::default(),
+        })
+    }
+
+    pub(crate) fn active(&self) -> Option<Rc<Worker>> {
+        self.active.borrow().clone()
+    }
+
+    fn waiting(&self) -> Option<Rc<Worker>> {
+        self.waiting.borrow().clone()
+    }
+
+    fn newest(&self) -> Option<Rc<Worker>> {
+        let installing = self.installing.borrow().clone();
+        installing
+            .or_else(|| self.waiting())
+            .or_else(|| self.active())
+    }
+
+    /// The active worker, once it is activated; functional events wait for that.
+    pub(crate) async fn activated_worker(&self) -> Option<Rc<Worker>> {
+        loop {
+            let changed = self.changed.notified();
+            match self.active() {
+                Some(worker) if worker.state.get() == WorkerState::Activating => changed.await,
+                active => return active,
+            }
+        }
+    }
+
+    pub(crate) fn describe(&self) -> RegistrationState {
+        let describe = |worker: &RefCell<Option<Rc<Worker>>>| {
+            worker.borrow().as_ref().map(|worker| worker.describe())
+        };
+        RegistrationState {
+            scope: self.scope.clone(),
+            update_via_cache: self.update_via_cache.get().to_string(),
+            installing: describe(&self.installing),
+            waiting: describe(&self.waiting),
+            active: describe(&self.active),
+        }
+    }
+}
+
+impl Worker {
+    pub(crate) fn describe(&self) -> ServiceWorkerState {
+        ServiceWorkerState {
+            id: self.id,
+            script_url: self.script_url.clone(),
+            state: self.state.get(),
+        }
+    }
+
+    fn is_installing(&self) -> bool {
+        matches!(
+            self.state.get(),
+            WorkerState::Parsed | WorkerState::Installing
+        )
+    }
+}
+
+impl Shard {
+    /// Brings back what the store knows, and activates what waited for the process to end.
+    pub(crate) fn load_registrations(&self) -> Result<(), StoreError> {
+        for stored in self.store.registrations()? {
+            let registration = Registration::new(stored.origin.clone(), stored.scope.clone());
+            registration.id.set(Some(stored.id));
+            registration.update_via_cache.set(stored.update_via_cache);
+            let worker = |version: kittiwake_store::Version, state| {
+                let worker = self.new_worker(&registration, version.script_url);
+                worker.version.set(Some(version.id));
+                worker.state.set(state);
+                worker
+            };
+            for version in [stored.active, stored.waiting].into_iter().flatten() {
+                match version.state {
+                    VersionState::Activated => {
+                        *registration.active.borrow_mut() =
+                            Some(worker(version, WorkerState::Activated));
+                    }
+                    // A crash cut its activate event short: it is dispatched anew.
+                    VersionState::Activating | VersionState::Installed => {
+                        *registration.waiting.borrow_mut() =
+                            Some(worker(version, WorkerState::Installed));
+                    }
+                }
+            }
+            self.registrations
+                .borrow_mut()
+                .insert(stored.scope, registration.clone());
+            self.try_activate(&registration);
+        }
+        Ok(())
+    }
+
+    fn new_worker(&self, registration: &Rc<Registration>, script_url: String) -> Rc<Worker> {
+        Rc::new(Worker {
+            id: self.next_id(),
+            origin: registration.origin.clone(),
+            scope: registration.scope.clone(),
+            script_url,
+            registration: Rc::downgrade(registration),
+            state: Cell::new(WorkerState::Parsed),
+            realm: Cell::default(),
+            version: Cell::default(),
+            resources: RefCell::default(),
+            skip_waiting: Cell::default(),
+            events_under_way: Cell::default(),
+            events_seen: Cell::default(),
+        })
+    }
+
+    pub(crate) fn registration(&self, scope: &str) -> Option<Rc<Registration>> {
+        self.registrations.borrow().get(scope).cloned()
+    }
+
+    pub(crate) fn registration_by_id(&self, id: RegistrationId) -> Option<Rc<Registration>> {
+        let registrations = self.registrations.borrow();
+        registrations
+            .values()
+            .find(|registration| registration.id.get() == Some(id))
+            .cloned()
+    }
+
+    /// The registration with the longest scope that starts `url`.
+    /// <https://w3c.github.io/ServiceWorker/#match-service-worker-registration>
+    pub(crate) fn match_registration(&self, url: &str) -> Option<Rc<Registration>> {
+        let registrations = self.registrations.borrow();
+        let matching = registrations
+            .values()
+            .filter(|each| url.starts_with(&each.scope));
+        matching.max_by_key(|each| each.scope.len()).cloned()
+    }
+
+    pub(crate) fn worker(&self, id: u32) -> Option<Rc<Worker>> {
+        let registrations = self.registrations.borrow();
+        let mut workers = registrations.values().flat_map(|registration| {
+            let installing = registration.installing.borrow().clone();
+            [installing, registration.waiting(), registration.active()]
+                .into_iter()
+                .flatten()
+        });
+        workers.find(|worker| worker.id == id)
+    }
+
+    // --- running ---
+
+    /// Starts the worker if it sleeps, and answers its realm.
+    /// <https://w3c.github.io/ServiceWorker/#run-service-worker>
+    pub(crate) async fn ensure_running(&self, worker: &Rc<Worker>) -> Result<RealmId, RealmError> {
+        if let Some(realm) = worker.realm.get() {
+            return Ok(realm);
+        }
+        let source = self
+            .script_source(worker, &worker.script_url)
+            .unwrap_or_default();
+        let registration = worker.registration.upgrade().map(|found| found.describe());
+        let start = StartOptions {
+            kind: RealmKind::ServiceWorker,
+            url: worker.script_url.clone(),
+            origin: worker.origin.clone(),
+            simulated: self.seed.is_some(),
+            user_agent: self.user_agent.clone(),
+            language: "en-US".to_owned(),
+            registration,
+            worker: Some(worker.describe()),
+        };
+        let realm = self.create_realm(RealmOwner::Worker(worker.clone()), start);
+        worker.realm.set(Some(realm));
+        let evaluated = self.evaluate(realm, &worker.script_url, source).await;
+        if evaluated.is_err() {
+            self.drop_realm(realm);
+        }
+        evaluated.map(|()| realm)
+    }
+
+    pub(crate) fn stop_worker(&self, worker: &Worker) {
+        if let Some(realm) = worker.realm.get() {
+            self.drop_realm(realm);
+        }
+    }
+
+    /// Dispatches an event at a worker, which is started if it sleeps, and stopped if it idles.
+    pub(crate) async fn dispatch_functional(
+        &self,
+        worker: &Rc<Worker>,
+        init: ExtendableInit,
+        limit: Duration,
+    ) -> EventEnd {
+        worker
+            .events_under_way
+            .set(worker.events_under_way.get() + 1);
+        worker
+            .events_seen
+            .set(worker.events_seen.get().wrapping_add(1));
+        let end = match self.ensure_running(worker).await {
+            Ok(realm) => self.dispatch(realm, init, limit).await,
+            Err(RealmError::Terminated) => EventEnd::Terminated,
+            Err(RealmError::Exception(exception)) => EventEnd::Rejected(exception),
+        };
+        worker
+            .events_under_way
+            .set(worker.events_under_way.get() - 1);
+        if worker.events_under_way.get() == 0 {
+            self.stop_when_idle(worker.clone());
+            if let Some(registration) = worker.registration.upgrade() {
+                self.try_activate(&registration);
+            }
+        }
+        end
+    }
+
+    fn stop_when_idle(&self, worker: Rc<Worker>) {
+        let (shard, seen) = (self.me(), worker.events_seen.get());
+        spawn_local(async move {
+            tokio::time::sleep(shard.limits.idle).await;
+            let idle = worker.events_under_way.get() == 0 && worker.events_seen.get() == seen;
+            if idle && !worker.is_installing() {
+                shard.stop_worker(&worker);
+            }
+        });
+    }
+
+    // --- states ---
+
+    /// Sets the worker's state and tells the trace and the origin's realms.
+    /// <https://w3c.github.io/ServiceWorker/#update-state>
+    fn set_worker_state(&self, worker: &Worker, state: WorkerState) {
+        worker.state.set(state);
+        self.trace(TraceKind::Lifecycle {
+            subject: LifecycleSubject::Worker,
+            url: worker.script_url.clone(),
+            state: match state {
+                WorkerState::Parsed => "parsed",
+                WorkerState::Installing => "installing",
+                WorkerState::Installed => "installed",
+                WorkerState::Activating => "activating",
+                WorkerState::Activated => "activated",
+                WorkerState::Redundant => "redundant",
+            },
+        });
+        for realm in self.realms_of(&worker.origin) {
+            self.call_realm(
+                realm,
+                Call::ChangeWorkerState {
+                    worker: worker.id,
+                    state,
+                },
+            );
+        }
+        if let Some(registration) = worker.registration.upgrade() {
+            registration.changed.notify_waiters();
+        }
+    }
+
+    /// Tells the origin's realms which workers the registration has.
+    fn tell_registration(&self, registration: &Registration, update_found: bool) {
+        for realm in self.realms_of(&registration.origin) {
+            let registration = registration.describe();
+            self.call_realm(
+                realm,
+                Call::ChangeRegistration {
+                    registration,
+                    update_found,
+                },
+            );
+        }
+    }
+
+    fn realms_of(&self, origin: &str) -> Vec<RealmId> {
+        let workers: Vec<RealmId> = {
+            let registrations = self.registrations.borrow();
+            let of_origin = registrations.values().filter(|each| each.origin == origin);
+            let workers = of_origin.flat_map(|registration| {
+                let installing = registration.installing.borrow().clone();
+                [installing, registration.waiting(), registration.active()]
+            });
+            workers
+                .flatten()
+                .filter_map(|worker| worker.realm.get())
+                .collect()
+        };
+        let pages = self.pages.borrow();
+        let pages = pages
+            .iter()
+            .filter(|(_, page)| page.origin == origin)
+            .map(|(id, _)| *id);
+        workers.into_iter().chain(pages).collect()
+    }
+
+    /// Drops the registration with its syncs; whether it was there.
+    /// <https://w3c.github.io/ServiceWorker/#clear-registration>
+    pub(crate) fn clear_registration(&self, scope: &str) -> Result<bool, StoreError> {
+        let Some(registration) = self.registration(scope) else {
+            return Ok(false);
+        };
+        if let Some(id) = registration.id.get() {
+            self.store.unregister(id)?;
+        }
+        let mut workers = Vec::new();
+        for slot in [
+            &registration.installing,
+            &registration.waiting,
+            &registration.active,
+        ] {
+            workers.extend(slot.borrow_mut().take());
+        }
+        self.tell_registration(&registration, false);
+        self.registrations.borrow_mut().remove(scope);
+        for worker in workers {
+            self.set_worker_state(&worker, WorkerState::Redundant);
+            self.stop_worker(&worker);
+        }
+        Ok(true)
+    }
+
+    // --- activation ---
+
+    /// Activates the waiting worker if nothing holds it back.
+    /// <https://w3c.github.io/ServiceWorker/#try-activate-algorithm>
+    pub(crate) fn try_activate(&self, registration: &Rc<Registration>) {
+        let Some(waiting) = registration.waiting() else {
+            return;
+        };
+        if let Some(active) = registration.active() {
+            let in_use = self
+                .pages
+                .borrow()
+                .values()
+                .any(|page| page.is_controlled_by(&active));
+            let busy = active.events_under_way.get() > 0;
+            if busy || (in_use && !waiting.skip_waiting.get()) {
+                return;
+            }
+        }
+        match self.start_activation(registration, waiting) {
+            Ok(worker) => {
+                let (shard, busy) = (self.me(), self.activity.begin());
+                spawn_local(async move {
+                    shard.finish_activation(&worker).await;
+                    drop(busy);
+                });
+            }
+            Err(error) => self.trace_store_error(&error),
+        }
+    }
+
+    /// <https://w3c.github.io/ServiceWorker/#activation-algorithm>
+    fn start_activation(
+        &self,
+        registration: &Registration,
+        worker: Rc<Worker>,
+    ) -> Result<Rc<Worker>, StoreError> {
+        self.store.activating(
+            worker
+                .version
+                .get()
+                .expect("a waiting worker is in the store"),
+        )?;
+        registration.waiting.borrow_mut().take();
+        let predecessor = registration.active.borrow_mut().replace(worker.clone());
+        if let Some(predecessor) = predecessor {
+            self.set_worker_state(&predecessor, WorkerState::Redundant);
+            self.stop_worker(&predecessor);
+        }
+        self.tell_registration(registration, false);
+        self.set_worker_state(&worker, WorkerState::Activating);
+        self.move_controlled_pages(&worker);
+        Ok(worker)
+    }
+
+    /// Whatever becomes of the event, the worker is activated after it.
+    async fn finish_activation(&self, worker: &Rc<Worker>) {
+        self.dispatch_functional(worker, ExtendableInit::Activate, self.limits.event)
+            .await;
+        if worker.state.get() != WorkerState::Activating {
+            return;
+        }
+        let version = worker
+            .version
+            .get()
+            .expect("an active worker is in the store");
+        if let Err(error) = self.store.activated(version) {
+            self.trace_store_error(&error);
+        }
+        self.set_worker_state(worker, WorkerState::Activated);
+        self.wake.wake(&self.activity);
+    }
+
+    /// Pages that the predecessor controlled have the new worker as their controller.
+    fn move_controlled_pages(&self, worker: &Rc<Worker>) {
+        let pages: Vec<_> = self
+            .pages
+            .borrow()
+            .iter()
+            .map(|(id, page)| (*id, page.clone()))
+            .collect();
+        for (id, page) in pages {
+            let controller = page.controller.borrow().clone();
+            if controller.is_some_and(|controller| controller.scope == worker.scope) {
+                *page.controller.borrow_mut() = Some(worker.clone());
+                self.call_realm(id, Call::ChangeController);
+            }
+        }
+    }
+
+    /// `skipWaiting()` of a worker.
+    pub(crate) fn skip_waiting_of(&self, worker: &Worker) {
+        worker.skip_waiting.set(true);
+        if let Some(registration) = worker.registration.upgrade() {
+            self.try_activate(&registration);
+        }
+    }
+
+    /// `clients.claim()` of an active worker.
+    /// <https://w3c.github.io/ServiceWorker/#dom-clients-claim>
+    pub(crate) fn claim_pages(&self, worker: &Rc<Worker>) {
+        let pages: Vec<_> = self
+            .pages
+            .borrow()
+            .iter()
+            .map(|(id, page)| (*id, page.clone()))
+            .collect();
+        for (id, page) in pages {
+            let registration = self.match_registration(page.url.as_str());
+            let in_scope = registration.is_some_and(|found| found.scope == worker.scope);
+            if in_scope && page.origin == worker.origin && !page.is_controlled_by(worker) {
+                *page.controller.borrow_mut() = Some(worker.clone());
+                self.call_realm(id, Call::ChangeController);
+            }
+        }
+    }
+}
+
+/// An exception that the host itself has to report, without a place in any script.
+pub(crate) fn plain_exception(message: String) -> ScriptException {
+    ScriptException {
+        message,
+        file: None,
+        line: None,
+        column: None,
+        stack: None,
+    }
+}

@@ -1,0 +1,35 @@
+//! Waiting until a thread has nothing to run, without letting its time pass.
+//!
+//! Invariant: a paused tokio clock does not advance while somebody waits for [`quiet`]: the wake
+//! comes just before the thread would park.
+
+use std::cell::RefCell;
+use std::task::{Poll, Waker};
+
+use deno_core::futures::future::poll_fn;
+
+thread_local! {
+    static WAITING: RefCell<Option<Waker>> = const { RefCell::new(None) };
+}
+
+/// The hook for tokio's `on_thread_park`.
+pub(crate) fn on_thread_park() {
+    if let Some(waker) = WAITING.take() {
+        waker.wake();
+    }
+}
+
+/// Resolves when every task of this thread waits for something.
+pub(crate) async fn quiet() {
+    let mut asked = false;
+    poll_fn(|context| {
+        let parked = WAITING.with_borrow(Option::is_none);
+        if asked && parked {
+            return Poll::Ready(());
+        }
+        asked = true;
+        WAITING.set(Some(context.waker().clone()));
+        Poll::Pending
+    })
+    .await
+}

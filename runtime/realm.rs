@@ -1,0 +1,437 @@
+//! One V8 isolate with its global scope: a service worker, or a page.
+//!
+//! An isolate is entered only while it is used, so that many share one thread and may be dropped in
+//! any order.
+//!
+//! Invariant: every entry is a turn under the watchdog, and ends by leaving the isolate, also when
+//! the turn panics.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use deno_core::error::{CoreError, CoreErrorKind, JsError};
+use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
+use kittiwake_ops::{
+    ClientState, Host, RealmId, RegistrationState, ScriptException, ServiceWorkerState, Services,
+    WorkerState,
+};
+use serde::Serialize;
+
+use crate::extension::{OriginShare, extensions};
+use crate::watchdog::{Struck, Watchdog};
+
+static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
+
+/// What a realm is made of.
+pub(crate) struct RealmOptions {
+    pub(crate) id: RealmId,
+    pub(crate) services: Rc<dyn Services>,
+    pub(crate) share: OriginShare,
+    /// Seeds `crypto`'s random source in a simulation.
+    pub(crate) seed: Option<u64>,
+    pub(crate) watchdog: Rc<Watchdog>,
+    /// Real time that one turn may take.
+    pub(crate) turn_limit: Duration,
+    pub(crate) start: StartOptions,
+}
+
+/// What `start` in `js/bootstrap.js` is given.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StartOptions {
+    pub(crate) kind: RealmKind,
+    pub(crate) url: String,
+    pub(crate) origin: String,
+    pub(crate) simulated: bool,
+    pub(crate) user_agent: String,
+    pub(crate) language: String,
+    pub(crate) registration: Option<RegistrationState>,
+    pub(crate) worker: Option<ServiceWorkerState>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RealmKind {
+    ServiceWorker,
+    Page,
+}
+
+/// A call of the host into the realm; `js/bootstrap.js` has a function for each.
+pub(crate) enum Call {
+    /// Dispatches an extendable event; its end comes by `Services::event_settled`.
+    DispatchExtendable { event: u32, init: ExtendableInit },
+    /// The host no longer waits for the event.
+    TimeOutEvent { event: u32 },
+    /// Dispatches a plain event at the global scope.
+    DispatchSimple { name: &'static str },
+    /// The registration's workers changed.
+    ChangeRegistration {
+        registration: RegistrationState,
+        update_found: bool,
+    },
+    /// A worker's state changed.
+    ChangeWorkerState { worker: u32, state: WorkerState },
+    /// The page has another controller.
+    ChangeController,
+    /// A worker's message for the page.
+    ClientMessage {
+        data: Vec<u8>,
+        source: Option<ServiceWorkerState>,
+    },
+}
+
+/// The events that have a lifetime.
+#[derive(Clone)]
+pub(crate) enum ExtendableInit {
+    Install,
+    Activate,
+    Sync {
+        tag: String,
+        last_chance: bool,
+    },
+    Message {
+        message: Message,
+        source: Option<ClientState>,
+    },
+}
+
+/// A message's content: of a script, or of the host.
+#[derive(Clone)]
+pub(crate) enum Message {
+    Serialized(Vec<u8>),
+    Json(serde_json::Value),
+}
+
+/// Why a turn did not end well.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum RealmError {
+    #[error("{0}")]
+    Exception(ScriptException),
+    #[error("the script ran for longer than its limit and was terminated")]
+    Terminated,
+}
+
+/// Whether the event loop has anything left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventLoop {
+    Busy,
+    Quiet,
+}
+
+pub(crate) struct Realm {
+    // Both are Some until `drop`.
+    runtime: Option<JsRuntime>,
+    host_call: Option<v8::Global<v8::Function>>,
+    watchdog: Rc<Watchdog>,
+    struck: Struck,
+    turn_limit: Duration,
+}
+
+impl Realm {
+    /// Creates the isolate from the snapshot and starts its global scope.
+    pub(crate) fn new(options: RealmOptions) -> Self {
+        let mut runtime = JsRuntime::new(RuntimeOptions {
+            extensions: extensions(options.share, options.seed),
+            startup_snapshot: Some(SNAPSHOT),
+            module_loader: Some(Rc::new(modules::NoModules)),
+            ..Default::default()
+        });
+        let host = Host {
+            realm: options.id,
+            services: options.services,
+        };
+        runtime.op_state().borrow_mut().put(host);
+        let host_call = take_host_call(&mut runtime);
+        // SAFETY: creation entered the isolate on this thread.
+        unsafe { runtime.v8_isolate().exit() };
+        let mut realm = Realm {
+            runtime: Some(runtime),
+            host_call: Some(host_call),
+            watchdog: options.watchdog,
+            struck: Struck::default(),
+            turn_limit: options.turn_limit,
+        };
+        realm
+            .turn(|turn| turn.call_host("start", |scope| vec![to_v8(scope, &options.start)]))
+            .expect("our own start script does not throw");
+        realm
+    }
+
+    /// Runs a classic script, then a microtask checkpoint.
+    pub(crate) fn evaluate(&mut self, url: &str, source: String) -> Result<(), RealmError> {
+        let url = url.to_owned();
+        self.turn(|turn| {
+            turn.runtime
+                .execute_script(url, source)
+                .map_err(Failure::Js)?;
+            deno_core::scope!(scope, turn.runtime);
+            scope.perform_microtask_checkpoint();
+            Ok(())
+        })
+    }
+
+    /// Calls into the realm, then runs a microtask checkpoint.
+    pub(crate) fn call(&mut self, call: Call) -> Result<(), RealmError> {
+        self.turn(|turn| match call {
+            Call::DispatchExtendable { event, init } => {
+                turn.call_host("dispatchExtendable", |scope| {
+                    let (name, init) = init.into_v8(scope);
+                    vec![to_v8(scope, &name), to_v8(scope, &event), init]
+                })
+            }
+            Call::TimeOutEvent { event } => {
+                turn.call_host("timeOutEvent", |scope| vec![to_v8(scope, &event)])
+            }
+            Call::DispatchSimple { name } => {
+                turn.call_host("dispatchSimple", |scope| vec![to_v8(scope, &name)])
+            }
+            Call::ChangeRegistration {
+                registration,
+                update_found,
+            } => turn.call_host("changeRegistration", |scope| {
+                vec![to_v8(scope, &registration), to_v8(scope, &update_found)]
+            }),
+            Call::ChangeWorkerState { worker, state } => turn
+                .call_host("changeWorkerState", |scope| {
+                    vec![to_v8(scope, &worker), to_v8(scope, &state)]
+                }),
+            Call::ChangeController => turn.call_host("changeController", |_| vec![]),
+            Call::ClientMessage { data, source } => turn.call_host("clientMessage", |scope| {
+                vec![
+                    to_v8(scope, &serde_v8::ToJsBuffer::from(data)),
+                    to_v8(scope, &source),
+                ]
+            }),
+        })
+    }
+
+    /// Polls the realm's event loop: timers, ops, promises.
+    pub(crate) fn poll_event_loop(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Result<EventLoop, RealmError> {
+        self.turn(|turn| {
+            match turn
+                .runtime
+                .poll_event_loop(context, PollEventLoopOptions::default())
+            {
+                Poll::Pending => Ok(EventLoop::Busy),
+                Poll::Ready(Ok(())) => Ok(EventLoop::Quiet),
+                Poll::Ready(Err(error)) => Err(Failure::Core(error)),
+            }
+        })
+    }
+
+    fn turn<R>(
+        &mut self,
+        take: impl FnOnce(&mut Turn<'_>) -> Result<R, Failure>,
+    ) -> Result<R, RealmError> {
+        if self.struck.is_set() {
+            return Err(RealmError::Terminated);
+        }
+        let result = take(&mut Turn::enter(self));
+        // Termination surfaces as whatever the engine was doing; the mark alone is reliable.
+        if self.struck.is_set() {
+            return Err(RealmError::Terminated);
+        }
+        result.map_err(RealmError::from)
+    }
+}
+
+impl Drop for Realm {
+    fn drop(&mut self) {
+        self.host_call.take();
+        let mut runtime = self.runtime.take().expect("a realm is dropped once");
+        runtime.v8_isolate().cancel_terminate_execution();
+        // SAFETY: the isolate must be current when its runtime is dropped; dropping leaves it.
+        unsafe {
+            runtime.v8_isolate().enter();
+        }
+    }
+}
+
+/// The isolate is entered and the watchdog armed for as long as this lives.
+struct Turn<'a> {
+    runtime: &'a mut JsRuntime,
+    host_call: &'a v8::Global<v8::Function>,
+    watchdog: &'a Watchdog,
+}
+
+enum Failure {
+    Js(Box<JsError>),
+    Core(CoreError),
+}
+
+impl<'a> Turn<'a> {
+    fn enter(realm: &'a mut Realm) -> Self {
+        let runtime = realm
+            .runtime
+            .as_mut()
+            .expect("a realm has its runtime until dropped");
+        let isolate = runtime.v8_isolate().thread_safe_handle();
+        realm
+            .watchdog
+            .arm(isolate, realm.struck.clone(), realm.turn_limit);
+        // SAFETY: `drop` leaves it, on this thread, and no handle outlives the borrow.
+        unsafe {
+            runtime.v8_isolate().enter();
+        }
+        let host_call = realm
+            .host_call
+            .as_ref()
+            .expect("a realm has it until dropped");
+        Turn {
+            runtime,
+            host_call,
+            watchdog: &realm.watchdog,
+        }
+    }
+
+    fn call_host<'m>(
+        &mut self,
+        name: &str,
+        arguments: impl for<'s, 'i> FnOnce(&mut v8::PinScope<'s, 'i>) -> Vec<v8::Local<'s, v8::Value>>
+        + 'm,
+    ) -> Result<(), Failure> {
+        deno_core::scope!(scope, self.runtime);
+        v8::tc_scope!(let scope, scope);
+        let function = v8::Local::new(scope, self.host_call);
+        let mut all = vec![to_v8(scope, &name)];
+        all.extend(arguments(scope));
+        let this = v8::undefined(scope).into();
+        if function.call(scope, this, &all).is_none()
+            && let Some(exception) = scope.exception()
+        {
+            return Err(Failure::Js(JsError::from_v8_exception(scope, exception)));
+        }
+        scope.perform_microtask_checkpoint();
+        Ok(())
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // SAFETY: entered in `enter`, on this thread.
+        unsafe {
+            self.runtime.v8_isolate().exit();
+        }
+        self.watchdog.disarm();
+    }
+}
+
+impl From<Failure> for RealmError {
+    fn from(failure: Failure) -> Self {
+        let exception = match failure {
+            Failure::Js(error) => ScriptException::from_js_error(&error),
+            Failure::Core(error) => match error.into_kind() {
+                CoreErrorKind::Js(error) => ScriptException::from_js_error(&error),
+                other => ScriptException {
+                    message: other.to_string(),
+                    file: None,
+                    line: None,
+                    column: None,
+                    stack: None,
+                },
+            },
+        };
+        RealmError::Exception(exception)
+    }
+}
+
+impl ExtendableInit {
+    /// The event's type, as the trace and the specifications name it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            ExtendableInit::Install => "install",
+            ExtendableInit::Activate => "activate",
+            ExtendableInit::Sync { .. } => "sync",
+            ExtendableInit::Message { .. } => "message",
+        }
+    }
+
+    fn into_v8<'s>(
+        self,
+        scope: &mut v8::PinScope<'s, '_>,
+    ) -> (&'static str, v8::Local<'s, v8::Value>) {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Sync {
+            tag: String,
+            last_chance: bool,
+        }
+        #[derive(Serialize)]
+        struct Posted {
+            data: Option<serde_v8::ToJsBuffer>,
+            json: Option<serde_json::Value>,
+            source: Option<ClientState>,
+        }
+        let name = self.name();
+        let init = match self {
+            ExtendableInit::Install | ExtendableInit::Activate => v8::undefined(scope).into(),
+            ExtendableInit::Sync { tag, last_chance } => to_v8(scope, &Sync { tag, last_chance }),
+            ExtendableInit::Message { message, source } => {
+                let (data, json) = match message {
+                    Message::Serialized(bytes) => (Some(bytes.into()), None),
+                    Message::Json(value) => (None, Some(value)),
+                };
+                to_v8(scope, &Posted { data, json, source })
+            }
+        };
+        (name, init)
+    }
+}
+
+/// Takes the host's way in off the global, before any script could see it.
+fn take_host_call(runtime: &mut JsRuntime) -> v8::Global<v8::Function> {
+    deno_core::scope!(scope, runtime);
+    let global = scope.get_current_context().global(scope);
+    let key = v8::String::new(scope, "__kittiwake").expect("a short string");
+    let value = global.get(scope, key.into()).expect("the snapshot has it");
+    let function: v8::Local<v8::Function> = value.try_into().expect("it is a function");
+    global.delete(scope, key.into());
+    v8::Global::new(scope, function)
+}
+
+fn to_v8<'s>(scope: &mut v8::PinScope<'s, '_>, value: &impl Serialize) -> v8::Local<'s, v8::Value> {
+    serde_v8::to_v8(scope, value).expect("our own types serialise")
+}
+
+/// Service workers have no dynamic `import()`, and nothing else may load a module yet.
+mod modules {
+    use deno_core::error::ModuleLoaderError;
+    use deno_core::{
+        ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSpecifier,
+        ResolutionKind,
+    };
+    use deno_error::JsErrorBox;
+
+    pub(super) struct NoModules;
+
+    impl ModuleLoader for NoModules {
+        fn resolve(
+            &self,
+            _specifier: &str,
+            _referrer: &str,
+            _kind: ResolutionKind,
+        ) -> Result<ModuleSpecifier, ModuleLoaderError> {
+            Err(disallowed())
+        }
+
+        fn load(
+            &self,
+            _specifier: &ModuleSpecifier,
+            _referrer: Option<&ModuleLoadReferrer>,
+            _options: ModuleLoadOptions,
+        ) -> ModuleLoadResponse {
+            ModuleLoadResponse::Sync(Err(disallowed()))
+        }
+    }
+
+    fn disallowed() -> JsErrorBox {
+        JsErrorBox::type_error(
+            "import() is disallowed on ServiceWorkerGlobalScope by the HTML specification. See \
+             https://github.com/w3c/ServiceWorker/issues/1356.",
+        )
+    }
+}

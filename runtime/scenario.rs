@@ -1,0 +1,225 @@
+//! Scenarios: a folder with a worker, perhaps a page, and a `scenario.toml` that says what the world
+//! does to them. One scenario, one trace.
+//!
+//! Invariant: a scenario touches no socket and no real clock, so its trace is the same in every run.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::network::{NetworkState, Timeline};
+use crate::pages::PageSource;
+use crate::runtime::{Builder, Error, Runtime, UnsettledSync};
+use crate::simulation::ScriptedServers;
+
+/// A scenario, read from its folder.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    folder: PathBuf,
+    script: Script,
+}
+
+/// `scenario.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Script {
+    /// What it shows, in a sentence.
+    about: String,
+    #[serde(default = "default_origin")]
+    origin: Url,
+    /// Who registers `sw.js`.
+    #[serde(default)]
+    register: Register,
+    /// Starts when the worker is activated.
+    network: Option<Timeline>,
+    #[serde(default)]
+    servers: ScriptedServers,
+    /// What happens, in order. Without steps, `page.js` is opened if it is there.
+    steps: Option<Vec<Step>>,
+    #[serde(default)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Register {
+    #[default]
+    Host,
+    Page,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+enum Step {
+    /// Opens a page: a script or an HTML file of the folder.
+    Open(String),
+    /// Posts a message to the worker.
+    Message(serde_json::Value),
+    /// Sets the network signal.
+    Network(NetworkState),
+    /// Lets time pass.
+    Wait(#[serde(deserialize_with = "duration")] Duration),
+    /// Lets time pass until nothing is left to do.
+    Idle(IdleMarker),
+}
+
+/// `idle = true`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct IdleMarker(#[serde(deserialize_with = "only_true")] ());
+
+/// Why a scenario could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// A file of the folder cannot be read.
+    #[error("cannot read {path}: {cause}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// `scenario.toml` is not what it should be.
+    #[error("{path} is not a scenario: {cause}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        cause: Box<toml::de::Error>,
+    },
+    /// A step went wrong.
+    #[error("{0}")]
+    Run(#[from] Error),
+}
+
+impl Scenario {
+    /// Whether the folder is a scenario's.
+    pub fn is_scenario(folder: &Path) -> bool {
+        folder.join("scenario.toml").is_file()
+    }
+
+    /// Reads `scenario.toml` of a folder.
+    ///
+    /// # Errors
+    ///
+    /// [`ScenarioError::Read`], [`ScenarioError::Parse`].
+    pub fn load(folder: &Path) -> Result<Self, ScenarioError> {
+        let path = folder.join("scenario.toml");
+        let text = read(&path)?;
+        let script = toml::from_str(&text).map_err(|cause| ScenarioError::Parse {
+            path,
+            cause: Box::new(cause),
+        })?;
+        Ok(Scenario {
+            folder: folder.to_owned(),
+            script,
+        })
+    }
+
+    /// What the scenario shows.
+    pub fn about(&self) -> &str {
+        &self.script.about
+    }
+
+    /// Runs the scenario on a runtime that `builder` starts, which may have a trace and a state
+    /// folder; clock, servers and files are the scenario's own. Answers the syncs that are left.
+    ///
+    /// # Errors
+    ///
+    /// [`ScenarioError::Run`] with the first step that went wrong.
+    pub async fn run(self, builder: Builder) -> Result<Vec<UnsettledSync>, ScenarioError> {
+        let Scenario { folder, script } = self;
+        let runtime = builder
+            .simulated(script.seed)
+            .servers(script.servers)
+            .serve(script.origin.clone(), &folder)
+            .start()?;
+        let page_is_there = folder.join("page.js").is_file();
+        let default_steps = || {
+            let page = page_is_there.then(|| Step::Open("page.js".to_owned()));
+            page.into_iter().collect()
+        };
+        let steps = script.steps.unwrap_or_else(default_steps);
+        let origin = script.origin;
+        if script.register == Register::Host {
+            runtime.register(at(&origin, "sw.js"), None).await?;
+        }
+        if let Some(timeline) = script.network {
+            runtime.play_network(timeline).await?;
+        }
+        for step in steps {
+            take(&runtime, &folder, &origin, step).await?;
+        }
+        runtime.idle().await?;
+        let unsettled = runtime.unsettled_syncs().await?;
+        runtime.shut_down().await?;
+        Ok(unsettled)
+    }
+}
+
+async fn take(
+    runtime: &Runtime,
+    folder: &Path,
+    origin: &Url,
+    step: Step,
+) -> Result<(), ScenarioError> {
+    match step {
+        Step::Open(name) => {
+            let text = read(&folder.join(&name))?;
+            let url = at(origin, &name);
+            let (url, source) = page_from_file(url, text);
+            runtime.open_page(url, source).await?;
+        }
+        Step::Message(message) => runtime.post_message(None, message).await?,
+        Step::Network(state) => runtime.set_network(state).await?,
+        Step::Wait(duration) => runtime.run_for(duration).await?,
+        Step::Idle(_) => runtime.idle().await?,
+    }
+    Ok(())
+}
+
+/// A page from a local file: HTML at its own URL, or a script in a document beside it.
+pub fn page_from_file(url: Url, text: String) -> (Url, PageSource) {
+    let path = url.path().to_ascii_lowercase();
+    if path.ends_with(".html") || path.ends_with(".htm") {
+        return (url, PageSource::Html(text));
+    }
+    let folder = url.join("./").unwrap_or_else(|_| url.clone());
+    (folder, PageSource::Script(url, text))
+}
+
+fn at(origin: &Url, name: &str) -> Url {
+    let mut url = origin.clone();
+    url.set_path(name);
+    url
+}
+
+fn read(path: &Path) -> Result<String, ScenarioError> {
+    std::fs::read_to_string(path).map_err(|cause| ScenarioError::Read {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+fn default_origin() -> Url {
+    Url::parse("https://app.test").expect("a URL")
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(value)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        serde::de::Error::custom(format!(
+            "`{text}` is no duration ({error}); write `10s` or `5m`"
+        ))
+    })
+}
+
+fn only_true<'de, D: serde::Deserializer<'de>>(value: D) -> Result<(), D::Error> {
+    match bool::deserialize(value)? {
+        true => Ok(()),
+        false => Err(serde::de::Error::custom(
+            "write `idle = true`, or leave the step out",
+        )),
+    }
+}

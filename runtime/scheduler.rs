@@ -1,0 +1,216 @@
+//! The scheduler of background syncs: wait, claim, dispatch, settle.
+//!
+//! Invariant: a claim is on disk before its event is dispatched, and the store is read anew after
+//! each wake: the wake itself carries no data.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kittiwake_store::{Claimed, Outcome, Recovery, Settled, StoreError};
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+
+use crate::activity::{Activity, Busy};
+use crate::host::{EventEnd, Shard};
+use crate::network::Outlook;
+use crate::realm::ExtendableInit;
+use crate::trace::{SyncTraceState, TraceKind};
+
+/// Wakes the scheduler. The shard counts as busy from the call until the scheduler has looked.
+#[derive(Default)]
+pub(crate) struct Wake {
+    notify: Notify,
+    busy: RefCell<Option<Busy>>,
+}
+
+impl Wake {
+    pub(crate) fn wake(&self, activity: &Activity) {
+        self.busy
+            .borrow_mut()
+            .get_or_insert_with(|| activity.begin());
+        self.notify.notify_one();
+    }
+}
+
+/// Settles what a crash left firing, then schedules until the shard ends.
+pub(crate) async fn run(shard: Rc<Shard>) {
+    let mut hold: Option<Busy>;
+    loop {
+        let looking = shard.wake.busy.borrow_mut().take();
+        if shard.is_online()
+            && let Err(error) = claim_all(&shard)
+        {
+            shard.trace_store_error(&error);
+        }
+        let due = shard.store.sync_next_due().unwrap_or_default();
+        hold = expects_work(&shard, due).then(|| shard.activity.begin());
+        drop(looking);
+        let woken = shard.wake.notify.notified();
+        match due.filter(|_| shard.is_online()) {
+            None => woken.await,
+            Some(due) => {
+                let left = Duration::from_millis(due.saturating_sub(shard.now_ms()).max(0) as u64);
+                // Whichever comes first; a wake that was not waited for is kept by `Notify`.
+                let _ = tokio::time::timeout(left, woken).await;
+            }
+        }
+        drop(hold.take());
+    }
+}
+
+/// Settles what a crash left firing. Once, before anything else is scheduled.
+pub(crate) fn recover(shard: &Shard) -> Result<(), StoreError> {
+    for recovered in shard.store.sync_recover(&shard.policy, shard.now_ms())? {
+        if let Recovery::Settled(settled) = recovered.recovery {
+            let Some(registration) = shard.store.registration(recovered.registration)? else {
+                continue;
+            };
+            let attempt = match settled {
+                Settled::Waiting {
+                    failed_attempts, ..
+                } => failed_attempts,
+                _ => shard.policy.max_attempts,
+            };
+            let reason = Some("the process died in its event, time and again".to_owned());
+            let claim = Claimed {
+                registration: recovered.registration,
+                tag: recovered.tag,
+                attempt,
+                last_chance: shard.policy.is_last_chance(attempt),
+            };
+            trace_settled(shard, &claim, &registration.scope, settled, reason);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a sync can still move without anyone's doing.
+fn expects_work(shard: &Shard, due: Option<i64>) -> bool {
+    let unsettled = due.is_some() || shard.store.sync_has_pending().unwrap_or(false);
+    unsettled && (shard.is_online() || shard.outlook.get() == Outlook::Open)
+}
+
+fn claim_all(shard: &Rc<Shard>) -> Result<(), StoreError> {
+    for claim in shard
+        .store
+        .sync_claim_due(&shard.policy, shard.now_ms(), usize::MAX)?
+    {
+        shard
+            .firing
+            .borrow_mut()
+            .insert((claim.registration, claim.tag.clone()));
+        let busy = shard.activity.begin();
+        let shard = shard.clone();
+        spawn_local(async move {
+            if let Err(error) = fire(&shard, &claim).await {
+                shard.trace_store_error(&error);
+            }
+            shard
+                .firing
+                .borrow_mut()
+                .remove(&(claim.registration, claim.tag));
+            shard.wake.wake(&shard.activity);
+            drop(busy);
+        });
+    }
+    Ok(())
+}
+
+/// Dispatches one sync event and settles it.
+/// <https://wicg.github.io/background-sync/spec/#fire-a-sync-event>
+async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), StoreError> {
+    let Some(registration) = shard.registration_by_id(claim.registration) else {
+        return shard
+            .store
+            .sync_hand_back(claim.registration, &claim.tag)
+            .map(drop);
+    };
+    let Some(worker) = registration.activated_worker().await else {
+        return shard
+            .store
+            .sync_hand_back(claim.registration, &claim.tag)
+            .map(drop);
+    };
+    if !shard.is_online() {
+        return shard
+            .store
+            .sync_hand_back(claim.registration, &claim.tag)
+            .map(drop);
+    }
+    trace_sync(
+        shard,
+        claim,
+        &registration.scope,
+        SyncTraceState::Firing,
+        None,
+        None,
+    );
+    let init = ExtendableInit::Sync {
+        tag: claim.tag.clone(),
+        last_chance: claim.last_chance,
+    };
+    let limit = Duration::from_millis(shard.policy.max_event_duration_ms.max(0) as u64);
+    let end = shard.dispatch_functional(&worker, init, limit).await;
+    let (outcome, reason) = match end {
+        EventEnd::Fulfilled => (Outcome::Fulfilled, None),
+        EventEnd::Rejected(rejection) => (Outcome::Rejected, Some(rejection.message)),
+        EventEnd::TimedOut => {
+            // A worker that sits on its event is stopped, as Chromium does, and starts afresh.
+            shard.stop_worker(&worker);
+            (
+                Outcome::TimedOut,
+                Some("the event took longer than its limit".to_owned()),
+            )
+        }
+        EventEnd::Terminated => (
+            Outcome::Terminated,
+            Some("the worker was terminated".to_owned()),
+        ),
+    };
+    let now = shard.now_ms();
+    let settled =
+        shard
+            .store
+            .sync_settle(claim.registration, &claim.tag, outcome, &shard.policy, now)?;
+    trace_settled(shard, claim, &registration.scope, settled, reason);
+    Ok(())
+}
+
+fn trace_settled(
+    shard: &Shard,
+    claim: &Claimed,
+    scope: &str,
+    settled: Settled,
+    reason: Option<String>,
+) {
+    match settled {
+        Settled::Done => trace_sync(shard, claim, scope, SyncTraceState::Done, None, None),
+        Settled::Waiting { delay_ms, .. } => {
+            let delay = Some(delay_ms.max(0) as u64);
+            trace_sync(shard, claim, scope, SyncTraceState::Waiting, delay, reason);
+        }
+        Settled::GaveUp => trace_sync(shard, claim, scope, SyncTraceState::GaveUp, None, reason),
+        // It fires again at once, which the trace shows; the registration is gone, so is its story.
+        Settled::PendingAgain | Settled::Gone => {}
+    }
+}
+
+fn trace_sync(
+    shard: &Shard,
+    claim: &Claimed,
+    scope: &str,
+    state: SyncTraceState,
+    delay_ms: Option<u64>,
+    reason: Option<String>,
+) {
+    shard.trace(TraceKind::Sync {
+        tag: claim.tag.clone(),
+        scope: scope.to_owned(),
+        state,
+        attempt: claim.attempt,
+        last_chance: claim.last_chance,
+        delay_ms,
+        reason,
+    });
+}

@@ -1,0 +1,389 @@
+//! What the ops ask of the host thread, answered.
+//!
+//! Invariant: a realm is answered about its own origin only.
+
+use deno_core::futures::future::LocalBoxFuture;
+use deno_core::futures::{FutureExt, StreamExt};
+use kittiwake_ops::{
+    ClientState, ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, RealmId, Recipient,
+    RegisterWorker, RegistrationState, ScriptException, ServiceWorkerState, Services, WorkerState,
+};
+use kittiwake_store::{Registered, StoreError, UpdateViaCache};
+use tokio::task::spawn_local;
+use url::Url;
+
+use crate::host::{RealmOwner, Shard};
+use crate::http::{HttpRequest, HttpResponse, RedirectMode};
+use crate::lifecycle::{RegisterRequest, Registration};
+use crate::realm::{Call, ExtendableInit, Message};
+use crate::trace::{MessageRecipient, SyncTraceState, TraceKind};
+
+impl Services for Shard {
+    fn now_ms(&self) -> f64 {
+        self.clock.now_ms()
+    }
+
+    fn elapsed_ms(&self, realm: RealmId) -> f64 {
+        self.realm_age(realm).as_secs_f64() * 1e3
+    }
+
+    fn random(&self) -> f64 {
+        self.entropy.random()
+    }
+
+    fn online(&self) -> bool {
+        self.is_online()
+    }
+
+    fn console(&self, _realm: RealmId, level: ConsoleLevel, text: String) {
+        self.trace(TraceKind::Console { level, text });
+    }
+
+    fn exception(&self, _realm: RealmId, exception: ScriptException) {
+        self.trace_exception(exception);
+    }
+
+    fn event_settled(&self, realm: RealmId, event: u32, rejection: Option<ScriptException>) {
+        self.settle_event(realm, event, rejection);
+    }
+
+    fn sync_register(&self, realm: RealmId, scope: &str, tag: &str) -> Result<(), OpError> {
+        let registration = self
+            .own_registration(realm, scope)
+            .ok_or(OpError::NoActiveWorker)?;
+        let id = registration
+            .id
+            .get()
+            .filter(|_| registration.active().is_some());
+        let id = id.ok_or(OpError::NoActiveWorker)?;
+        let registered = self
+            .store
+            .sync_register(id, tag, &self.policy, self.now_ms());
+        let state = match registered.map_err(|error| self.sync_error(error))? {
+            Registered::New | Registered::WaitEnded => SyncTraceState::Registered,
+            Registered::Reregistered => SyncTraceState::Reregistered,
+            Registered::Unchanged => return Ok(()),
+        };
+        self.trace(TraceKind::Sync {
+            tag: tag.to_owned(),
+            scope: scope.to_owned(),
+            state,
+            attempt: 0,
+            last_chance: false,
+            delay_ms: None,
+            reason: None,
+        });
+        // Committed: only now may anyone act on it, and the scheduler reads the store, not this call.
+        self.wake.wake(&self.activity);
+        Ok(())
+    }
+
+    fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError> {
+        let Some(registration) = self.own_registration(realm, scope) else {
+            return Ok(vec![]);
+        };
+        let Some(id) = registration.id.get() else {
+            return Ok(vec![]);
+        };
+        self.store
+            .sync_tags(id)
+            .map_err(|error| self.sync_error(error))
+    }
+
+    fn fetch(
+        &self,
+        _realm: RealmId,
+        request: FetchRequest,
+    ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>> {
+        let shard = self.me();
+        async move { shard.fetch_traced(request).await }.boxed_local()
+    }
+
+    fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError> {
+        match self.realm_owner(realm) {
+            Some(RealmOwner::Worker(worker)) => self.import_script_for(&worker, url),
+            _ => Err(OpError::ImportFailed {
+                url: url.to_owned(),
+            }),
+        }
+    }
+
+    fn skip_waiting(&self, realm: RealmId) {
+        if let Some(RealmOwner::Worker(worker)) = self.realm_owner(realm) {
+            self.skip_waiting_of(&worker);
+        }
+    }
+
+    fn claim(&self, realm: RealmId) -> Result<(), OpError> {
+        match self.realm_owner(realm) {
+            Some(RealmOwner::Worker(worker))
+                if matches!(
+                    worker.state.get(),
+                    WorkerState::Activating | WorkerState::Activated
+                ) =>
+            {
+                self.claim_pages(&worker);
+                Ok(())
+            }
+            _ => Err(OpError::ClaimByInactiveWorker),
+        }
+    }
+
+    fn register_worker(
+        &self,
+        realm: RealmId,
+        options: RegisterWorker,
+    ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>> {
+        let (shard, origin) = (self.me(), self.origin_of(realm));
+        async move { shard.register_for_page(origin, options).await }.boxed_local()
+    }
+
+    fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError> {
+        if self.own_registration(realm, scope).is_none() {
+            return Ok(false);
+        }
+        self.clear_registration(scope).map_err(|error| {
+            self.trace_store_error(&error);
+            OpError::StorageFailed
+        })
+    }
+
+    fn registrations(&self, realm: RealmId) -> Vec<RegistrationState> {
+        let origin = self.origin_of(realm);
+        let registrations = self.registrations.borrow();
+        let own = registrations
+            .values()
+            .filter(|each| origin.as_ref() == Some(&each.origin));
+        own.map(|registration| registration.describe()).collect()
+    }
+
+    fn controller(&self, realm: RealmId) -> Option<ServiceWorkerState> {
+        match self.realm_owner(realm) {
+            Some(RealmOwner::Page(page)) => page
+                .controller
+                .borrow()
+                .as_ref()
+                .map(|worker| worker.describe()),
+            _ => None,
+        }
+    }
+
+    fn post_message(&self, realm: RealmId, delivery: Delivery) -> Result<(), OpError> {
+        let origin = self.origin_of(realm);
+        match delivery.to {
+            Recipient::Worker(id) => {
+                // A redundant worker drops its messages.
+                let Some(worker) = self.worker(id) else {
+                    return Ok(());
+                };
+                if Some(&worker.origin) != origin.as_ref() {
+                    return Err(OpError::RecipientGone);
+                }
+                let source = match self.realm_owner(realm) {
+                    Some(RealmOwner::Page(page)) => Some(page.describe()),
+                    _ => None,
+                };
+                let message = Message::Serialized(delivery.data);
+                self.send_to_worker(worker, message, source, delivery.text);
+            }
+            Recipient::Client(id) => {
+                let Some((to, page)) = self.page_by_client_id(&id) else {
+                    return Ok(());
+                };
+                if Some(&page.origin) != origin.as_ref() {
+                    return Err(OpError::RecipientGone);
+                }
+                let source = match self.realm_owner(realm) {
+                    Some(RealmOwner::Worker(worker)) => Some(worker.describe()),
+                    _ => None,
+                };
+                let text = delivery.text;
+                self.trace(TraceKind::Message {
+                    to: MessageRecipient::Page,
+                    text,
+                });
+                self.call_realm(
+                    to,
+                    Call::ClientMessage {
+                        data: delivery.data,
+                        source,
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn clients(&self, realm: RealmId, include_uncontrolled: bool) -> Vec<ClientState> {
+        let Some(RealmOwner::Worker(worker)) = self.realm_owner(realm) else {
+            return vec![];
+        };
+        let pages = self.pages.borrow();
+        let own = pages.values().filter(|page| page.origin == worker.origin);
+        let chosen = own.filter(|page| include_uncontrolled || page.is_controlled_by(&worker));
+        chosen.map(|page| page.describe()).collect()
+    }
+}
+
+impl Shard {
+    pub(crate) fn trace_exception(&self, exception: ScriptException) {
+        self.trace(TraceKind::Error { exception });
+    }
+
+    /// Traces a message to a worker and dispatches it; a sleeping worker starts for it.
+    pub(crate) fn send_to_worker(
+        &self,
+        worker: std::rc::Rc<crate::lifecycle::Worker>,
+        message: Message,
+        source: Option<ClientState>,
+        text: String,
+    ) {
+        self.trace(TraceKind::Message {
+            to: MessageRecipient::Worker,
+            text,
+        });
+        let (shard, busy) = (self.me(), self.activity.begin());
+        spawn_local(async move {
+            let init = ExtendableInit::Message { message, source };
+            shard
+                .dispatch_functional(&worker, init, shard.limits.event)
+                .await;
+            drop(busy);
+        });
+    }
+
+    fn origin_of(&self, realm: RealmId) -> Option<String> {
+        match self.realm_owner(realm)? {
+            RealmOwner::Worker(worker) => Some(worker.origin.clone()),
+            RealmOwner::Page(page) => Some(page.origin.clone()),
+        }
+    }
+
+    fn own_registration(&self, realm: RealmId, scope: &str) -> Option<std::rc::Rc<Registration>> {
+        let origin = self.origin_of(realm)?;
+        self.registration(scope)
+            .filter(|registration| registration.origin == origin)
+    }
+
+    fn sync_error(&self, error: StoreError) -> OpError {
+        match error {
+            StoreError::NoActiveWorker { .. } => OpError::NoActiveWorker,
+            StoreError::TagTooLong { .. } => OpError::SyncTagTooLong,
+            error => {
+                self.trace_store_error(&error);
+                OpError::SyncDisabled
+            }
+        }
+    }
+
+    async fn register_for_page(
+        &self,
+        origin: Option<String>,
+        options: RegisterWorker,
+    ) -> Result<RegistrationState, OpError> {
+        let scope = options.scope_url.unwrap_or_default();
+        let script_url = options.script_url;
+        let forbidden = |reason: String| OpError::RegistrationForbidden {
+            scope: scope.clone(),
+            script: script_url.clone(),
+            reason,
+        };
+        let script = Url::parse(&script_url).map_err(|error| forbidden(error.to_string()))?;
+        let script_origin = script.origin().ascii_serialization();
+        if origin.as_ref() != Some(&script_origin) {
+            return Err(forbidden(format!(
+                "The origin of the provided scriptURL ('{script_origin}') does not match the \
+                 current origin ('{}').",
+                origin.unwrap_or_default()
+            )));
+        }
+        let request = RegisterRequest {
+            script,
+            scope: Url::parse(&scope).ok(),
+            script_type: options.script_type,
+            update_via_cache: match options.update_via_cache.as_str() {
+                "all" => UpdateViaCache::All,
+                "none" => UpdateViaCache::None,
+                _ => UpdateViaCache::Imports,
+            },
+        };
+        let (registration, _installs_meanwhile) =
+            self.register(request).await.inspect_err(|error| {
+                if let crate::lifecycle::RegisterError::Failed {
+                    cause: Some(cause), ..
+                } = error
+                {
+                    self.trace_exception(cause.clone());
+                }
+            })?;
+        Ok(registration.describe())
+    }
+
+    async fn fetch_traced(&self, request: FetchRequest) -> Result<FetchResponse, OpError> {
+        let FetchRequest {
+            method,
+            url,
+            headers,
+            redirect,
+            body,
+        } = request;
+        let parsed = Url::parse(&url).map_err(|_| OpError::FailedToFetch)?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            let error = format!("the scheme `{}` is not supported yet", parsed.scheme());
+            self.trace(TraceKind::Fetch {
+                method,
+                url,
+                status: None,
+                error: Some(error),
+            });
+            return Err(OpError::UnsupportedScheme);
+        }
+        let redirect = match redirect.as_str() {
+            "error" => RedirectMode::Error,
+            "manual" => RedirectMode::Manual,
+            _ => RedirectMode::Follow,
+        };
+        let request = HttpRequest {
+            method: method.clone(),
+            url: parsed,
+            headers,
+            body,
+            redirect,
+        };
+        match self.http.send(request).await {
+            Ok(response) => {
+                let status = Some(response.status);
+                self.trace(TraceKind::Fetch {
+                    method,
+                    url,
+                    status,
+                    error: None,
+                });
+                Ok(to_fetch_response(response))
+            }
+            Err(error) => {
+                let error = Some(error.to_string());
+                self.trace(TraceKind::Fetch {
+                    method,
+                    url,
+                    status: None,
+                    error,
+                });
+                Err(OpError::FailedToFetch)
+            }
+        }
+    }
+}
+
+fn to_fetch_response(response: HttpResponse) -> FetchResponse {
+    FetchResponse {
+        status: response.status,
+        status_text: response.status_text,
+        headers: response.headers,
+        url_list: response.url_list.iter().map(Url::to_string).collect(),
+        body: response
+            .body
+            .map(|chunk| chunk.map_err(|_| OpError::FailedToFetch))
+            .boxed_local(),
+    }
+}

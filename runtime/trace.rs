@@ -1,0 +1,232 @@
+//! The vocabulary of observable events. Its text form is the golden format of the fixtures, its JSON
+//! form is what machines read.
+//!
+//! Invariant: both forms are made from one value; neither contains anything that the other lacks
+//! but stacks and field names.
+
+use std::fmt;
+use std::time::Duration;
+
+use kittiwake_ops::ConsoleLevel;
+use serde::Serialize;
+
+use crate::network::NetworkState;
+
+/// Something that happened, and when.
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceEvent {
+    /// Milliseconds since the runtime started, by its clock.
+    pub at_ms: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: TraceKind,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum TraceKind {
+    /// A worker entered a state, or a page was opened.
+    Lifecycle {
+        /// What it happened to.
+        subject: LifecycleSubject,
+        /// The worker's script, or the page's URL.
+        url: String,
+        /// `installing`, `installed`, `activating`, `activated`, `redundant`; `opened`.
+        state: &'static str,
+    },
+    /// A background sync entered a state.
+    Sync {
+        /// The tag.
+        tag: String,
+        /// The scope of its registration.
+        scope: String,
+        /// The state.
+        state: SyncTraceState,
+        /// The attempt that is under way or was the last; 0 before the first.
+        attempt: u32,
+        /// Whether that attempt is the last that the policy grants.
+        last_chance: bool,
+        /// For `waiting`: the time until the next attempt is due.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delay_ms: Option<u64>,
+        /// For `waiting` and `gave-up`: why the attempt failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A request of a script got its response, or failed.
+    Fetch {
+        /// The method.
+        method: String,
+        /// The URL, without its fragment.
+        url: String,
+        /// The status, if there was a response.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// Why there was none. Scripts learn only "Failed to fetch".
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// The network signal changed.
+    Network {
+        /// To what.
+        state: NetworkState,
+    },
+    /// A script wrote to its console.
+    Console {
+        /// How severe.
+        level: ConsoleLevel,
+        /// The text, as `console` formats it.
+        text: String,
+    },
+    /// An exception or rejection that no script caught.
+    Error {
+        /// The exception, with its place.
+        #[serde(flatten)]
+        exception: kittiwake_ops::ScriptException,
+    },
+    /// A message was posted.
+    Message {
+        /// To whom.
+        to: MessageRecipient,
+        /// The message as a person reads it.
+        text: String,
+    },
+}
+
+/// What a lifecycle event happened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LifecycleSubject {
+    /// A service worker.
+    Worker,
+    /// A window client.
+    Page,
+}
+
+/// Who gets a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MessageRecipient {
+    /// A service worker.
+    Worker,
+    /// A window client.
+    Page,
+}
+
+/// What the trace says of a background sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncTraceState {
+    /// A new registration is on disk.
+    Registered,
+    /// The same tag was registered while its event was under way.
+    Reregistered,
+    /// Its event is dispatched.
+    Firing,
+    /// Its event failed; it fires again later.
+    Waiting,
+    /// Its event succeeded.
+    Done,
+    /// Its last attempt failed.
+    GaveUp,
+}
+
+impl fmt::Display for TraceEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = duration_text(self.at_ms);
+        match &self.kind {
+            TraceKind::Lifecycle {
+                subject,
+                url,
+                state,
+            } => {
+                write!(f, "{at}  lifecycle  {}  {url}  {state}", word(subject))
+            }
+            TraceKind::Sync {
+                tag,
+                state,
+                attempt,
+                last_chance,
+                delay_ms,
+                reason,
+                ..
+            } => {
+                write!(f, "{at}  sync       {}  {}", tag_text(tag), word(state))?;
+                match state {
+                    SyncTraceState::Firing => write!(f, "  attempt {attempt}")?,
+                    _ => write!(f, "{}", delay_ms.map_or(String::new(), after))?,
+                }
+                if *last_chance && *state == SyncTraceState::Firing {
+                    write!(f, "  last chance")?;
+                }
+                reason
+                    .as_ref()
+                    .map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))
+            }
+            TraceKind::Fetch {
+                method,
+                url,
+                status,
+                error,
+            } => {
+                write!(f, "{at}  fetch      {method} {url}  ")?;
+                match (status, error) {
+                    (Some(status), _) => write!(f, "{status}"),
+                    (None, error) => {
+                        write!(
+                            f,
+                            "failed: {}",
+                            one_line(error.as_deref().unwrap_or("unknown"))
+                        )
+                    }
+                }
+            }
+            TraceKind::Network { state } => write!(f, "{at}  network    {state}"),
+            TraceKind::Console { level, text } => {
+                write!(f, "{at}  console    {}  {}", word(level), one_line(text))
+            }
+            TraceKind::Error { exception } => {
+                write!(f, "{at}  error      {}", one_line(&exception.to_string()))
+            }
+            TraceKind::Message { to, text } => {
+                write!(f, "{at}  message    to {}  {}", word(to), one_line(text))
+            }
+        }
+    }
+}
+
+/// A time as the trace writes it: `0s`, `5m`, `1h30m`, `250ms`.
+pub(crate) fn duration_text(milliseconds: u64) -> String {
+    let text = humantime::format_duration(Duration::from_millis(milliseconds)).to_string();
+    text.replace(' ', "")
+}
+
+fn after(delay_ms: u64) -> String {
+    format!("  {}", duration_text(delay_ms))
+}
+
+/// A name as it stands in JSON, so that both forms share their words.
+fn word(name: &impl Serialize) -> String {
+    match serde_json::to_value(name) {
+        Ok(serde_json::Value::String(word)) => word,
+        other => unreachable!("names serialise as strings, not {other:?}"),
+    }
+}
+
+/// A tag bare where that is unambiguous, quoted where it is empty or has blanks.
+fn tag_text(tag: &str) -> String {
+    let plain = !tag.is_empty() && !tag.contains(|c: char| c.is_whitespace() || c.is_control());
+    if plain {
+        tag.to_owned()
+    } else {
+        format!("{tag:?}")
+    }
+}
+
+/// One event, one line.
+fn one_line(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('\n', "\\n")
+        .replace('\r', "\\r")
+}

@@ -1,0 +1,132 @@
+//! Ends a turn of JavaScript that never returns.
+//!
+//! One thread watches one host thread, which runs at most one isolate at a time. Arming costs a
+//! lock; the watching thread wakes only when a deadline passes, not once a turn.
+//!
+//! Invariant: an isolate is terminated only during a turn of its own, never one of its neighbours'.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use deno_core::v8::IsolateHandle;
+
+/// Watches the turns of one host thread.
+pub(crate) struct Watchdog {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A realm's own mark: set when the watchdog ended one of its turns.
+#[derive(Clone, Default)]
+pub(crate) struct Struck(Arc<AtomicBool>);
+
+struct Shared {
+    watch: Mutex<Watch>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Watch {
+    turn: Option<Turn>,
+    parked: bool,
+    stopped: bool,
+}
+
+struct Turn {
+    deadline: Instant,
+    isolate: IsolateHandle,
+    struck: Struck,
+}
+
+impl Watchdog {
+    pub(crate) fn start() -> Self {
+        let shared = Arc::new(Shared {
+            watch: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let watched = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("kittiwake-watchdog".into())
+            .spawn(move || watched.run())
+            .expect("the system gives one more thread");
+        Watchdog {
+            shared,
+            thread: Some(thread),
+        }
+    }
+
+    /// A turn begins. It must end by [`Watchdog::disarm`] within `limit` of real time.
+    pub(crate) fn arm(&self, isolate: IsolateHandle, struck: Struck, limit: Duration) {
+        let mut watch = self.shared.lock();
+        watch.turn = Some(Turn {
+            deadline: now() + limit,
+            isolate,
+            struck,
+        });
+        if watch.parked {
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// The turn is over.
+    pub(crate) fn disarm(&self) {
+        self.shared.lock().turn = None;
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.shared.lock().stopped = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the watchdog does not panic");
+        }
+    }
+}
+
+impl Struck {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().expect("no holder of this lock panics")
+    }
+
+    fn run(&self) {
+        let mut watch = self.lock();
+        while !watch.stopped {
+            let Some(turn) = &watch.turn else {
+                watch.parked = true;
+                watch = self
+                    .changed
+                    .wait(watch)
+                    .expect("no holder of this lock panics");
+                watch.parked = false;
+                continue;
+            };
+            let left = turn.deadline.saturating_duration_since(now());
+            if left.is_zero() {
+                turn.struck.0.store(true, Ordering::Relaxed);
+                turn.isolate.terminate_execution();
+                watch.turn = None;
+                continue;
+            }
+            // A later turn may have begun by then; the loop looks at whichever is armed.
+            let waited = self.changed.wait_timeout(watch, left);
+            watch = waited.expect("no holder of this lock panics").0;
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an endless loop burns real time, whatever the clock door says"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
