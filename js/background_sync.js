@@ -2,50 +2,43 @@
 //
 // Invariant: the promise of register() resolves only after the host has the registration on disk.
 
-import { core } from "ext:core/mod.js";
+import { core, primordials } from "ext:core/mod.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
+import { assertThis, hostKey, isObject, requireHostKey, string, webidl } from "ext:kittiwake/webidl.js";
 
-const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
 const { op_sync_register, op_sync_tags } = core.ops;
-
-// Only Kittiwake constructs the interfaces that a script may not.
-const hostKey = Symbol("host");
+const { TypeError } = primordials;
 
 // https://wicg.github.io/background-sync/spec/#sync-manager-interface
 export class SyncManager {
   #scope;
 
   constructor(key = undefined, scope = undefined) {
-    if (key !== hostKey) webidl.illegalConstructor();
+    requireHostKey(key, "SyncManager");
     this[webidl.brand] = webidl.brand;
     this.#scope = scope;
   }
 
   // https://wicg.github.io/background-sync/spec/#dom-syncmanager-register
   async register(tag) {
-    webidl.assertBranded(this, SyncManagerPrototype);
     const prefix = "Failed to execute 'register' on 'SyncManager'";
+    assertThis(this, SyncManager, prefix);
     webidl.requiredArguments(arguments.length, 1, prefix);
-    op_sync_register(this.#scope, webidl.converters.DOMString(tag, prefix, "parameter 1"));
+    op_sync_register(this.#scope, string(tag, prefix));
   }
 
   // https://wicg.github.io/background-sync/spec/#dom-syncmanager-gettags
   async getTags() {
-    webidl.assertBranded(this, SyncManagerPrototype);
+    assertThis(this, SyncManager, "Failed to execute 'getTags' on 'SyncManager'");
     return op_sync_tags(this.#scope);
   }
 }
 webidl.configureInterface(SyncManager);
-const SyncManagerPrototype = SyncManager.prototype;
 
-const convertSyncEventInit = webidl.createDictionaryConverter("SyncEventInit", [
-  { key: "bubbles", defaultValue: false, converter: webidl.converters.boolean },
-  { key: "cancelable", defaultValue: false, converter: webidl.converters.boolean },
-  { key: "composed", defaultValue: false, converter: webidl.converters.boolean },
-], [
-  { key: "lastChance", defaultValue: false, converter: webidl.converters.boolean },
-  { key: "tag", required: true, converter: webidl.converters.DOMString },
-]);
+/** The manager of the registration with this scope. */
+export function createSyncManager(scope) {
+  return new SyncManager(hostKey, scope);
+}
 
 // https://wicg.github.io/background-sync/spec/#sync-event
 export class SyncEvent extends ExtendableEvent {
@@ -55,10 +48,13 @@ export class SyncEvent extends ExtendableEvent {
   constructor(type, init) {
     const prefix = "Failed to construct 'SyncEvent'";
     webidl.requiredArguments(arguments.length, 2, prefix);
-    const converted = convertSyncEventInit(init, prefix, "parameter 2");
-    super(type, converted);
-    this.#tag = converted.tag;
-    this.#lastChance = converted.lastChance;
+    super(type, requireInit(init, prefix));
+    // Members are read after the inherited ones, in the order of their names.
+    this.#lastChance = Boolean(init.lastChance);
+    const tag = init.tag;
+    const reading = `${prefix}: Failed to read the 'tag' property from 'SyncEventInit'`;
+    if (tag === undefined) throw new TypeError(`${reading}: Required member is undefined.`);
+    this.#tag = string(tag, reading);
   }
 
   get tag() {
@@ -74,7 +70,10 @@ export class SyncEvent extends ExtendableEvent {
 webidl.configureInterface(SyncEvent);
 const SyncEventPrototype = SyncEvent.prototype;
 
-/** The manager of the registration with this scope. */
-export function createSyncManager(scope) {
-  return new SyncManager(hostKey, scope);
+function requireInit(init, prefix) {
+  if (isObject(init)) return init;
+  // A dictionary with a required member has no empty default.
+  const missing = "Failed to read the 'tag' property from 'SyncEventInit': Required member is undefined.";
+  const text = init === undefined ? missing : "The provided value is not of type 'SyncEventInit'.";
+  throw new TypeError(`${prefix}: ${text}`);
 }

@@ -19,11 +19,20 @@ import { fetch } from "ext:kittiwake/fetch.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { assertThis, requireHostKey, string, webidl } from "ext:kittiwake/webidl.js";
 
 const web = (file) => core.loadExtScript(`ext:deno_web/${file}`);
-const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
 const event = web("02_event.js");
-const { ObjectDefineProperty, ObjectSetPrototypeOf, SafeMap, Symbol } = primordials;
+const {
+  ObjectDefineProperty,
+  ObjectSetPrototypeOf,
+  PromisePrototypeThen,
+  PromiseResolve,
+  ReflectApply,
+  SafeMap,
+  Symbol,
+  TypeError,
+} = primordials;
 
 // Every source is loaded now: what is left over would be read from a registry's folder at each start.
 const base64 = web("05_base64.js");
@@ -49,17 +58,17 @@ const { Response } = core.loadExtScript("ext:deno_fetch/23_response.js");
 internals.kKeyObject = Symbol("kKeyObject"); // before deno_crypto, or its keys lose their brand
 const crypto = core.loadExtScript("ext:deno_crypto/00_crypto.js");
 
-const hostKey = Symbol("host");
-
 // https://w3c.github.io/ServiceWorker/#serviceworkerglobalscope-interface
 class ServiceWorkerGlobalScope extends WorkerGlobalScope {
   constructor(key = undefined) {
-    if (key !== hostKey) webidl.illegalConstructor();
+    requireHostKey(key, "ServiceWorkerGlobalScope");
     super();
   }
 }
-// WorkerGlobalScope's own tag is an accessor without a setter, which configureInterface replaces.
 webidl.configureInterface(ServiceWorkerGlobalScope);
+// deno_web's tags are accessors on the prototype, which instances would see instead of this one.
+webidl.configureInterface(WorkerGlobalScope);
+webidl.configureInterface(Window);
 
 for (
   const name of [
@@ -114,7 +123,6 @@ const interfaces = {
   Request,
   Response,
   ServiceWorker: serviceWorker.ServiceWorker,
-  ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
@@ -134,27 +142,41 @@ const interfaces = {
 for (const name in interfaces) defineInterface(name, interfaces[name]);
 
 // WindowOrWorkerGlobalScope: https://html.spec.whatwg.org/#windoworworkerglobalscope-mixin
-const operations = {
-  atob: base64.atob,
-  btoa: base64.btoa,
-  clearInterval: timers.clearInterval,
-  clearTimeout: timers.clearTimeout,
-  fetch,
-  reportError: event.reportError,
-  setInterval: timers.setInterval,
-  setTimeout: timers.setTimeout,
-  structuredClone,
-};
-for (const name in operations) {
-  ObjectDefineProperty(globalThis, name, core.propWritable(operations[name]));
+// A worker has these on WorkerGlobalScope.prototype, a page on its global object ([Global]).
+function defineSharedScope(target) {
+  defineOperations(target, {
+    atob: base64.atob,
+    btoa: base64.btoa,
+    clearInterval: timers.clearInterval,
+    clearTimeout: timers.clearTimeout,
+    fetch,
+    queueMicrotask,
+    reportError: event.reportError,
+    setInterval: timers.setInterval,
+    setTimeout: timers.setTimeout,
+    structuredClone,
+  });
+  defineGetter(target, "crossOriginIsolated", () => false);
+  // The instance cannot be made while a snapshot is: a getter reaches it later.
+  defineGetter(target, "crypto", () => crypto.crypto);
+  defineGetter(target, "isSecureContext", () => true);
+  defineGetter(target, "self", () => globalThis);
+  defineReplaceable(target, "origin", () => startedAs.origin);
+  defineReplaceable(target, "performance", () => performance.performance);
 }
+
+// https://html.spec.whatwg.org/#workerglobalscope
+defineSharedScope(WorkerGlobalScope.prototype);
+defineOperations(WorkerGlobalScope.prototype, { importScripts });
+defineGetter(WorkerGlobalScope.prototype, "location", location.workerLocationDescriptor.get);
+defineGetter(WorkerGlobalScope.prototype, "navigator", () => ownNavigator);
+defineHandlers(WorkerGlobalScope.prototype, [
+  "languagechange", "rejectionhandled", "unhandledrejection",
+]);
 ObjectDefineProperty(globalThis, "console", core.propNonEnumerable(createConsole()));
-// The instance cannot be made while a snapshot is: a getter reaches it later.
-defineGetter("crypto", () => crypto.crypto);
-defineGetter("performance", () => performance.performance);
-defineGetter("self", () => globalThis);
 
 let startedAs;
+let ownNavigator;
 event.saveGlobalThisReference(globalThis);
 event.setEventTargetData(globalThis);
 delete Intl.v8BreakIterator;
@@ -163,13 +185,49 @@ function defineInterface(name, value) {
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
 }
 
-function defineGetter(name, get) {
-  ObjectDefineProperty(globalThis, name, core.propGetterOnly(get));
+function defineOperations(target, operations) {
+  for (const name in operations) {
+    ObjectDefineProperty(target, name, core.propWritable(operations[name]));
+  }
 }
 
-function defineHandlers(names) {
-  for (const name of names) event.defineEventHandler(globalThis, name);
-  event.defineEventHandler(globalThis, "error", undefined, true);
+function defineGetter(target, name, get) {
+  ObjectDefineProperty(target, name, { get, set: undefined, enumerable: true, configurable: true });
+}
+
+// https://webidl.spec.whatwg.org/#Replaceable
+function defineReplaceable(target, name, get) {
+  const set = function (value) {
+    ObjectDefineProperty(this ?? globalThis, name, core.propWritable(value));
+  };
+  ObjectDefineProperty(target, name, { get, set, enumerable: true, configurable: true });
+}
+
+function defineHandlers(target, names) {
+  for (const name of names) event.defineEventHandler(target, name);
+  if (target !== globalThis || startedAs.kind === "page") {
+    event.defineEventHandler(target, "error", undefined, true);
+  }
+}
+
+// https://html.spec.whatwg.org/#microtask-queuing
+function queueMicrotask(callback) {
+  const prefix = `Failed to execute 'queueMicrotask' on '${scopeName()}'`;
+  webidl.requiredArguments(arguments.length, 1, prefix);
+  if (typeof callback !== "function") {
+    throw new TypeError(`${prefix}: parameter 1 is not of type 'Function'.`);
+  }
+  PromisePrototypeThen(PromiseResolve(), () => {
+    try {
+      ReflectApply(callback, undefined, []);
+    } catch (error) {
+      event.reportException(error);
+    }
+  });
+}
+
+function scopeName() {
+  return startedAs.kind === "page" ? "Window" : "WorkerGlobalScope";
 }
 
 /** Makes this realm a service worker's or a page's. Called once, before any user script. */
@@ -177,15 +235,13 @@ function start(options) {
   startedAs = options;
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
+  delete globalThis.queueMicrotask; // deno_core's; ours is where the specification has it
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
   globalThis[webidl.brand] = webidl.brand;
   location.setLocationHref(options.url);
   if (options.simulated) installSimulatedClock();
   performance.setTimeOrigin();
   installErrorReporting();
-  defineGetter("origin", () => options.origin);
-  defineGetter("isSecureContext", () => true);
-  defineGetter("crossOriginIsolated", () => false);
   if (options.kind === "service-worker") startServiceWorker(options);
   else startPage(options);
 }
@@ -204,22 +260,17 @@ function startServiceWorker(options) {
   defineInterface("WindowClient", clients.WindowClient);
   defineInterface("WorkerNavigator", navigator.WorkerNavigator);
   ObjectDefineProperty(globalThis, "WorkerLocation", location.workerLocationConstructorDescriptor);
-  ObjectDefineProperty(globalThis, "location", location.workerLocationDescriptor);
 
-  navigator.setNavigatorIdentity(options);
-  const ownNavigator = navigator.createNavigator(navigator.WorkerNavigator);
+  ownNavigator = navigator.createNavigator(navigator.WorkerNavigator, options);
   const ownClients = clients.createClients();
   const registration = serviceWorker.registrationFor(options.registration);
   const ownWorker = serviceWorker.workerFor(options.worker);
-  defineGetter("navigator", () => ownNavigator);
-  defineGetter("clients", () => ownClients);
-  defineGetter("registration", () => registration);
-  defineGetter("serviceWorker", () => ownWorker);
-  ObjectDefineProperty(globalThis, "importScripts", core.propWritable(importScripts));
-  ObjectDefineProperty(globalThis, "skipWaiting", core.propWritable(skipWaiting));
-  defineHandlers([
-    "activate", "fetch", "install", "languagechange", "message", "messageerror", "offline",
-    "online", "rejectionhandled", "sync", "unhandledrejection",
+  defineGetter(globalThis, "clients", () => ownClients);
+  defineGetter(globalThis, "registration", () => registration);
+  defineGetter(globalThis, "serviceWorker", () => ownWorker);
+  defineOperations(globalThis, { skipWaiting });
+  defineHandlers(globalThis, [
+    "activate", "fetch", "install", "message", "messageerror", "sync",
   ]);
 }
 
@@ -228,14 +279,16 @@ function startPage(options) {
   ObjectSetPrototypeOf(globalThis, Window.prototype);
   defineInterface("Window", Window);
   defineInterface("Navigator", navigator.Navigator);
+  defineInterface("ServiceWorkerContainer", serviceWorker.ServiceWorkerContainer);
   ObjectDefineProperty(globalThis, "Location", location.locationConstructorDescriptor);
   ObjectDefineProperty(globalThis, "location", location.locationDescriptor);
-  defineGetter("window", () => globalThis);
+  defineSharedScope(globalThis);
+  defineGetter(globalThis, "window", () => globalThis);
   const container = serviceWorker.createContainer();
-  navigator.setNavigatorIdentity({ ...options, serviceWorker: container });
-  const ownNavigator = navigator.createNavigator(navigator.Navigator);
-  defineGetter("navigator", () => ownNavigator);
-  defineHandlers([
+  ownNavigator = navigator.createNavigator(navigator.Navigator, options);
+  defineGetter(navigator.Navigator.prototype, "serviceWorker", () => container);
+  defineGetter(globalThis, "navigator", () => ownNavigator);
+  defineHandlers(globalThis, [
     "languagechange", "load", "message", "messageerror", "offline", "online", "pagehide",
     "pageshow", "rejectionhandled", "unhandledrejection",
   ]);
@@ -245,21 +298,33 @@ function startPage(options) {
 function importScripts(...urls) {
   const prefix = "Failed to execute 'importScripts' on 'WorkerGlobalScope'";
   const resolved = urls.map((each) => {
+    const text = string(each, prefix);
     try {
-      return new url.URL(`${each}`, startedAs.url).href;
+      return new url.URL(text, startedAs.url);
     } catch {
-      const text = `${prefix}: The URL '${each}' is invalid.`;
-      throw new dom.DOMException(text, "SyntaxError");
+      throw new dom.DOMException(`${prefix}: The URL '${text}' is invalid.`, "SyntaxError");
     }
   });
-  for (const each of resolved) {
-    const [, failure] = core.evalContext(core.ops.op_worker_import(each), each);
-    if (failure !== null) throw failure.thrown;
+  for (const each of resolved) importScript(each, prefix);
+}
+
+function importScript(script, prefix) {
+  const source = core.ops.op_worker_import(script.href);
+  const [, failure] = core.evalContext(source, script.href);
+  if (failure === null) return;
+  if (script.origin !== startedAs.origin) {
+    // Another origin's errors are muted: https://html.spec.whatwg.org/#muted-errors
+    const text = `${prefix}: The script at '${script.href}' failed to load.`;
+    throw new dom.DOMException(text, "NetworkError");
   }
+  if (failure.isCompileError) failure.thrown.message = `${prefix}: ${failure.thrown.message}`;
+  throw failure.thrown;
 }
 
 // https://w3c.github.io/ServiceWorker/#service-worker-global-scope-skipwaiting
 async function skipWaiting() {
+  const prefix = "Failed to execute 'skipWaiting' on 'ServiceWorkerGlobalScope'";
+  if (this !== undefined) assertThis(this, ServiceWorkerGlobalScope, prefix);
   core.ops.op_worker_skip_waiting();
 }
 

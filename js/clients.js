@@ -1,21 +1,20 @@
 // Clients, as a worker sees them: https://w3c.github.io/ServiceWorker/#clients-interface
 
-import { core, primordials } from "ext:core/mod.js";
+import { core } from "ext:core/mod.js";
 import { postMessage } from "ext:kittiwake/service_worker.js";
+import { assertThis, dictionary, enumMember, hostKey, requireHostKey, string, webidl } from "ext:kittiwake/webidl.js";
 
-const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_clients_claim, op_clients_match } = core.ops;
-const { Symbol } = primordials;
 
-const hostKey = Symbol("host");
+const clientTypes = ["window", "worker", "sharedworker", "all"];
 
 // https://w3c.github.io/ServiceWorker/#client-interface
 export class Client {
   #state;
 
   constructor(key = undefined, state = undefined) {
-    if (key !== hostKey) webidl.illegalConstructor();
+    requireHostKey(key, new.target.name);
     this[webidl.brand] = webidl.brand;
     this.#state = state;
   }
@@ -40,7 +39,7 @@ export class Client {
   postMessage(message, options = undefined) {
     const prefix = "Failed to execute 'postMessage' on 'Client'";
     webidl.requiredArguments(arguments.length, 1, prefix);
-    postMessage({ client: this.#state.id }, message, options);
+    postMessage({ client: this.#state.id }, message, options, prefix);
   }
 }
 webidl.configureInterface(Client);
@@ -72,32 +71,40 @@ export function createClient(state) {
 // https://w3c.github.io/ServiceWorker/#clients-interface
 export class Clients {
   constructor(key = undefined) {
-    if (key !== hostKey) webidl.illegalConstructor();
+    requireHostKey(key, "Clients");
     this[webidl.brand] = webidl.brand;
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-clients-get
   async get(id) {
     const prefix = "Failed to execute 'get' on 'Clients'";
+    assertThis(this, Clients, prefix);
     webidl.requiredArguments(arguments.length, 1, prefix);
-    const found = op_clients_match(true).find((state) => state.id === `${id}`);
+    const wanted = string(id, prefix);
+    const found = op_clients_match(true).find((state) => state.id === wanted);
     return found === undefined ? undefined : createClient(found);
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-clients-matchall
   async matchAll(options = undefined) {
-    const type = options?.type ?? "window";
-    if (type !== "window" && type !== "all") return [];
-    return op_clients_match(Boolean(options?.includeUncontrolled)).map(createClient);
+    const prefix = "Failed to execute 'matchAll' on 'Clients'";
+    assertThis(this, Clients, prefix);
+    const name = "ClientQueryOptions";
+    const { includeUncontrolled, type } = dictionary(options, name, prefix);
+    const wanted = enumMember(type, "window", clientTypes, "type", name, "ClientType", prefix);
+    if (wanted !== "window" && wanted !== "all") return [];
+    return op_clients_match(Boolean(includeUncontrolled)).map(createClient);
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-clients-openwindow
   async openWindow(_url) {
+    assertThis(this, Clients, "Failed to execute 'openWindow' on 'Clients'");
     throw new DOMException("Not allowed to open a window.", "InvalidAccessError");
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-clients-claim
   async claim() {
+    assertThis(this, Clients, "Failed to execute 'claim' on 'Clients'");
     op_clients_claim();
   }
 }

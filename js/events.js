@@ -6,7 +6,6 @@
 import { core, primordials } from "ext:core/mod.js";
 
 const {
-  ErrorEvent,
   PromiseRejectionEvent,
   dispatch,
   eventTargetData,
@@ -15,7 +14,7 @@ const {
   setIsTrusted,
 } = core.loadExtScript("ext:deno_web/02_event.js");
 const { op_exception_report } = core.ops;
-const { ArrayPrototypeFilter, ArrayPrototypePush } = primordials;
+const { ArrayPrototypeFilter, ArrayPrototypePush, SafeWeakSet } = primordials;
 
 let platformEvent = null;
 
@@ -56,6 +55,14 @@ export function dispatchTrusted(target, event) {
   return dispatch(target, event);
 }
 
+// Promises whose rejection the trace tells in another way.
+const forgiven = new SafeWeakSet();
+
+/** Scripts hear of this promise's rejection by `unhandledrejection`; the trace hears nothing. */
+export function forgiveRejection(promise) {
+  forgiven.add(promise);
+}
+
 // https://html.spec.whatwg.org/#unhandled-promise-rejections
 export function installErrorReporting() {
   core.setReportExceptionCallback(reportException);
@@ -65,7 +72,8 @@ export function installErrorReporting() {
       promise,
       reason,
     });
-    if (dispatchTrusted(globalThis, event)) op_exception_report(reason, true);
+    const untold = dispatchTrusted(globalThis, event) && !forgiven.has(promise);
+    if (untold) op_exception_report(reason, true);
     return true;
   });
   core.setHandledPromiseRejectionHandler((promise, reason) => {
@@ -73,5 +81,3 @@ export function installErrorReporting() {
     dispatchTrusted(globalThis, event);
   });
 }
-
-export { ErrorEvent, reportException };

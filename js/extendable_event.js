@@ -4,9 +4,9 @@
 // count is zero; a rejection does not end it early.
 
 import { core, primordials } from "ext:core/mod.js";
-import { dispatchPlatformEvent } from "ext:kittiwake/events.js";
+import { dispatchPlatformEvent, forgiveRejection } from "ext:kittiwake/events.js";
+import { dictionary, string, webidl } from "ext:kittiwake/webidl.js";
 
-const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
 const { Event } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_event_settled } = core.ops;
@@ -35,7 +35,8 @@ export class ExtendableEvent extends Event {
   constructor(type, eventInitDict = undefined) {
     const prefix = "Failed to construct 'ExtendableEvent'";
     webidl.requiredArguments(arguments.length, 1, prefix);
-    super(type, webidl.converters.EventInit(eventInitDict, prefix, "parameter 2"));
+    const { bubbles, cancelable, composed } = dictionary(eventInitDict, "EventInit", prefix);
+    super(string(type, prefix), { bubbles, cancelable, composed });
     this[webidl.brand] = webidl.brand;
   }
 
@@ -48,12 +49,6 @@ export class ExtendableEvent extends Event {
   }
 }
 
-// The events that the registry's converters know have no EventInit of their own.
-webidl.converters.EventInit = webidl.createDictionaryConverter("EventInit", [
-  { key: "bubbles", defaultValue: false, converter: webidl.converters.boolean },
-  { key: "cancelable", defaultValue: false, converter: webidl.converters.boolean },
-  { key: "composed", defaultValue: false, converter: webidl.converters.boolean },
-]);
 webidl.configureInterface(ExtendableEvent);
 const ExtendableEventPrototype = ExtendableEvent.prototype;
 
@@ -69,7 +64,8 @@ export function addLifetimePromise(event, promise) {
   }
   const active = !lifetime.timedOut && (lifetime.dispatching || lifetime.pendingPromises > 0);
   if (!active) {
-    throw new DOMException(`${prefix}: The event handler is already finished.`, "InvalidStateError");
+    const text = "The event handler is already finished and no extend lifetime promises are outstanding.";
+    throw new DOMException(`${prefix}: ${text}`, "InvalidStateError");
   }
   lifetime.pendingPromises++;
   // The specification takes the promise off the count one microtask after its reaction.
@@ -79,13 +75,16 @@ export function addLifetimePromise(event, promise) {
       settleIfOver(lifetime);
     });
   };
-  PromisePrototypeThen(promise, settled, (reason) => {
+  const derived = PromisePrototypeThen(promise, settled, (reason) => {
     if (!lifetime.rejected) {
       lifetime.rejected = true;
       lifetime.reason = reason;
     }
     settled();
+    // In Chromium nobody handles the derived promise, so that `unhandledrejection` fires.
+    throw reason;
   });
+  forgiveRejection(derived);
 }
 
 function settleIfOver(lifetime) {
@@ -130,11 +129,11 @@ export class ExtendableMessageEvent extends ExtendableEvent {
     webidl.requiredArguments(arguments.length, 1, "Failed to construct 'ExtendableMessageEvent'");
     super(type, eventInitDict);
     this.#init = {
-      data: eventInitDict?.data ?? null,
+      data: eventInitDict?.data === undefined ? null : eventInitDict.data,
       origin: eventInitDict?.origin === undefined ? "" : `${eventInitDict.origin}`,
       lastEventId: eventInitDict?.lastEventId === undefined ? "" : `${eventInitDict.lastEventId}`,
       source: eventInitDict?.source ?? null,
-      ports: ObjectFreeze([...(eventInitDict?.ports ?? [])]),
+      ports: [...(eventInitDict?.ports ?? [])],
     };
   }
 
@@ -151,7 +150,8 @@ export class ExtendableMessageEvent extends ExtendableEvent {
     return this.#init.source;
   }
   get ports() {
-    return this.#init.ports;
+    // A new frozen array at each read, as in Chromium.
+    return ObjectFreeze([...this.#init.ports]);
   }
 }
 webidl.configureInterface(ExtendableMessageEvent);

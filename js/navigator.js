@@ -3,23 +3,17 @@
 // Invariant: `onLine` is the network signal, the same that decides whether fetch() works.
 
 import { core } from "ext:core/mod.js";
+import { hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
 
-const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
 const { op_network_online } = core.ops;
 
-const identity = { userAgent: "", language: "en-US", serviceWorker: undefined };
-
-/** What the host says of itself, at the realm's start. */
-export function setNavigatorIdentity(options) {
-  identity.userAgent = options.userAgent;
-  identity.language = options.language;
-  identity.serviceWorker = options.serviceWorker;
-}
+const identity = { userAgent: "", languages: Object.freeze(["en-US", "en"]) };
 
 function defineNavigator(name) {
   const Navigator = class {
-    constructor() {
-      webidl.illegalConstructor();
+    constructor(key = undefined) {
+      requireHostKey(key, name);
+      this[webidl.brand] = webidl.brand;
     }
     get appCodeName() {
       return "Mozilla";
@@ -35,10 +29,10 @@ function defineNavigator(name) {
       return 1;
     }
     get language() {
-      return identity.language;
+      return identity.languages[0];
     }
     get languages() {
-      return Object.freeze([identity.language]);
+      return identity.languages;
     }
     get onLine() {
       return op_network_online();
@@ -48,9 +42,6 @@ function defineNavigator(name) {
     }
     get product() {
       return "Gecko";
-    }
-    get serviceWorker() {
-      return identity.serviceWorker;
     }
     get userAgent() {
       return identity.userAgent;
@@ -64,6 +55,8 @@ function defineNavigator(name) {
 export const Navigator = defineNavigator("Navigator");
 export const WorkerNavigator = defineNavigator("WorkerNavigator");
 
-export function createNavigator(Interface) {
-  return webidl.createBranded(Interface);
+/** The realm's navigator, with what the host says of itself. */
+export function createNavigator(Interface, options) {
+  identity.userAgent = options.userAgent;
+  return new Interface(hostKey);
 }

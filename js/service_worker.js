@@ -7,8 +7,8 @@ import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
 import { dispatchTrusted } from "ext:kittiwake/events.js";
+import { assertThis, dictionary, enumMember, hostKey, requireHostKey, string, webidl } from "ext:kittiwake/webidl.js";
 
-const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
 const { Event, EventTarget, MessageEvent, defineEventHandler } = core.loadExtScript(
   "ext:deno_web/02_event.js",
 );
@@ -23,21 +23,27 @@ const {
   op_worker_registrations,
   op_worker_unregister,
 } = core.ops;
-const { Promise, PromiseReject, SafeMap, Symbol } = primordials;
+const { Promise, SafeMap, Symbol, TypeError } = primordials;
 
-const hostKey = Symbol("host");
 const registrations = new SafeMap(); // scope -> ServiceWorkerRegistration
 const workers = new SafeMap(); // Kittiwake's id -> ServiceWorker
 
 /** Serialises `message` and hands it to the host for `to`. */
-export function postMessage(to, message, transferOrOptions) {
+export function postMessage(to, message, transferOrOptions, prefix) {
   const transfer = transferOrOptions?.transfer ?? transferOrOptions ?? [];
-  const { data, transferables } = messagePort.serializeJsMessageData(message, [...transfer]);
-  if (transferables.some((each) => each.kind !== "arrayBuffer")) {
-    const text = "Kittiwake cannot transfer this object to another realm yet.";
-    throw new DOMException(text, "DataCloneError");
+  const text = describe(message);
+  let serialized;
+  try {
+    serialized = messagePort.serializeJsMessageData(message, [...transfer]);
+  } catch (error) {
+    if (error?.name !== "DataCloneError") throw error;
+    throw new DOMException(`${prefix}: ${error.message}`, "DataCloneError");
   }
-  op_message_post(to, data, describe(message));
+  if (serialized.transferables.some((each) => each.kind !== "arrayBuffer")) {
+    const refusal = "Kittiwake cannot transfer this object to another realm yet.";
+    throw new DOMException(`${prefix}: ${refusal}`, "DataCloneError");
+  }
+  op_message_post(to, serialized.data, text);
 }
 
 /** The message that `postMessage` serialised in another realm. */
@@ -57,7 +63,7 @@ export class ServiceWorker extends EventTarget {
   }
 
   constructor(key = undefined, state = undefined) {
-    if (key !== hostKey) webidl.illegalConstructor();
+    requireHostKey(key, "ServiceWorker");
     super();
     this[webidl.brand] = webidl.brand;
     this.#state = { ...state };
@@ -75,7 +81,7 @@ export class ServiceWorker extends EventTarget {
   postMessage(message, options = undefined) {
     const prefix = "Failed to execute 'postMessage' on 'ServiceWorker'";
     webidl.requiredArguments(arguments.length, 1, prefix);
-    postMessage({ worker: this.#state.id }, message, options);
+    postMessage({ worker: this.#state.id }, message, options, prefix);
   }
 }
 webidl.configureInterface(ServiceWorker);
@@ -92,7 +98,7 @@ export class ServiceWorkerRegistration extends EventTarget {
   }
 
   constructor(key = undefined, state = undefined) {
-    if (key !== hostKey) webidl.illegalConstructor();
+    requireHostKey(key, "ServiceWorkerRegistration");
     super();
     this[webidl.brand] = webidl.brand;
     this.#state = { ...state, installing: null, waiting: null, active: null };
@@ -126,6 +132,7 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-update
   async update() {
+    assertThis(this, ServiceWorkerRegistration, "Failed to execute 'update' on 'ServiceWorkerRegistration'");
     const { installing, waiting, active, scope, updateViaCache } = this.#state;
     const newest = installing ?? waiting ?? active;
     if (newest === null) {
@@ -143,6 +150,7 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-unregister
   async unregister() {
+    assertThis(this, ServiceWorkerRegistration, "Failed to execute 'unregister' on 'ServiceWorkerRegistration'");
     return op_worker_unregister(this.#state.scope);
   }
 }
@@ -179,7 +187,6 @@ export function changeRegistration(state, updateFound) {
   const known = registrations.get(state.scope);
   const registration = registrationFor(state);
   if (known !== undefined && updateFound) dispatchTrusted(registration, new Event("updatefound"));
-  container?.[registrationChanged](registration);
 }
 
 // https://w3c.github.io/ServiceWorker/#update-state
@@ -188,8 +195,9 @@ export function changeWorkerState(id, state) {
   if (worker === undefined || worker.state === state) return;
   workerInternals(worker).state = state;
   dispatchTrusted(worker, new Event("statechange"));
-  const scope = registrationOf(worker);
-  if (scope !== undefined) container?.[registrationChanged](scope);
+  // Only now: Chromium resolves `ready` after the statechange event of the worker that is active.
+  const registration = registrationOf(worker);
+  if (registration !== undefined) container?.[registrationChanged](registration);
 }
 
 function registrationOf(worker) {
@@ -223,7 +231,7 @@ export class ServiceWorkerContainer extends EventTarget {
   #resolveReady;
 
   constructor(key = undefined) {
-    if (key !== hostKey) webidl.illegalConstructor();
+    requireHostKey(key, "ServiceWorkerContainer");
     super();
     this[webidl.brand] = webidl.brand;
   }
@@ -243,14 +251,11 @@ export class ServiceWorkerContainer extends EventTarget {
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkercontainer-register
-  register(scriptURL, options = undefined) {
+  async register(scriptURL, options = undefined) {
     const prefix = "Failed to execute 'register' on 'ServiceWorkerContainer'";
-    try {
-      webidl.requiredArguments(arguments.length, 1, prefix);
-      return register(convertRegister(scriptURL, options, prefix));
-    } catch (error) {
-      return PromiseReject(error);
-    }
+    assertThis(this, ServiceWorkerContainer, prefix);
+    webidl.requiredArguments(arguments.length, 1, prefix);
+    return registrationFor(await op_worker_register(convertRegister(scriptURL, options, prefix)));
   }
 
   // https://w3c.github.io/ServiceWorker/#navigator-service-worker-getRegistration
@@ -289,32 +294,36 @@ function matchRegistration(url) {
 }
 
 function convertRegister(scriptURL, options, prefix) {
-  const base = getLocationHref();
-  const script = parse(scriptURL, base, "script URL", prefix);
-  const scope = options?.scope === undefined
-    ? null
-    : parse(options.scope, base, "scope URL", prefix);
+  const script = string(scriptURL, prefix);
+  const name = "RegistrationOptions";
+  const { scope, type, updateViaCache } = dictionary(options, name, prefix);
+  const types = ["classic", "module"];
+  const modes = ["imports", "all", "none"];
   return {
-    scriptUrl: script,
-    scopeUrl: scope,
-    scriptType: `${options?.type ?? "classic"}`,
-    updateViaCache: `${options?.updateViaCache ?? "imports"}`,
+    scriptUrl: parse(script, "script"),
+    scopeUrl: scope === undefined ? null : parse(string(scope, prefix), "scope"),
+    scriptType: enumMember(type, "classic", types, "type", name, "WorkerType", prefix),
+    updateViaCache: enumMember(
+      updateViaCache,
+      "imports",
+      modes,
+      "updateViaCache",
+      name,
+      "ServiceWorkerUpdateViaCache",
+      prefix,
+    ),
   };
 }
 
-function parse(text, base, what, prefix) {
-  let url;
+function parse(text, what) {
   try {
-    url = new URL(`${text}`, base);
+    const url = new URL(text, getLocationHref());
+    url.hash = "";
+    return url.href;
   } catch {
-    throw new TypeError(`${prefix}: The ${what} provided ('${text}') is not a valid URL.`);
+    const prefix = "Failed to register a ServiceWorker";
+    throw new TypeError(`${prefix}: The URL protocol of the ${what} ('${text}') is not supported.`);
   }
-  url.hash = "";
-  return url.href;
-}
-
-async function register(options) {
-  return registrationFor(await op_worker_register(options));
 }
 
 /** The page's `navigator.serviceWorker`. */

@@ -63,12 +63,5 @@ pub fn op_message_post(
     #[string] text: String,
 ) -> Result<(), OpError> {
     let (services, realm) = Host::of(state);
-    services.post_message(
-        realm,
-        Delivery {
-            to,
-            data: data.to_vec(),
-            text,
-        },
-    )
+    services.post_message(realm, Delivery { to, data: data.to_vec(), text })
 }

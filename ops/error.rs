@@ -11,7 +11,10 @@ use serde::Serialize;
 pub enum OpError {
     /// `sync.register()` before there is an active worker.
     #[class("DOMExceptionInvalidStateError")]
-    #[error("Registration failed - no active Service Worker")]
+    #[error(
+        "Failed to execute 'register' on 'SyncManager': Registration failed - no active Service \
+         Worker"
+    )]
     NoActiveWorker,
     /// A tag of more than 10,240 bytes (Chromium has one message for this and a missing window).
     #[class("DOMExceptionInvalidAccessError")]
@@ -47,32 +50,15 @@ pub enum OpError {
         /// The script's URL.
         url: String,
     },
-    /// `navigator.serviceWorker.register()` failed: the script could not be had, or threw.
+    /// `navigator.serviceWorker.register()` failed: the script could not be had, or threw. The
+    /// text is Chromium's.
     #[class(type)]
-    #[error(
-        "Failed to register a ServiceWorker for scope ('{scope}') with script ('{script}'): {reason}"
-    )]
-    RegistrationFailed {
-        /// The scope asked for.
-        scope: String,
-        /// The script's URL.
-        script: String,
-        /// What went wrong, in Chromium's words.
-        reason: String,
-    },
+    #[error("{0}")]
+    RegistrationFailed(String),
     /// `navigator.serviceWorker.register()` asked for what the origin or the script's path forbids.
     #[class("DOMExceptionSecurityError")]
-    #[error(
-        "Failed to register a ServiceWorker for scope ('{scope}') with script ('{script}'): {reason}"
-    )]
-    RegistrationForbidden {
-        /// The scope asked for.
-        scope: String,
-        /// The script's URL.
-        script: String,
-        /// What went wrong, in Chromium's words.
-        reason: String,
-    },
+    #[error("{0}")]
+    RegistrationForbidden(String),
     /// A message to a worker or client that is gone.
     #[class("DOMExceptionInvalidStateError")]
     #[error("ServiceWorker is in an invalid state.")]
@@ -106,12 +92,10 @@ impl ScriptException {
 
     /// Describes what the engine reported.
     pub fn from_js_error(error: &JsError) -> Self {
-        let place = error.frames.iter().find(|frame| {
-            frame
-                .file_name
-                .as_deref()
-                .is_some_and(|name| !name.starts_with("ext:"))
-        });
+        let place = error
+            .frames
+            .iter()
+            .find(|frame| frame.file_name.as_deref().is_some_and(|name| !name.starts_with("ext:")));
         let message = error.exception_message.trim_start_matches("Uncaught ");
         ScriptException {
             message: message.trim_start_matches("(in promise) ").to_owned(),
@@ -135,9 +119,6 @@ impl std::fmt::Display for ScriptException {
 }
 
 fn without_own_frames(stack: &str) -> String {
-    let kept: Vec<&str> = stack
-        .lines()
-        .filter(|line| !line.contains("ext:"))
-        .collect();
+    let kept: Vec<&str> = stack.lines().filter(|line| !line.contains("ext:")).collect();
     kept.join("\n")
 }

@@ -6,10 +6,7 @@
 //! Invariant: [`Host`] is the only thing of ours in `OpState`, so that a realm reaches nothing but
 //! what its host gave it.
 
-#![allow(
-    missing_docs,
-    reason = "op2 moves documented functions into items of its own"
-)]
+#![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
 mod clients;
 mod clock;

@@ -19,17 +19,10 @@ use kittiwake::{
 use url::Url;
 
 fn main() -> ExitCode {
-    let Cli {
-        command: Command::Run(options),
-    } = Cli::parse();
-    let plan = Plan::from(options).unwrap_or_else(|usage| {
-        Cli::command()
-            .error(ErrorKind::ValueValidation, usage)
-            .exit()
-    });
-    let tokio = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let Cli { command: Command::Run(options) } = Cli::parse();
+    let plan = Plan::from(options)
+        .unwrap_or_else(|usage| Cli::command().error(ErrorKind::ValueValidation, usage).exit());
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match tokio {
         Ok(tokio) => tokio.block_on(plan.run()),
         Err(error) => Err(format!("cannot listen for signals: {error}")),
@@ -134,10 +127,7 @@ impl FromStr for Network {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "real" => Ok(Network::Real),
-            other => other
-                .parse()
-                .map(Network::Scripted)
-                .map_err(|error| format!("{error}")),
+            other => other.parse().map(Network::Scripted).map_err(|error| format!("{error}")),
         }
     }
 }
@@ -149,21 +139,16 @@ impl FromStr for Until {
         match text {
             "idle" => Ok(Until::Idle),
             "forever" => Ok(Until::Forever),
-            other => humantime::parse_duration(other)
-                .map(Until::After)
-                .map_err(|error| {
-                    format!("`{other}` is no duration ({error}); write `idle`, `forever` or `10s`")
-                }),
+            other => humantime::parse_duration(other).map(Until::After).map_err(|error| {
+                format!("`{other}` is no duration ({error}); write `idle`, `forever` or `10s`")
+            }),
         }
     }
 }
 
 /// What to do, once the options are known to fit together.
 enum Plan {
-    Scenario {
-        scenario: Scenario,
-        builder: Builder,
-    },
+    Scenario { scenario: Scenario, builder: Builder },
     Worker(Box<WorkerPlan>),
 }
 
@@ -189,9 +174,7 @@ impl Plan {
             return Plan::from_scenario(target, &options, builder);
         }
         if options.target.is_none() && options.page.is_empty() && options.state.is_none() {
-            return Err(
-                "give a script, a scenario folder, a --page or a --state folder".to_owned(),
-            );
+            return Err("give a script, a scenario folder, a --page or a --state folder".to_owned());
         }
         WorkerPlan::from(options, builder).map(|plan| Plan::Worker(Box::new(plan)))
     }
@@ -227,10 +210,9 @@ impl Plan {
 
     async fn run(self) -> Result<Vec<UnsettledSync>, String> {
         match self {
-            Plan::Scenario { scenario, builder } => scenario
-                .run(builder)
-                .await
-                .map_err(|error: ScenarioError| error.to_string()),
+            Plan::Scenario { scenario, builder } => {
+                scenario.run(builder).await.map_err(|error: ScenarioError| error.to_string())
+            }
             Plan::Worker(plan) => plan.run().await.map_err(|error| error.to_string()),
         }
     }
@@ -247,7 +229,7 @@ impl WorkerPlan {
         }
         if simulated && options.until == Until::Forever {
             return Err(
-                "a simulation has no end of its own; give --until idle or a time".to_owned(),
+                "a simulation has no end of its own; give --until idle or a time".to_owned()
             );
         }
         if simulated {
@@ -259,9 +241,7 @@ impl WorkerPlan {
         let files = LocalFiles::from(&options, remote.as_ref())?;
         let script = match (&options.target, remote) {
             (_, Some(url)) if simulated => {
-                return Err(format!(
-                    "{url} is on the network, which --clock simulated has not"
-                ));
+                return Err(format!("{url} is on the network, which --clock simulated has not"));
             }
             (_, Some(url)) => Some(require_secure(url)?),
             (Some(file), None) => Some(files.url_of(Path::new(file))?),
@@ -275,23 +255,11 @@ impl WorkerPlan {
         if let Some(root) = files.root {
             builder = builder.serve(files.origin, root);
         }
-        Ok(WorkerPlan {
-            builder,
-            script,
-            pages,
-            network,
-            until: options.until,
-        })
+        Ok(WorkerPlan { builder, script, pages, network, until: options.until })
     }
 
     async fn run(self) -> Result<Vec<UnsettledSync>, Error> {
-        let WorkerPlan {
-            builder,
-            script,
-            pages,
-            network,
-            until,
-        } = self;
+        let WorkerPlan { builder, script, pages, network, until } = self;
         let runtime = builder.start()?;
         let mut failure = None;
         tokio::select! {
@@ -312,12 +280,8 @@ async fn drive(
     until: Until,
 ) -> Result<(), Error> {
     let active = runtime.registrations().await?;
-    let known = script
-        .as_ref()
-        .is_some_and(|url| active.iter().any(|each| each.script == *url));
-    let probe = script
-        .clone()
-        .filter(|url| url.scheme() == "http" || !url.path().is_empty());
+    let known = script.as_ref().is_some_and(|url| active.iter().any(|each| each.script == *url));
+    let probe = script.clone().filter(|url| url.scheme() == "http" || !url.path().is_empty());
     let probe = probe.filter(|url| url.host_str().is_some_and(|host| !host.ends_with(".test")));
     // The signal starts when the script is activated: at once, if an earlier run left it so.
     match (script, known) {
@@ -367,48 +331,31 @@ impl LocalFiles {
                     "{url} is served by its own server; leave out --root, --origin"
                 ));
             }
-            return Ok(LocalFiles {
-                origin: url.join("/").unwrap_or(url.clone()),
-                root: None,
-            });
+            return Ok(LocalFiles { origin: url.join("/").unwrap_or(url.clone()), root: None });
         }
         let origin = options.origin.clone().unwrap_or_else(default_origin);
-        let first = options
-            .target
-            .as_ref()
-            .or(options.page.iter().find(|p| url_of(p).is_none()));
+        let first = options.target.as_ref().or(options.page.iter().find(|p| url_of(p).is_none()));
         let folder = first.map(|file| match Path::new(file).parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         });
-        Ok(LocalFiles {
-            origin,
-            root: options.root.clone().or(folder),
-        })
+        Ok(LocalFiles { origin, root: options.root.clone().or(folder) })
     }
 
     /// The URL under which the file is served.
     fn url_of(&self, file: &Path) -> Result<Url, String> {
         let shown = file.display();
-        let path = file
-            .canonicalize()
-            .map_err(|error| format!("cannot read {shown}: {error}"))?;
+        let path = file.canonicalize().map_err(|error| format!("cannot read {shown}: {error}"))?;
         let root = self.root.as_deref().unwrap_or(Path::new("."));
         let canonical = root
             .canonicalize()
             .map_err(|error| format!("cannot read the folder {}: {error}", root.display()))?;
         let relative = path.strip_prefix(&canonical).map_err(|_| {
-            format!(
-                "{shown} is not under the served folder {}; give --root",
-                root.display()
-            )
+            format!("{shown} is not under the served folder {}; give --root", root.display())
         })?;
         let mut url = self.origin.clone();
         let segments = relative.iter().map(|segment| segment.to_string_lossy());
-        url.path_segments_mut()
-            .expect("an http URL has segments")
-            .clear()
-            .extend(segments);
+        url.path_segments_mut().expect("an http URL has segments").clear().extend(segments);
         Ok(url)
     }
 
@@ -419,10 +366,7 @@ impl LocalFiles {
         let url = self.url_of(file).or_else(|_| {
             let mut url = self.origin.clone();
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            url.path_segments_mut()
-                .expect("an http URL has segments")
-                .clear()
-                .push(&name);
+            url.path_segments_mut().expect("an http URL has segments").clear().push(&name);
             Ok::<_, String>(url)
         })?;
         Ok(page_from_file(url, text))
@@ -435,9 +379,7 @@ fn default_origin() -> Url {
 
 /// A text that is a URL and not a file's name.
 fn url_of(text: &str) -> Option<Url> {
-    Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 /// <https://w3c.github.io/webappsec-secure-contexts/#is-origin-trustworthy>
@@ -485,15 +427,8 @@ fn printer(format: Format) -> impl FnMut(&TraceEvent) + Send + 'static {
             Format::Text => event.to_string(),
         };
         let style = match &event.kind {
-            TraceKind::Error { .. }
-            | TraceKind::Sync {
-                state: SyncTraceState::GaveUp,
-                ..
-            } => RED,
-            TraceKind::Sync {
-                state: SyncTraceState::Waiting,
-                ..
-            } => YELLOW,
+            TraceKind::Error { .. } | TraceKind::Sync { state: SyncTraceState::GaveUp, .. } => RED,
+            TraceKind::Sync { state: SyncTraceState::Waiting, .. } => YELLOW,
             _ => Style::new(),
         };
         // Whoever read the trace may have had enough; the run goes on for its state's sake.
@@ -511,10 +446,7 @@ fn report(unsettled: &[UnsettledSync]) -> ExitCode {
             _ => "waits for the network",
         };
         let UnsettledSync { tag, scope, .. } = sync;
-        let _ = writeln!(
-            anstream::stderr(),
-            "{YELLOW}left:{YELLOW:#} {tag:?} of {scope} {state}"
-        );
+        let _ = writeln!(anstream::stderr(), "{YELLOW}left:{YELLOW:#} {tag:?} of {scope} {state}");
     }
     ExitCode::from(u8::from(!unsettled.is_empty()))
 }

@@ -41,10 +41,7 @@ impl SimulatedClock {
 
     /// Starts the clock at `origin_ms`, in milliseconds since the Unix epoch.
     pub fn new(origin_ms: f64) -> SimulatedClock {
-        SimulatedClock {
-            origin_ms,
-            started: Instant::now(),
-        }
+        SimulatedClock { origin_ms, started: Instant::now() }
     }
 }
 
@@ -110,10 +107,7 @@ mod tests {
         let clock = SimulatedClock::default();
         assert_eq!(clock.now_ms(), SimulatedClock::DEFAULT_ORIGIN_MS);
         tokio::time::sleep(Duration::from_secs(300)).await;
-        assert_eq!(
-            clock.now_ms(),
-            SimulatedClock::DEFAULT_ORIGIN_MS + 300_000.0
-        );
+        assert_eq!(clock.now_ms(), SimulatedClock::DEFAULT_ORIGIN_MS + 300_000.0);
     }
 
     #[test]
@@ -130,9 +124,6 @@ mod tests {
     #[test]
     fn two_runs_of_the_system_differ() {
         let (one, other) = (SystemEntropy::default(), SystemEntropy::default());
-        assert_ne!(
-            [one.random(), one.random()],
-            [other.random(), other.random()]
-        );
+        assert_ne!([one.random(), one.random()], [other.random(), other.random()]);
     }
 }

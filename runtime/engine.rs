@@ -17,29 +17,21 @@ type Request = (Main, SyncSender<io::Result<JoinHandle<()>>>);
 pub(crate) fn spawn_host_thread(main: Main) -> io::Result<JoinHandle<()>> {
     static ENGINE: OnceLock<Result<Sender<Request>, String>> = OnceLock::new();
     let engine = ENGINE.get_or_init(|| start_engine_thread().map_err(|error| error.to_string()));
-    let engine = engine
-        .as_ref()
-        .map_err(|cause| io::Error::other(cause.clone()))?;
+    let engine = engine.as_ref().map_err(|cause| io::Error::other(cause.clone()))?;
     let (reply, spawned) = sync_channel(1);
-    engine
-        .send((main, reply))
-        .expect("the engine thread lives as long as the process");
-    spawned
-        .recv()
-        .expect("the engine thread answers every request")
+    engine.send((main, reply)).expect("the engine thread lives as long as the process");
+    spawned.recv().expect("the engine thread answers every request")
 }
 
 fn start_engine_thread() -> io::Result<Sender<Request>> {
     let (requests, incoming) = channel::<Request>();
-    Builder::new()
-        .name("kittiwake-engine".into())
-        .spawn(move || {
-            JsRuntime::init_platform(None);
-            for (main, reply) in incoming {
-                let spawned = Builder::new().name("kittiwake-host".into()).spawn(main);
-                // Whoever asked may be gone by now; its thread then finds that out itself.
-                let _ = reply.send(spawned);
-            }
-        })?;
+    Builder::new().name("kittiwake-engine".into()).spawn(move || {
+        JsRuntime::init_platform(None);
+        for (main, reply) in incoming {
+            let spawned = Builder::new().name("kittiwake-host".into()).spawn(main);
+            // Whoever asked may be gone by now; its thread then finds that out itself.
+            let _ = reply.send(spawned);
+        }
+    })?;
     Ok(requests)
 }

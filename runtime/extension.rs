@@ -60,6 +60,7 @@ extension!(
         "navigator.js",
         "service_worker.js",
         "simulation.js",
+        "webidl.js",
     ],
     middleware = replace_engine_ops,
 );
@@ -94,10 +95,7 @@ pub(crate) fn extensions_with_sources(share: OriginShare, seed: Option<u64>) -> 
 }
 
 /// Every extension of a realm that starts from the snapshot, which holds the sources.
-#[allow(
-    dead_code,
-    reason = "the build script includes this file and needs the sources"
-)]
+#[allow(dead_code, reason = "the build script includes this file and needs the sources")]
 pub(crate) fn extensions(share: OriginShare, seed: Option<u64>) -> Vec<Extension> {
     let mut extensions = extensions_with_sources(share, seed);
     for extension in &mut extensions {

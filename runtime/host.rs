@@ -111,11 +111,7 @@ pub(crate) enum RealmOwner {
 
 enum Command {
     Call(Call),
-    Evaluate {
-        url: String,
-        source: String,
-        done: oneshot::Sender<Result<(), RealmError>>,
-    },
+    Evaluate { url: String, source: String, done: oneshot::Sender<Result<(), RealmError>> },
 }
 
 impl Shard {
@@ -149,9 +145,7 @@ impl Shard {
     }
 
     pub(crate) fn me(&self) -> Rc<Shard> {
-        self.me
-            .upgrade()
-            .expect("whoever calls a method holds the shard")
+        self.me.upgrade().expect("whoever calls a method holds the shard")
     }
 
     /// A number that names one thing in this process.
@@ -191,19 +185,10 @@ impl Shard {
     pub(crate) fn create_realm(&self, owner: RealmOwner, start: StartOptions) -> RealmId {
         let id = RealmId(self.next_id());
         let services: Rc<dyn Services> = self.me();
-        let share = self
-            .shares
-            .borrow_mut()
-            .entry(start.origin.clone())
-            .or_default()
-            .clone();
+        let share = self.shares.borrow_mut().entry(start.origin.clone()).or_default().clone();
         let (commands, incoming) = mpsc::unbounded_channel();
         let created = Instant::now();
-        let handle = RealmHandle {
-            commands,
-            owner,
-            created,
-        };
+        let handle = RealmHandle { commands, owner, created };
         self.realms.borrow_mut().insert(id, handle);
         let realm = Realm::new(RealmOptions {
             id,
@@ -221,30 +206,20 @@ impl Shard {
     /// Ends a realm; its events end as terminated.
     pub(crate) fn drop_realm(&self, id: RealmId) {
         let handle = self.realms.borrow_mut().remove(&id);
-        if let Some(RealmHandle {
-            owner: RealmOwner::Worker(worker),
-            ..
-        }) = handle
-        {
+        if let Some(RealmHandle { owner: RealmOwner::Worker(worker), .. }) = handle {
             worker.realm.set(None);
         }
         self.pages.borrow_mut().remove(&id);
         // Dropping the senders tells whoever waits.
         let mut events = self.events.borrow_mut();
-        let ended: Vec<_> = events
-            .range((id, 0)..=(id, u32::MAX))
-            .map(|(key, _)| *key)
-            .collect();
+        let ended: Vec<_> = events.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
         for key in ended {
             events.remove(&key);
         }
     }
 
     pub(crate) fn realm_owner(&self, id: RealmId) -> Option<RealmOwner> {
-        self.realms
-            .borrow()
-            .get(&id)
-            .map(|handle| handle.owner.clone())
+        self.realms.borrow().get(&id).map(|handle| handle.owner.clone())
     }
 
     pub(crate) fn realm_age(&self, id: RealmId) -> Duration {
@@ -256,9 +231,7 @@ impl Shard {
     pub(crate) fn call_realm(&self, id: RealmId, call: Call) {
         if let Some(handle) = self.realms.borrow().get(&id) {
             // The task may have ended in this very moment: then the realm is gone too.
-            let _ = handle
-                .commands
-                .send((Command::Call(call), self.activity.begin()));
+            let _ = handle.commands.send((Command::Call(call), self.activity.begin()));
         }
     }
 
@@ -271,11 +244,7 @@ impl Shard {
     ) -> Result<(), RealmError> {
         let (done, evaluated) = oneshot::channel();
         if let Some(handle) = self.realms.borrow().get(&id) {
-            let command = Command::Evaluate {
-                url: url.to_owned(),
-                source,
-                done,
-            };
+            let command = Command::Evaluate { url: url.to_owned(), source, done };
             let _ = handle.commands.send((command, self.activity.begin()));
         }
         evaluated.await.unwrap_or(Err(RealmError::Terminated))
@@ -443,11 +412,7 @@ fn run_command(
             let terminated = matches!(result, Err(RealmError::Terminated));
             // Whoever asked has gone: the result is of no use.
             let _ = done.send(result);
-            if terminated {
-                Err(RealmError::Terminated)
-            } else {
-                Ok(())
-            }
+            if terminated { Err(RealmError::Terminated) } else { Ok(()) }
         }
     }
 }

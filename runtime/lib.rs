@@ -14,10 +14,7 @@ mod lifecycle;
 mod network;
 mod pages;
 mod quiet;
-#[expect(
-    unsafe_code,
-    reason = "entering and leaving isolates, each with a SAFETY line"
-)]
+#[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
 mod runtime;
 mod scenario;

@@ -43,10 +43,7 @@ pub(crate) struct PageScript {
 
 impl Page {
     pub(crate) fn is_controlled_by(&self, worker: &Worker) -> bool {
-        self.controller
-            .borrow()
-            .as_ref()
-            .is_some_and(|controller| controller.id == worker.id)
+        self.controller.borrow().as_ref().is_some_and(|controller| controller.id == worker.id)
     }
 
     pub(crate) fn describe(&self) -> ClientState {
@@ -70,27 +67,15 @@ impl Shard {
         let html = match source {
             PageSource::Html(html) => html,
             PageSource::Script(script, source) => {
-                return Ok((
-                    url,
-                    vec![PageScript {
-                        url: script.to_string(),
-                        source,
-                    }],
-                ));
+                return Ok((url, vec![PageScript { url: script.to_string(), source }]));
             }
             PageSource::Url => {
                 let loaded = self
                     .load_text(&url)
                     .await
-                    .map_err(|reason| Error::PageLoad {
-                        url: url.clone(),
-                        reason,
-                    })?;
+                    .map_err(|reason| Error::PageLoad { url: url.clone(), reason })?;
                 if is_javascript(&loaded) {
-                    let script = PageScript {
-                        url: url.to_string(),
-                        source: decode(&loaded.body),
-                    };
+                    let script = PageScript { url: url.to_string(), source: decode(&loaded.body) };
                     return Ok((url.join("./").unwrap_or(url), vec![script]));
                 }
                 decode(&loaded.body)
@@ -100,18 +85,12 @@ impl Shard {
         for script in scripts_of(&url, &html) {
             match script {
                 HtmlScript::Inline(source) => {
-                    scripts.push(PageScript {
-                        url: url.to_string(),
-                        source,
-                    });
+                    scripts.push(PageScript { url: url.to_string(), source });
                 }
                 HtmlScript::External(script) => match self.load_text(&script).await {
                     Ok(loaded) => {
                         let source = decode(&loaded.body);
-                        scripts.push(PageScript {
-                            url: script.to_string(),
-                            source,
-                        });
+                        scripts.push(PageScript { url: script.to_string(), source });
                     }
                     // The document goes on without it, as in a browser.
                     Err(reason) => self.trace_exception(plain_exception(format!(
@@ -126,10 +105,7 @@ impl Shard {
     async fn load_text(&self, url: &Url) -> Result<Loaded, String> {
         let sent = self.http.send(HttpRequest::get(url.clone())).await;
         let response = sent.map_err(|error| error.to_string())?;
-        let loaded = response
-            .into_loaded()
-            .await
-            .map_err(|error| error.to_string())?;
+        let loaded = response.into_loaded().await.map_err(|error| error.to_string())?;
         match loaded.status {
             200..=299 => Ok(loaded),
             status => Err(format!("the server answered {status}")),
@@ -143,9 +119,7 @@ impl Shard {
         url: Url,
         scripts: Vec<PageScript>,
     ) -> (RealmId, Result<(), RealmError>) {
-        let controller = self
-            .match_registration(url.as_str())
-            .and_then(|found| found.active());
+        let controller = self.match_registration(url.as_str()).and_then(|found| found.active());
         let page = Rc::new(Page {
             id: format!("client-{}", self.next_id()),
             origin: url.origin().ascii_serialization(),
@@ -211,10 +185,7 @@ fn scripts_of(base: &Url, html: &str) -> Vec<HtmlScript> {
         match token {
             Token::StartTag(tag) if tag.name.as_slice() == b"script" => {
                 let attribute = |name: &[u8]| {
-                    tag.attributes
-                        .get(name)
-                        .map(|value| decode(value))
-                        .unwrap_or_default()
+                    tag.attributes.get(name).map(|value| decode(value)).unwrap_or_default()
                 };
                 let classic = matches!(
                     attribute(b"type").to_ascii_lowercase().as_str(),

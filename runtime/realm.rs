@@ -66,19 +66,13 @@ pub(crate) enum Call {
     /// Dispatches a plain event at the global scope.
     DispatchSimple { name: &'static str },
     /// The registration's workers changed.
-    ChangeRegistration {
-        registration: RegistrationState,
-        update_found: bool,
-    },
+    ChangeRegistration { registration: RegistrationState, update_found: bool },
     /// A worker's state changed.
     ChangeWorkerState { worker: u32, state: WorkerState },
     /// The page has another controller.
     ChangeController,
     /// A worker's message for the page.
-    ClientMessage {
-        data: Vec<u8>,
-        source: Option<ServiceWorkerState>,
-    },
+    ClientMessage { data: Vec<u8>, source: Option<ServiceWorkerState> },
 }
 
 /// The events that have a lifetime.
@@ -86,14 +80,8 @@ pub(crate) enum Call {
 pub(crate) enum ExtendableInit {
     Install,
     Activate,
-    Sync {
-        tag: String,
-        last_chance: bool,
-    },
-    Message {
-        message: Message,
-        source: Option<ClientState>,
-    },
+    Sync { tag: String, last_chance: bool },
+    Message { message: Message, source: Option<ClientState> },
 }
 
 /// A message's content: of a script, or of the host.
@@ -137,10 +125,7 @@ impl Realm {
             module_loader: Some(Rc::new(modules::NoModules)),
             ..Default::default()
         });
-        let host = Host {
-            realm: options.id,
-            services: options.services,
-        };
+        let host = Host { realm: options.id, services: options.services };
         runtime.op_state().borrow_mut().put(host);
         let host_call = take_host_call(&mut runtime);
         // SAFETY: creation entered the isolate on this thread.
@@ -162,9 +147,7 @@ impl Realm {
     pub(crate) fn evaluate(&mut self, url: &str, source: String) -> Result<(), RealmError> {
         let url = url.to_owned();
         self.turn(|turn| {
-            turn.runtime
-                .execute_script(url, source)
-                .map_err(Failure::Js)?;
+            turn.runtime.execute_script(url, source).map_err(Failure::Js)?;
             deno_core::scope!(scope, turn.runtime);
             scope.perform_microtask_checkpoint();
             Ok(())
@@ -186,22 +169,17 @@ impl Realm {
             Call::DispatchSimple { name } => {
                 turn.call_host("dispatchSimple", |scope| vec![to_v8(scope, &name)])
             }
-            Call::ChangeRegistration {
-                registration,
-                update_found,
-            } => turn.call_host("changeRegistration", |scope| {
-                vec![to_v8(scope, &registration), to_v8(scope, &update_found)]
-            }),
+            Call::ChangeRegistration { registration, update_found } => turn
+                .call_host("changeRegistration", |scope| {
+                    vec![to_v8(scope, &registration), to_v8(scope, &update_found)]
+                }),
             Call::ChangeWorkerState { worker, state } => turn
                 .call_host("changeWorkerState", |scope| {
                     vec![to_v8(scope, &worker), to_v8(scope, &state)]
                 }),
             Call::ChangeController => turn.call_host("changeController", |_| vec![]),
             Call::ClientMessage { data, source } => turn.call_host("clientMessage", |scope| {
-                vec![
-                    to_v8(scope, &serde_v8::ToJsBuffer::from(data)),
-                    to_v8(scope, &source),
-                ]
+                vec![to_v8(scope, &serde_v8::ToJsBuffer::from(data)), to_v8(scope, &source)]
             }),
         })
     }
@@ -212,10 +190,7 @@ impl Realm {
         context: &mut Context<'_>,
     ) -> Result<EventLoop, RealmError> {
         self.turn(|turn| {
-            match turn
-                .runtime
-                .poll_event_loop(context, PollEventLoopOptions::default())
-            {
+            match turn.runtime.poll_event_loop(context, PollEventLoopOptions::default()) {
                 Poll::Pending => Ok(EventLoop::Busy),
                 Poll::Ready(Ok(())) => Ok(EventLoop::Quiet),
                 Poll::Ready(Err(error)) => Err(Failure::Core(error)),
@@ -265,27 +240,15 @@ enum Failure {
 
 impl<'a> Turn<'a> {
     fn enter(realm: &'a mut Realm) -> Self {
-        let runtime = realm
-            .runtime
-            .as_mut()
-            .expect("a realm has its runtime until dropped");
+        let runtime = realm.runtime.as_mut().expect("a realm has its runtime until dropped");
         let isolate = runtime.v8_isolate().thread_safe_handle();
-        realm
-            .watchdog
-            .arm(isolate, realm.struck.clone(), realm.turn_limit);
+        realm.watchdog.arm(isolate, realm.struck.clone(), realm.turn_limit);
         // SAFETY: `drop` leaves it, on this thread, and no handle outlives the borrow.
         unsafe {
             runtime.v8_isolate().enter();
         }
-        let host_call = realm
-            .host_call
-            .as_ref()
-            .expect("a realm has it until dropped");
-        Turn {
-            runtime,
-            host_call,
-            watchdog: &realm.watchdog,
-        }
+        let host_call = realm.host_call.as_ref().expect("a realm has it until dropped");
+        Turn { runtime, host_call, watchdog: &realm.watchdog }
     }
 
     fn call_host<'m>(

@@ -243,10 +243,7 @@ impl Builder {
         let main = move || run_host_thread(self, incoming, report);
         let thread = spawn_host_thread(Box::new(main)).map_err(|e| Error::Thread(Arc::new(e)))?;
         started.recv().map_err(|_| Error::Stopped)??;
-        Ok(Runtime {
-            commands,
-            thread: Arc::new(Mutex::new(Some(thread))),
-        })
+        Ok(Runtime { commands, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 }
 
@@ -267,8 +264,7 @@ impl Runtime {
         script: Url,
         scope: Option<Url>,
     ) -> Result<RegistrationInfo, Error> {
-        self.ask(move |shard| async move { register(&shard, script, scope).await })
-            .await?
+        self.ask(move |shard| async move { register(&shard, script, scope).await }).await?
     }
 
     /// Opens a page and runs its scripts. Answers when they have run; what they started goes on.
@@ -280,10 +276,7 @@ impl Runtime {
         let opened = self.ask(move |shard| async move {
             let (url, scripts) = shard.load_page(url, source).await?;
             let (realm, result) = shard.open_page(url.clone(), scripts).await;
-            result.map_err(|error| Error::Page {
-                url,
-                cause: exception_of(error),
-            })?;
+            result.map_err(|error| Error::Page { url, cause: exception_of(error) })?;
             Ok(PageId(realm))
         });
         opened.await?
@@ -291,8 +284,7 @@ impl Runtime {
 
     /// Closes a page.
     pub async fn close_page(&self, page: PageId) -> Result<(), Error> {
-        self.ask(move |shard| async move { shard.close_page(page.0) })
-            .await
+        self.ask(move |shard| async move { shard.close_page(page.0) }).await
     }
 
     /// Posts a message to the active worker of `scope`, or of the only registration. Answers when
@@ -411,10 +403,7 @@ impl Runtime {
             let active = registrations.values().filter_map(|registration| {
                 let worker = registration.active()?;
                 let scope = Url::parse(&registration.scope).ok()?;
-                Some(RegistrationInfo {
-                    scope,
-                    script: Url::parse(&worker.script_url).ok()?,
-                })
+                Some(RegistrationInfo { scope, script: Url::parse(&worker.script_url).ok()? })
             });
             active.collect()
         })
@@ -429,9 +418,8 @@ impl Runtime {
     /// [`Error::Store`] if giving back failed; the next start then treats those events as cut off
     /// by a crash.
     pub async fn shut_down(self) -> Result<(), Error> {
-        let result = self
-            .ask(|shard| async move { shard.shut_down().map_err(store_error) })
-            .await?;
+        let result =
+            self.ask(|shard| async move { shard.shut_down().map_err(store_error) }).await?;
         let Runtime { commands, thread } = self;
         drop(commands);
         let thread = thread.lock().expect("no holder of this lock panics").take();
@@ -458,10 +446,7 @@ impl Runtime {
                 let _ = reply.send(command(shard).await);
             })
         });
-        self.commands
-            .send(command)
-            .await
-            .map_err(|_| Error::Stopped)?;
+        self.commands.send(command).await.map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)
     }
 }
@@ -474,10 +459,7 @@ fn run_host_thread(
     let time = builder.time;
     let mut tokio = TokioBuilder::new_current_thread();
     tokio.enable_all().on_thread_park(on_thread_park);
-    let tokio = match tokio
-        .start_paused(matches!(time, Time::Simulated { .. }))
-        .build()
-    {
+    let tokio = match tokio.start_paused(matches!(time, Time::Simulated { .. })).build() {
         Ok(tokio) => tokio,
         Err(error) => {
             let _ = report.send(Err(Error::Thread(Arc::new(error))));
@@ -517,25 +499,16 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         (None, Time::Real) => Box::new(ReqwestHttp::new(&builder.user_agent)),
     };
     for (origin, folder) in builder.files {
-        http =
-            Box::new(
-                OriginFiles::new(&origin, &folder, http).map_err(|cause| Error::Files {
-                    folder,
-                    cause: Arc::new(cause),
-                })?,
-            );
+        http = Box::new(
+            OriginFiles::new(&origin, &folder, http)
+                .map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })?,
+        );
     }
     let (clock, entropy, seed): (Rc<dyn Clock>, Rc<dyn Entropy>, _) = match builder.time {
-        Time::Real => (
-            Rc::new(SystemClock),
-            Rc::new(SystemEntropy::default()),
-            None,
-        ),
-        Time::Simulated { seed } => (
-            Rc::new(SimulatedClock::default()),
-            Rc::new(SeededEntropy::new(seed)),
-            Some(seed),
-        ),
+        Time::Real => (Rc::new(SystemClock), Rc::new(SystemEntropy::default()), None),
+        Time::Simulated { seed } => {
+            (Rc::new(SimulatedClock::default()), Rc::new(SeededEntropy::new(seed)), Some(seed))
+        }
     };
     let shard = Shard::new(ShardParts {
         store,
@@ -587,28 +560,17 @@ async fn register(
         update_via_cache: UpdateViaCache::default(),
     };
     let failed = |error| match error {
-        RegisterError::Failed { reason, cause, .. } => Error::Registration {
-            script: script_url.clone(),
-            reason,
-            cause,
-        },
-        RegisterError::Forbidden { reason, .. } => Error::Registration {
-            script: script_url.clone(),
-            reason,
-            cause: None,
-        },
-        RegisterError::InstallFailed { cause } => Error::Install {
-            script: script_url.clone(),
-            cause,
-        },
+        RegisterError::Refused { reason, cause, .. } => {
+            Error::Registration { script: script_url.clone(), reason, cause }
+        }
+        RegisterError::InstallFailed { cause } => {
+            Error::Install { script: script_url.clone(), cause }
+        }
         RegisterError::Store(error) => Error::Store(error),
     };
     let (registration, installation) = shard.register(request).await.map_err(failed)?;
     if let Some(installation) = installation {
-        installation
-            .await
-            .map_err(|_| Error::Stopped)?
-            .map_err(failed)?;
+        installation.await.map_err(|_| Error::Stopped)?.map_err(failed)?;
     }
     registration.activated_worker().await;
     let scope = Url::parse(&registration.scope).expect("a scope is a URL");
@@ -627,7 +589,5 @@ fn store_error(error: StoreError) -> Error {
 }
 
 fn cause_text(cause: &Option<ScriptException>) -> String {
-    cause
-        .as_ref()
-        .map_or(String::new(), |cause| format!(" {cause}"))
+    cause.as_ref().map_or(String::new(), |cause| format!(" {cause}"))
 }

@@ -107,14 +107,9 @@ impl Scenario {
     pub fn load(folder: &Path) -> Result<Self, ScenarioError> {
         let path = folder.join("scenario.toml");
         let text = read(&path)?;
-        let script = toml::from_str(&text).map_err(|cause| ScenarioError::Parse {
-            path,
-            cause: Box::new(cause),
-        })?;
-        Ok(Scenario {
-            folder: folder.to_owned(),
-            script,
-        })
+        let script = toml::from_str(&text)
+            .map_err(|cause| ScenarioError::Parse { path, cause: Box::new(cause) })?;
+        Ok(Scenario { folder: folder.to_owned(), script })
     }
 
     /// What the scenario shows.
@@ -196,10 +191,8 @@ fn at(origin: &Url, name: &str) -> Url {
 }
 
 fn read(path: &Path) -> Result<String, ScenarioError> {
-    std::fs::read_to_string(path).map_err(|cause| ScenarioError::Read {
-        path: path.to_owned(),
-        cause,
-    })
+    std::fs::read_to_string(path)
+        .map_err(|cause| ScenarioError::Read { path: path.to_owned(), cause })
 }
 
 fn default_origin() -> Url {
@@ -209,17 +202,13 @@ fn default_origin() -> Url {
 fn duration<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(value)?;
     humantime::parse_duration(&text).map_err(|error| {
-        serde::de::Error::custom(format!(
-            "`{text}` is no duration ({error}); write `10s` or `5m`"
-        ))
+        serde::de::Error::custom(format!("`{text}` is no duration ({error}); write `10s` or `5m`"))
     })
 }
 
 fn only_true<'de, D: serde::Deserializer<'de>>(value: D) -> Result<(), D::Error> {
     match bool::deserialize(value)? {
         true => Ok(()),
-        false => Err(serde::de::Error::custom(
-            "write `idle = true`, or leave the step out",
-        )),
+        false => Err(serde::de::Error::custom("write `idle = true`, or leave the step out")),
     }
 }

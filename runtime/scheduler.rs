@@ -26,9 +26,7 @@ pub(crate) struct Wake {
 
 impl Wake {
     pub(crate) fn wake(&self, activity: &Activity) {
-        self.busy
-            .borrow_mut()
-            .get_or_insert_with(|| activity.begin());
+        self.busy.borrow_mut().get_or_insert_with(|| activity.begin());
         self.notify.notify_one();
     }
 }
@@ -67,9 +65,7 @@ pub(crate) fn recover(shard: &Shard) -> Result<(), StoreError> {
                 continue;
             };
             let attempt = match settled {
-                Settled::Waiting {
-                    failed_attempts, ..
-                } => failed_attempts,
+                Settled::Waiting { failed_attempts, .. } => failed_attempts,
                 _ => shard.policy.max_attempts,
             };
             let reason = Some("the process died in its event, time and again".to_owned());
@@ -92,24 +88,15 @@ fn expects_work(shard: &Shard, due: Option<i64>) -> bool {
 }
 
 fn claim_all(shard: &Rc<Shard>) -> Result<(), StoreError> {
-    for claim in shard
-        .store
-        .sync_claim_due(&shard.policy, shard.now_ms(), usize::MAX)?
-    {
-        shard
-            .firing
-            .borrow_mut()
-            .insert((claim.registration, claim.tag.clone()));
+    for claim in shard.store.sync_claim_due(&shard.policy, shard.now_ms(), usize::MAX)? {
+        shard.firing.borrow_mut().insert((claim.registration, claim.tag.clone()));
         let busy = shard.activity.begin();
         let shard = shard.clone();
         spawn_local(async move {
             if let Err(error) = fire(&shard, &claim).await {
                 shard.trace_store_error(&error);
             }
-            shard
-                .firing
-                .borrow_mut()
-                .remove(&(claim.registration, claim.tag));
+            shard.firing.borrow_mut().remove(&(claim.registration, claim.tag));
             shard.wake.wake(&shard.activity);
             drop(busy);
         });
@@ -121,35 +108,16 @@ fn claim_all(shard: &Rc<Shard>) -> Result<(), StoreError> {
 /// <https://wicg.github.io/background-sync/spec/#fire-a-sync-event>
 async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), StoreError> {
     let Some(registration) = shard.registration_by_id(claim.registration) else {
-        return shard
-            .store
-            .sync_hand_back(claim.registration, &claim.tag)
-            .map(drop);
+        return shard.store.sync_hand_back(claim.registration, &claim.tag).map(drop);
     };
     let Some(worker) = registration.activated_worker().await else {
-        return shard
-            .store
-            .sync_hand_back(claim.registration, &claim.tag)
-            .map(drop);
+        return shard.store.sync_hand_back(claim.registration, &claim.tag).map(drop);
     };
     if !shard.is_online() {
-        return shard
-            .store
-            .sync_hand_back(claim.registration, &claim.tag)
-            .map(drop);
+        return shard.store.sync_hand_back(claim.registration, &claim.tag).map(drop);
     }
-    trace_sync(
-        shard,
-        claim,
-        &registration.scope,
-        SyncTraceState::Firing,
-        None,
-        None,
-    );
-    let init = ExtendableInit::Sync {
-        tag: claim.tag.clone(),
-        last_chance: claim.last_chance,
-    };
+    trace_sync(shard, claim, &registration.scope, SyncTraceState::Firing, None, None);
+    let init = ExtendableInit::Sync { tag: claim.tag.clone(), last_chance: claim.last_chance };
     let limit = Duration::from_millis(shard.policy.max_event_duration_ms.max(0) as u64);
     let end = shard.dispatch_functional(&worker, init, limit).await;
     let (outcome, reason) = match end {
@@ -158,21 +126,13 @@ async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), StoreError> {
         EventEnd::TimedOut => {
             // A worker that sits on its event is stopped, as Chromium does, and starts afresh.
             shard.stop_worker(&worker);
-            (
-                Outcome::TimedOut,
-                Some("the event took longer than its limit".to_owned()),
-            )
+            (Outcome::TimedOut, Some("the event took longer than its limit".to_owned()))
         }
-        EventEnd::Terminated => (
-            Outcome::Terminated,
-            Some("the worker was terminated".to_owned()),
-        ),
+        EventEnd::Terminated => (Outcome::Terminated, Some("the worker was terminated".to_owned())),
     };
     let now = shard.now_ms();
     let settled =
-        shard
-            .store
-            .sync_settle(claim.registration, &claim.tag, outcome, &shard.policy, now)?;
+        shard.store.sync_settle(claim.registration, &claim.tag, outcome, &shard.policy, now)?;
     trace_settled(shard, claim, &registration.scope, settled, reason);
     Ok(())
 }

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::host::{RealmOwner, Shard};
 use crate::http::{HttpRequest, HttpResponse, RedirectMode};
-use crate::lifecycle::{RegisterRequest, Registration};
+use crate::lifecycle::{Refusal, RegisterError, RegisterRequest, Registration, refused};
 use crate::realm::{Call, ExtendableInit, Message};
 use crate::trace::{MessageRecipient, SyncTraceState, TraceKind};
 
@@ -48,17 +48,10 @@ impl Services for Shard {
     }
 
     fn sync_register(&self, realm: RealmId, scope: &str, tag: &str) -> Result<(), OpError> {
-        let registration = self
-            .own_registration(realm, scope)
-            .ok_or(OpError::NoActiveWorker)?;
-        let id = registration
-            .id
-            .get()
-            .filter(|_| registration.active().is_some());
+        let registration = self.own_registration(realm, scope).ok_or(OpError::NoActiveWorker)?;
+        let id = registration.id.get().filter(|_| registration.active().is_some());
         let id = id.ok_or(OpError::NoActiveWorker)?;
-        let registered = self
-            .store
-            .sync_register(id, tag, &self.policy, self.now_ms());
+        let registered = self.store.sync_register(id, tag, &self.policy, self.now_ms());
         let state = match registered.map_err(|error| self.sync_error(error))? {
             Registered::New | Registered::WaitEnded => SyncTraceState::Registered,
             Registered::Reregistered => SyncTraceState::Reregistered,
@@ -85,9 +78,7 @@ impl Services for Shard {
         let Some(id) = registration.id.get() else {
             return Ok(vec![]);
         };
-        self.store
-            .sync_tags(id)
-            .map_err(|error| self.sync_error(error))
+        self.store.sync_tags(id).map_err(|error| self.sync_error(error))
     }
 
     fn fetch(
@@ -102,9 +93,7 @@ impl Services for Shard {
     fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError> {
         match self.realm_owner(realm) {
             Some(RealmOwner::Worker(worker)) => self.import_script_for(&worker, url),
-            _ => Err(OpError::ImportFailed {
-                url: url.to_owned(),
-            }),
+            _ => Err(OpError::ImportFailed { url: url.to_owned() }),
         }
     }
 
@@ -151,19 +140,15 @@ impl Services for Shard {
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState> {
         let origin = self.origin_of(realm);
         let registrations = self.registrations.borrow();
-        let own = registrations
-            .values()
-            .filter(|each| origin.as_ref() == Some(&each.origin));
+        let own = registrations.values().filter(|each| origin.as_ref() == Some(&each.origin));
         own.map(|registration| registration.describe()).collect()
     }
 
     fn controller(&self, realm: RealmId) -> Option<ServiceWorkerState> {
         match self.realm_owner(realm) {
-            Some(RealmOwner::Page(page)) => page
-                .controller
-                .borrow()
-                .as_ref()
-                .map(|worker| worker.describe()),
+            Some(RealmOwner::Page(page)) => {
+                page.controller.borrow().as_ref().map(|worker| worker.describe())
+            }
             _ => None,
         }
     }
@@ -198,17 +183,8 @@ impl Services for Shard {
                     _ => None,
                 };
                 let text = delivery.text;
-                self.trace(TraceKind::Message {
-                    to: MessageRecipient::Page,
-                    text,
-                });
-                self.call_realm(
-                    to,
-                    Call::ClientMessage {
-                        data: delivery.data,
-                        source,
-                    },
-                );
+                self.trace(TraceKind::Message { to: MessageRecipient::Page, text });
+                self.call_realm(to, Call::ClientMessage { data: delivery.data, source });
             }
         }
         Ok(())
@@ -238,16 +214,11 @@ impl Shard {
         source: Option<ClientState>,
         text: String,
     ) {
-        self.trace(TraceKind::Message {
-            to: MessageRecipient::Worker,
-            text,
-        });
+        self.trace(TraceKind::Message { to: MessageRecipient::Worker, text });
         let (shard, busy) = (self.me(), self.activity.begin());
         spawn_local(async move {
             let init = ExtendableInit::Message { message, source };
-            shard
-                .dispatch_functional(&worker, init, shard.limits.event)
-                .await;
+            shard.dispatch_functional(&worker, init, shard.limits.event).await;
             drop(busy);
         });
     }
@@ -261,8 +232,7 @@ impl Shard {
 
     fn own_registration(&self, realm: RealmId, scope: &str) -> Option<std::rc::Rc<Registration>> {
         let origin = self.origin_of(realm)?;
-        self.registration(scope)
-            .filter(|registration| registration.origin == origin)
+        self.registration(scope).filter(|registration| registration.origin == origin)
     }
 
     fn sync_error(&self, error: StoreError) -> OpError {
@@ -281,25 +251,23 @@ impl Shard {
         origin: Option<String>,
         options: RegisterWorker,
     ) -> Result<RegistrationState, OpError> {
-        let scope = options.scope_url.unwrap_or_default();
-        let script_url = options.script_url;
-        let forbidden = |reason: String| OpError::RegistrationForbidden {
-            scope: scope.clone(),
-            script: script_url.clone(),
-            reason,
-        };
-        let script = Url::parse(&script_url).map_err(|error| forbidden(error.to_string()))?;
+        let unparsable = |error: url::ParseError| OpError::RegistrationFailed(error.to_string());
+        let script = Url::parse(&options.script_url).map_err(unparsable)?;
+        let scope = options.scope_url.map(|scope| Url::parse(&scope)).transpose();
+        let scope = scope.map_err(unparsable)?;
         let script_origin = script.origin().ascii_serialization();
-        if origin.as_ref() != Some(&script_origin) {
-            return Err(forbidden(format!(
+        let is_http = matches!(script.scheme(), "http" | "https");
+        if is_http && origin.as_ref() != Some(&script_origin) {
+            let reason = format!(
                 "The origin of the provided scriptURL ('{script_origin}') does not match the \
                  current origin ('{}').",
                 origin.unwrap_or_default()
-            )));
+            );
+            return Err(refused(Refusal::SecurityError, reason).into());
         }
         let request = RegisterRequest {
             script,
-            scope: Url::parse(&scope).ok(),
+            scope,
             script_type: options.script_type,
             update_via_cache: match options.update_via_cache.as_str() {
                 "all" => UpdateViaCache::All,
@@ -309,10 +277,7 @@ impl Shard {
         };
         let (registration, _installs_meanwhile) =
             self.register(request).await.inspect_err(|error| {
-                if let crate::lifecycle::RegisterError::Failed {
-                    cause: Some(cause), ..
-                } = error
-                {
+                if let RegisterError::Refused { cause: Some(cause), .. } = error {
                     self.trace_exception(cause.clone());
                 }
             })?;
@@ -320,22 +285,11 @@ impl Shard {
     }
 
     async fn fetch_traced(&self, request: FetchRequest) -> Result<FetchResponse, OpError> {
-        let FetchRequest {
-            method,
-            url,
-            headers,
-            redirect,
-            body,
-        } = request;
+        let FetchRequest { method, url, headers, redirect, body } = request;
         let parsed = Url::parse(&url).map_err(|_| OpError::FailedToFetch)?;
         if !matches!(parsed.scheme(), "http" | "https") {
             let error = format!("the scheme `{}` is not supported yet", parsed.scheme());
-            self.trace(TraceKind::Fetch {
-                method,
-                url,
-                status: None,
-                error: Some(error),
-            });
+            self.trace(TraceKind::Fetch { method, url, status: None, error: Some(error) });
             return Err(OpError::UnsupportedScheme);
         }
         let redirect = match redirect.as_str() {
@@ -343,32 +297,16 @@ impl Shard {
             "manual" => RedirectMode::Manual,
             _ => RedirectMode::Follow,
         };
-        let request = HttpRequest {
-            method: method.clone(),
-            url: parsed,
-            headers,
-            body,
-            redirect,
-        };
+        let request = HttpRequest { method: method.clone(), url: parsed, headers, body, redirect };
         match self.http.send(request).await {
             Ok(response) => {
                 let status = Some(response.status);
-                self.trace(TraceKind::Fetch {
-                    method,
-                    url,
-                    status,
-                    error: None,
-                });
+                self.trace(TraceKind::Fetch { method, url, status, error: None });
                 Ok(to_fetch_response(response))
             }
             Err(error) => {
                 let error = Some(error.to_string());
-                self.trace(TraceKind::Fetch {
-                    method,
-                    url,
-                    status: None,
-                    error,
-                });
+                self.trace(TraceKind::Fetch { method, url, status: None, error });
                 Err(OpError::FailedToFetch)
             }
         }
@@ -381,9 +319,6 @@ fn to_fetch_response(response: HttpResponse) -> FetchResponse {
         status_text: response.status_text,
         headers: response.headers,
         url_list: response.url_list.iter().map(Url::to_string).collect(),
-        body: response
-            .body
-            .map(|chunk| chunk.map_err(|_| OpError::FailedToFetch))
-            .boxed_local(),
+        body: response.body.map(|chunk| chunk.map_err(|_| OpError::FailedToFetch)).boxed_local(),
     }
 }

@@ -136,22 +136,10 @@ impl fmt::Display for TraceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = duration_text(self.at_ms);
         match &self.kind {
-            TraceKind::Lifecycle {
-                subject,
-                url,
-                state,
-            } => {
+            TraceKind::Lifecycle { subject, url, state } => {
                 write!(f, "{at}  lifecycle  {}  {url}  {state}", word(subject))
             }
-            TraceKind::Sync {
-                tag,
-                state,
-                attempt,
-                last_chance,
-                delay_ms,
-                reason,
-                ..
-            } => {
+            TraceKind::Sync { tag, state, attempt, last_chance, delay_ms, reason, .. } => {
                 write!(f, "{at}  sync       {}  {}", tag_text(tag), word(state))?;
                 match state {
                     SyncTraceState::Firing => write!(f, "  attempt {attempt}")?,
@@ -160,25 +148,14 @@ impl fmt::Display for TraceEvent {
                 if *last_chance && *state == SyncTraceState::Firing {
                     write!(f, "  last chance")?;
                 }
-                reason
-                    .as_ref()
-                    .map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))
             }
-            TraceKind::Fetch {
-                method,
-                url,
-                status,
-                error,
-            } => {
+            TraceKind::Fetch { method, url, status, error } => {
                 write!(f, "{at}  fetch      {method} {url}  ")?;
                 match (status, error) {
                     (Some(status), _) => write!(f, "{status}"),
                     (None, error) => {
-                        write!(
-                            f,
-                            "failed: {}",
-                            one_line(error.as_deref().unwrap_or("unknown"))
-                        )
+                        write!(f, "failed: {}", one_line(error.as_deref().unwrap_or("unknown")))
                     }
                 }
             }
@@ -217,16 +194,10 @@ fn word(name: &impl Serialize) -> String {
 /// A tag bare where that is unambiguous, quoted where it is empty or has blanks.
 fn tag_text(tag: &str) -> String {
     let plain = !tag.is_empty() && !tag.contains(|c: char| c.is_whitespace() || c.is_control());
-    if plain {
-        tag.to_owned()
-    } else {
-        format!("{tag:?}")
-    }
+    if plain { tag.to_owned() } else { format!("{tag:?}") }
 }
 
 /// One event, one line.
 fn one_line(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('\n', "\\n")
-        .replace('\r', "\\r")
+    text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
 }

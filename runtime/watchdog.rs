@@ -42,29 +42,19 @@ struct Turn {
 
 impl Watchdog {
     pub(crate) fn start() -> Self {
-        let shared = Arc::new(Shared {
-            watch: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        let shared = Arc::new(Shared { watch: Mutex::default(), changed: Condvar::new() });
         let watched = shared.clone();
         let thread = std::thread::Builder::new()
             .name("kittiwake-watchdog".into())
             .spawn(move || watched.run())
             .expect("the system gives one more thread");
-        Watchdog {
-            shared,
-            thread: Some(thread),
-        }
+        Watchdog { shared, thread: Some(thread) }
     }
 
     /// A turn begins. It must end by [`Watchdog::disarm`] within `limit` of real time.
     pub(crate) fn arm(&self, isolate: IsolateHandle, struck: Struck, limit: Duration) {
         let mut watch = self.shared.lock();
-        watch.turn = Some(Turn {
-            deadline: now() + limit,
-            isolate,
-            struck,
-        });
+        watch.turn = Some(Turn { deadline: now() + limit, isolate, struck });
         if watch.parked {
             self.shared.changed.notify_one();
         }
@@ -102,10 +92,7 @@ impl Shared {
         while !watch.stopped {
             let Some(turn) = &watch.turn else {
                 watch.parked = true;
-                watch = self
-                    .changed
-                    .wait(watch)
-                    .expect("no holder of this lock panics");
+                watch = self.changed.wait(watch).expect("no holder of this lock panics");
                 watch.parked = false;
                 continue;
             };

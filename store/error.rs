@@ -238,10 +238,9 @@ impl Failure {
                 ErrorCode::CannotOpen
                 | ErrorCode::PermissionDenied
                 | ErrorCode::ReadOnly
-                | ErrorCode::SystemIoFailure => StoreError::DatabaseUnusable {
-                    database,
-                    source: Box::new(source),
-                },
+                | ErrorCode::SystemIoFailure => {
+                    StoreError::DatabaseUnusable { database, source: Box::new(source) }
+                }
                 _ => StoreError::Statement { database, source },
             },
             // A value that this build never writes.

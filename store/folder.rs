@@ -14,9 +14,7 @@ const LOCK_FILE: &str = "lock";
 pub(crate) fn create(folder: &Path) -> Result<(), StoreError> {
     match fs::metadata(folder) {
         Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(StoreError::NotAFolder {
-            folder: folder.to_path_buf(),
-        }),
+        Ok(_) => Err(StoreError::NotAFolder { folder: folder.to_path_buf() }),
         Err(_) => create_durably(folder).map_err(|source| folder_error(folder, source)),
     }
 }
@@ -36,10 +34,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            return Err(StoreError::Locked {
-                folder: folder.to_path_buf(),
-                holder: holder(file),
-            });
+            return Err(StoreError::Locked { folder: folder.to_path_buf(), holder: holder(file) });
         }
         Err(TryLockError::Error(source)) => return Err(folder_error(folder, source)),
     }
@@ -57,23 +52,13 @@ pub(crate) fn refuse_by_header(folder: &Path) -> Result<PathBuf, StoreError> {
             // A rollback journal beside it is a creation that a power cut interrupted. SQLite
             // rolls it back to an empty file.
             let journal = folder.join(format!("{DATABASE_FILE}-journal"));
-            if journal.exists() {
-                Ok(database)
-            } else {
-                Err(StoreError::NotADatabase { database })
-            }
+            if journal.exists() { Ok(database) } else { Err(StoreError::NotADatabase { database }) }
         }
-        Ok(Header::Sqlite {
-            application_id,
-            user_version,
-        }) => {
+        Ok(Header::Sqlite { application_id, user_version }) => {
             refuse_marks(&database, application_id, user_version)?;
             Ok(database)
         }
-        Err(source) => Err(StoreError::DatabaseUnusable {
-            database,
-            source: Box::new(source),
-        }),
+        Err(source) => Err(StoreError::DatabaseUnusable { database, source: Box::new(source) }),
     }
 }
 
@@ -86,17 +71,10 @@ pub(crate) fn refuse_marks(
     let database = database.to_path_buf();
     let newest = newest_schema();
     if application_id != APPLICATION_ID {
-        return Err(StoreError::ForeignDatabase {
-            database,
-            application_id,
-        });
+        return Err(StoreError::ForeignDatabase { database, application_id });
     }
     if user_version > newest {
-        return Err(StoreError::NewerSchema {
-            database,
-            found: user_version,
-            newest,
-        });
+        return Err(StoreError::NewerSchema { database, found: user_version, newest });
     }
     Ok(())
 }
@@ -127,10 +105,7 @@ fn read_header(database: &Path) -> io::Result<Header> {
     let number = |at: usize| Some(i32::from_be_bytes(*header.get(at..)?.first_chunk()?));
     match (number(68), number(60)) {
         (Some(application_id), Some(user_version)) if header.starts_with(b"SQLite format 3\0") => {
-            Ok(Header::Sqlite {
-                application_id,
-                user_version,
-            })
+            Ok(Header::Sqlite { application_id, user_version })
         }
         _ => Ok(Header::Unrecognised),
     }
@@ -138,9 +113,7 @@ fn read_header(database: &Path) -> io::Result<Header> {
 
 /// A file is as durable as the entries of the folders above it, so each new entry is synced too.
 fn create_durably(folder: &Path) -> io::Result<()> {
-    let parent = folder
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     if !parent.exists() {
         create_durably(parent)?;

@@ -108,11 +108,7 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        Ok(Self {
-            connection,
-            database,
-            _lock: Some(lock),
-        })
+        Ok(Self { connection, database, _lock: Some(lock) })
     }
 
     /// A store without a folder, for simulations and tests. It vanishes when it is dropped.
@@ -126,11 +122,7 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        Ok(Self {
-            connection,
-            database,
-            _lock: None,
-        })
+        Ok(Self { connection, database, _lock: None })
     }
 
     /// One statement that only reads.
@@ -198,11 +190,7 @@ fn refuse_unknown_schema(connection: &Connection, database: &Path) -> Result<(),
         connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let user_version: i32 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    Ok(folder::refuse_marks(
-        database,
-        application_id,
-        user_version,
-    )?)
+    Ok(folder::refuse_marks(database, application_id, user_version)?)
 }
 
 /// Takes the steps that the database has not taken, each in a transaction of its own.
@@ -245,15 +233,11 @@ mod tests {
     use super::*;
 
     fn plan(store: &Store, sql: &str) -> String {
-        let mut statement = store
-            .connection
-            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-            .expect("valid SQL");
+        let mut statement =
+            store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("valid SQL");
         // What the schedule's queries are asked with does not matter to their plan.
         for parameter in 1..=statement.parameter_count() {
-            statement
-                .raw_bind_parameter(parameter, 0)
-                .expect("a parameter of the statement");
+            statement.raw_bind_parameter(parameter, 0).expect("a parameter of the statement");
         }
         let mut rows = statement.raw_query();
         let mut lines = Vec::new();
@@ -279,18 +263,13 @@ mod tests {
         let second = "CREATE TABLE half (id INTEGER); CREATE TABLE half (id INTEGER);";
         migrate(&connection, &["CREATE TABLE first (id INTEGER)", second]).unwrap_err();
 
-        let version: i32 = connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .unwrap();
+        let version: i32 =
+            connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, 1);
         assert!(connection.table_exists(None, "first").unwrap());
         assert!(!connection.table_exists(None, "half").unwrap());
 
-        migrate(
-            &connection,
-            &["ignored: it was taken", "CREATE TABLE second (id)"],
-        )
-        .unwrap();
+        migrate(&connection, &["ignored: it was taken", "CREATE TABLE second (id)"]).unwrap();
         assert!(connection.table_exists(None, "second").unwrap());
     }
 
@@ -314,26 +293,16 @@ mod tests {
         store.activating(version).unwrap();
         let before = store.registrations().unwrap();
 
-        store
-            .connection
-            .pragma_update(None, "max_page_count", 40)
-            .unwrap();
+        store.connection.pragma_update(None, "max_page_count", 40).unwrap();
         let error = store.install(&script(1_000_000)).unwrap_err();
-        let StoreError::DiskFull { place } = &error else {
-            panic!("{error}")
-        };
+        let StoreError::DiskFull { place } = &error else { panic!("{error}") };
         assert_eq!(*place, folder.path().join(DATABASE_FILE));
         assert!(error.to_string().contains("free some space"), "{error}");
         assert_eq!(store.registrations().unwrap(), before);
         // Small changes still fit: one failure does not poison the store.
-        store
-            .sync_register(registration, "outbox", &SyncPolicy::default(), 0)
-            .unwrap();
+        store.sync_register(registration, "outbox", &SyncPolicy::default(), 0).unwrap();
 
-        store
-            .connection
-            .pragma_update(None, "max_page_count", 4_000)
-            .unwrap();
+        store.connection.pragma_update(None, "max_page_count", 4_000).unwrap();
         store.install(&script(1_000_000)).unwrap();
         assert!(store.registrations().unwrap()[0].waiting.is_some());
     }
@@ -343,15 +312,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let text = |pragma| {
-            store
-                .connection
-                .pragma_query_value(None, pragma, |row| row.get::<_, String>(0))
+            store.connection.pragma_query_value(None, pragma, |row| row.get::<_, String>(0))
         };
-        let number = |pragma| {
-            store
-                .connection
-                .pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
-        };
+        let number =
+            |pragma| store.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         assert_eq!(text("journal_mode").unwrap(), "wal");
         assert_eq!(number("synchronous").unwrap(), 2, "FULL");
         assert_eq!(number("foreign_keys").unwrap(), 1);
@@ -374,23 +338,14 @@ mod tests {
             ("sync_registrations", "1, 'a time', 'pending', 0, 5, 0"),
             ("sync_registrations", "1, 'no failure', 'waiting', 0, 5, 0"),
             ("sync_registrations", "1, 'crashes', 'waiting', 1, 5, 1"),
-            (
-                "sync_registrations",
-                "1, 'unknown state', 'done', 0, NULL, 0",
-            ),
-            (
-                "sync_registrations",
-                "2, 'no parent', 'pending', 0, NULL, 0",
-            ),
+            ("sync_registrations", "1, 'unknown state', 'done', 0, NULL, 0"),
+            ("sync_registrations", "2, 'no parent', 'pending', 0, NULL, 0"),
             ("versions", "2, 1, 'second active', 'classic', 'activating'"),
             ("versions", "2, 1, 'unknown state', 'classic', 'redundant'"),
         ] {
             let sql = format!("INSERT INTO {table} VALUES ({impossible})");
             let error = store.connection.execute_batch(&sql).unwrap_err();
-            assert!(
-                error.to_string().contains("constraint failed"),
-                "{sql}: {error}"
-            );
+            assert!(error.to_string().contains("constraint failed"), "{sql}: {error}");
         }
     }
 }

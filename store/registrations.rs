@@ -201,11 +201,7 @@ impl Store {
             let removed = transaction
                 .prepare_cached("DELETE FROM registrations WHERE id = ?1")?
                 .execute([registration])?;
-            Ok(if removed == 0 {
-                Unregistered::NotFound
-            } else {
-                Unregistered::Removed
-            })
+            Ok(if removed == 0 { Unregistered::NotFound } else { Unregistered::Removed })
         })
     }
 
@@ -258,9 +254,7 @@ impl Store {
                 "SELECT url, content_type, body FROM script_resources \
                  WHERE version_id = ?1 AND url = ?2",
             )?;
-            Ok(statement
-                .query_row((version, url), script_resource_from)
-                .optional()?)
+            Ok(statement.query_row((version, url), script_resource_from).optional()?)
         })
     }
 
@@ -284,11 +278,7 @@ impl Store {
 
 /// The caller has just run these scripts; a map without the main one could never start again.
 fn assert_script_resource_map(worker: &InstalledWorker) {
-    let urls: BTreeSet<&str> = worker
-        .resources
-        .iter()
-        .map(|script| script.url.as_str())
-        .collect();
+    let urls: BTreeSet<&str> = worker.resources.iter().map(|script| script.url.as_str()).collect();
     assert!(
         urls.contains(worker.script_url.as_str()),
         "invariant: the script resource map holds the main script {}",
@@ -325,12 +315,7 @@ fn insert_waiting(
         "INSERT INTO versions (registration_id, script_url, script_type, state) \
          VALUES (?1, ?2, ?3, ?4) RETURNING id",
     )?;
-    let values = (
-        registration,
-        &worker.script_url,
-        worker.script_type,
-        VersionState::Installed,
-    );
+    let values = (registration, &worker.script_url, worker.script_type, VersionState::Installed);
     let version: VersionId = statement.query_row(values, |row| row.get(0))?;
     let mut statement = connection.prepare_cached(
         "INSERT INTO script_resources (version_id, url, content_type, body) \
@@ -354,12 +339,7 @@ fn require_state(
     if found == Some(expected) {
         return Ok(());
     }
-    Err(StoreError::VersionState {
-        version,
-        expected,
-        found,
-    }
-    .into())
+    Err(StoreError::VersionState { version, expected, found }.into())
 }
 
 fn set_state(
@@ -415,9 +395,5 @@ fn version_from(row: &Row<'_>, first_column: usize) -> rusqlite::Result<Option<V
 }
 
 fn script_resource_from(row: &Row<'_>) -> rusqlite::Result<ScriptResource> {
-    Ok(ScriptResource {
-        url: row.get(0)?,
-        content_type: row.get(1)?,
-        body: row.get(2)?,
-    })
+    Ok(ScriptResource { url: row.get(0)?, content_type: row.get(1)?, body: row.get(2)? })
 }

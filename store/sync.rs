@@ -123,16 +123,9 @@ impl Store {
             require_active_worker(transaction, registration)?;
             if tag.len() > policy.max_tag_bytes {
                 let max_bytes = policy.max_tag_bytes;
-                return Err(StoreError::TagTooLong {
-                    bytes: tag.len(),
-                    max_bytes,
-                }
-                .into());
+                return Err(StoreError::TagTooLong { bytes: tag.len(), max_bytes }.into());
             }
-            let key = Key {
-                registration,
-                tag: tag.to_owned(),
-            };
+            let key = Key { registration, tag: tag.to_owned() };
             let step = advance(transaction, &key, SyncEvent::Registered, policy, now_ms)?;
             let after = step.after.expect("invariant: registering never removes");
             Ok(match step.before {
@@ -183,10 +176,7 @@ impl Store {
             let mut claimed = Vec::new();
             for key in select_keys(transaction, PENDING_KEYS, [limit])? {
                 let step = advance(transaction, &key, SyncEvent::Fired, policy, now_ms)?;
-                let attempt = step
-                    .after
-                    .expect("invariant: firing never removes")
-                    .attempt();
+                let attempt = step.after.expect("invariant: firing never removes").attempt();
                 claimed.push(Claimed {
                     registration: key.registration,
                     tag: key.tag,
@@ -213,10 +203,7 @@ impl Store {
         now_ms: i64,
     ) -> Result<Settled, StoreError> {
         self.write(|transaction| {
-            let key = Key {
-                registration,
-                tag: tag.to_owned(),
-            };
+            let key = Key { registration, tag: tag.to_owned() };
             let event = SyncEvent::Settled(outcome);
             let step = advance(transaction, &key, event, policy, now_ms)?;
             Ok(match step.before {
@@ -238,18 +225,11 @@ impl Store {
         tag: &str,
     ) -> Result<HandedBack, StoreError> {
         self.write(|transaction| {
-            let key = Key {
-                registration,
-                tag: tag.to_owned(),
-            };
+            let key = Key { registration, tag: tag.to_owned() };
             // No policy and no time change what handing back means, so the caller gives none.
             let policy = SyncPolicy::default();
             let step = advance(transaction, &key, SyncEvent::HandedBack, &policy, 0)?;
-            Ok(if step.after.is_some() {
-                HandedBack::Pending
-            } else {
-                HandedBack::Gone
-            })
+            Ok(if step.after.is_some() { HandedBack::Pending } else { HandedBack::Gone })
         })
     }
 
@@ -273,9 +253,7 @@ impl Store {
     /// Only failures of the disk.
     pub fn sync_has_pending(&self) -> Result<bool, StoreError> {
         self.read(|connection| {
-            Ok(connection
-                .prepare_cached(HAS_PENDING)?
-                .query_row([], |row| row.get(0))?)
+            Ok(connection.prepare_cached(HAS_PENDING)?.query_row([], |row| row.get(0))?)
         })
     }
 
@@ -324,11 +302,7 @@ impl Store {
                     after => Recovery::Settled(settled(after, Outcome::Terminated, policy)),
                 };
                 let Key { registration, tag } = key;
-                recovered.push(Recovered {
-                    registration,
-                    tag,
-                    recovery,
-                });
+                recovered.push(Recovered { registration, tag, recovery });
             }
             Ok(recovered)
         })
@@ -377,11 +351,7 @@ fn advance(
     let before = load(connection, key)?;
     let after = next(before, event, policy, now_ms).map_err(|source| {
         let Key { registration, tag } = key;
-        StoreError::IllegalTransition {
-            registration: *registration,
-            tag: tag.clone(),
-            source,
-        }
+        StoreError::IllegalTransition { registration: *registration, tag: tag.clone(), source }
     })?;
     // A commit that changed nothing costs no write to the disk.
     if before != after {
@@ -397,14 +367,7 @@ fn settled(after: Option<SyncRecord>, outcome: Outcome, policy: &SyncPolicy) -> 
     match (after, outcome) {
         (None, Outcome::Fulfilled) => Settled::Done,
         (None, Outcome::Rejected | Outcome::TimedOut | Outcome::Terminated) => Settled::GaveUp,
-        (
-            Some(SyncRecord {
-                due_at_ms: Some(due_at_ms),
-                attempts,
-                ..
-            }),
-            _,
-        ) => Settled::Waiting {
+        (Some(SyncRecord { due_at_ms: Some(due_at_ms), attempts, .. }), _) => Settled::Waiting {
             due_at_ms,
             delay_ms: policy.retry_delay_ms(attempts),
             failed_attempts: attempts,
@@ -431,18 +394,11 @@ fn load(connection: &Connection, key: &Key) -> Result<Option<SyncRecord>, Failur
         "SELECT state, attempts, due_at_ms, interruptions FROM sync_registrations \
          WHERE registration_id = ?1 AND tag = ?2",
     )?;
-    Ok(statement
-        .query_row((key.registration, &key.tag), record_from)
-        .optional()?)
+    Ok(statement.query_row((key.registration, &key.tag), record_from).optional()?)
 }
 
 fn save(connection: &Connection, key: &Key, record: SyncRecord) -> Result<(), Failure> {
-    let SyncRecord {
-        state,
-        attempts,
-        due_at_ms,
-        interruptions,
-    } = record;
+    let SyncRecord { state, attempts, due_at_ms, interruptions } = record;
     connection
         .prepare_cached(
             "INSERT INTO sync_registrations \
@@ -452,14 +408,7 @@ fn save(connection: &Connection, key: &Key, record: SyncRecord) -> Result<(), Fa
              attempts = excluded.attempts, due_at_ms = excluded.due_at_ms, \
              interruptions = excluded.interruptions",
         )?
-        .execute((
-            key.registration,
-            &key.tag,
-            state,
-            attempts,
-            due_at_ms,
-            interruptions,
-        ))?;
+        .execute((key.registration, &key.tag, state, attempts, due_at_ms, interruptions))?;
     Ok(())
 }
 
@@ -477,12 +426,8 @@ fn select_keys(
     parameters: impl Params,
 ) -> Result<Vec<Key>, Failure> {
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(parameters, |row| {
-        Ok(Key {
-            registration: row.get(0)?,
-            tag: row.get(1)?,
-        })
-    })?;
+    let rows = statement
+        .query_map(parameters, |row| Ok(Key { registration: row.get(0)?, tag: row.get(1)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

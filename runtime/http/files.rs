@@ -25,28 +25,18 @@ impl OriginFiles {
     /// Serves the files under `root` as the origin of `origin`, whose path is ignored. Fails if
     /// `root` is not there.
     pub fn new(origin: &Url, root: &Path, inner: Box<dyn Http>) -> io::Result<OriginFiles> {
-        Ok(OriginFiles {
-            origin: origin.origin(),
-            root: root.canonicalize()?,
-            inner,
-        })
+        Ok(OriginFiles { origin: origin.origin(), root: root.canonicalize()?, inner })
     }
 
     fn answer(&self, method: &str, url: &Url) -> Answer {
         if !matches!(method, "GET" | "HEAD") {
             let body = format!("{method} is not possible: {url} is a file\n");
-            return Answer {
-                allow: Some("GET, HEAD"),
-                ..Answer::text(405, body)
-            };
+            return Answer { allow: Some("GET, HEAD"), ..Answer::text(405, body) };
         }
         match self.read(url.path()) {
-            Ok((path, body)) => Answer {
-                status: 200,
-                content_type: content_type(&path),
-                allow: None,
-                body,
-            },
+            Ok((path, body)) => {
+                Answer { status: 200, content_type: content_type(&path), allow: None, body }
+            }
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                     Answer::text(404, format!("no file for {}\n", url.path()))
@@ -61,10 +51,7 @@ impl OriginFiles {
     fn read(&self, url_path: &str) -> io::Result<(PathBuf, Vec<u8>)> {
         let not_found = || io::Error::from(io::ErrorKind::NotFound);
         let decoded = percent_decoded(url_path).ok_or_else(not_found)?;
-        let mut path = self
-            .root
-            .join(decoded.trim_start_matches('/'))
-            .canonicalize()?;
+        let mut path = self.root.join(decoded.trim_start_matches('/')).canonicalize()?;
         if path.is_dir() {
             path = path.join("index.html").canonicalize()?;
         }
@@ -94,12 +81,7 @@ impl Http for OriginFiles {
         }
         let answer = self.answer("GET", url);
         let content_type = Some(answer.content_type.to_owned());
-        Ok(Loaded {
-            status: answer.status,
-            content_type,
-            url: url.clone(),
-            body: answer.body,
-        })
+        Ok(Loaded { status: answer.status, content_type, url: url.clone(), body: answer.body })
     }
 }
 
@@ -112,12 +94,7 @@ struct Answer {
 
 impl Answer {
     fn text(status: u16, body: String) -> Answer {
-        Answer {
-            status,
-            content_type: "text/plain",
-            allow: None,
-            body: body.into_bytes(),
-        }
+        Answer { status, content_type: "text/plain", allow: None, body: body.into_bytes() }
     }
 
     fn into_response(self, request: &HttpRequest) -> HttpResponse {
@@ -125,15 +102,8 @@ impl Answer {
             ("content-type".to_owned(), self.content_type.to_owned()),
             ("content-length".to_owned(), self.body.len().to_string()),
         ];
-        headers.extend(
-            self.allow
-                .map(|allow| ("allow".to_owned(), allow.to_owned())),
-        );
-        let body = if request.method == "HEAD" {
-            Vec::new()
-        } else {
-            self.body
-        };
+        headers.extend(self.allow.map(|allow| ("allow".to_owned(), allow.to_owned())));
+        let body = if request.method == "HEAD" { Vec::new() } else { self.body };
         HttpResponse {
             status: self.status,
             status_text: status_text(self.status),
@@ -180,9 +150,7 @@ fn percent_decoded(path: &str) -> Option<String> {
             }
         }
     }
-    String::from_utf8(decoded)
-        .ok()
-        .filter(|path| !path.contains('\0'))
+    String::from_utf8(decoded).ok().filter(|path| !path.contains('\0'))
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -200,11 +168,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("site");
         std::fs::create_dir_all(root.join("sub")).unwrap();
-        let files = [
-            ("sw.js", "run()"),
-            ("sub/index.html", "sub"),
-            ("caf\u{e9} 1.txt", "coffee"),
-        ];
+        let files = [("sw.js", "run()"), ("sub/index.html", "sub"), ("caf\u{e9} 1.txt", "coffee")];
         for (name, text) in files {
             std::fs::write(root.join(name), text).unwrap();
         }
@@ -227,32 +191,14 @@ mod tests {
         let (_folder, files) = site();
         let answer = |status, kind: &str, body: &str| (status, kind.to_owned(), body.to_owned());
         let cases = [
-            (
-                "https://a.test/sw.js?v=1",
-                answer(200, "text/javascript", "run()"),
-            ),
+            ("https://a.test/sw.js?v=1", answer(200, "text/javascript", "run()")),
             ("https://a.test/sub/", answer(200, "text/html", "sub")),
             ("https://a.test/sub", answer(200, "text/html", "sub")),
-            (
-                "https://a.test/caf%C3%A9%201.txt",
-                answer(200, "text/plain", "coffee"),
-            ),
-            (
-                "https://a.test/none.js",
-                answer(404, "text/plain", "no file for /none.js\n"),
-            ),
-            (
-                "https://a.test/sw.js/x",
-                answer(404, "text/plain", "no file for /sw.js/x\n"),
-            ),
-            (
-                "https://a.test/",
-                answer(404, "text/plain", "no file for /\n"),
-            ),
-            (
-                "https://a.test/%00%zz%ff",
-                answer(404, "text/plain", "no file for /%00%zz%ff\n"),
-            ),
+            ("https://a.test/caf%C3%A9%201.txt", answer(200, "text/plain", "coffee")),
+            ("https://a.test/none.js", answer(404, "text/plain", "no file for /none.js\n")),
+            ("https://a.test/sw.js/x", answer(404, "text/plain", "no file for /sw.js/x\n")),
+            ("https://a.test/", answer(404, "text/plain", "no file for /\n")),
+            ("https://a.test/%00%zz%ff", answer(404, "text/plain", "no file for /%00%zz%ff\n")),
             ("http://b.test/", answer(204, "", "")),
         ];
         for (url, expected) in cases {
@@ -264,27 +210,12 @@ mod tests {
     fn no_path_leaves_the_folder() {
         let (_folder, files) = site();
         #[cfg(unix)]
-        std::os::unix::fs::symlink(
-            _folder.path().join("secret.txt"),
-            files.root.join("link.txt"),
-        )
-        .unwrap();
-        for path in [
-            "../secret.txt",
-            "..%2fsecret.txt",
-            "sub%2f..%2f..%2fsecret.txt",
-            "link.txt",
-        ] {
-            assert_eq!(
-                load(&files, &format!("https://a.test/{path}")).0,
-                404,
-                "{path}"
-            );
+        std::os::unix::fs::symlink(_folder.path().join("secret.txt"), files.root.join("link.txt"))
+            .unwrap();
+        for path in ["../secret.txt", "..%2fsecret.txt", "sub%2f..%2f..%2fsecret.txt", "link.txt"] {
+            assert_eq!(load(&files, &format!("https://a.test/{path}")).0, 404, "{path}");
         }
-        let absolute = format!(
-            "https://a.test/{}",
-            files.root.join("../secret.txt").display()
-        );
+        let absolute = format!("https://a.test/{}", files.root.join("../secret.txt").display());
         assert_eq!(load(&files, &absolute).0, 404);
     }
 
@@ -300,10 +231,7 @@ mod tests {
         assert_eq!(head.header("content-length"), Some("5"));
         assert_eq!(head.into_loaded().await.unwrap().body, b"");
         let post = files.send(request("POST")).await.unwrap();
-        assert_eq!(
-            (post.status, post.header("allow")),
-            (405, Some("GET, HEAD"))
-        );
+        assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
     }
 
     #[test]

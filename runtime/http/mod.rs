@@ -54,13 +54,7 @@ impl HttpRequest {
     /// A `GET` of `url` without headers, which follows redirects.
     pub fn get(url: Url) -> HttpRequest {
         let (method, redirect) = ("GET".to_owned(), RedirectMode::Follow);
-        HttpRequest {
-            method,
-            url,
-            headers: Vec::new(),
-            body: None,
-            redirect,
-        }
+        HttpRequest { method, url, headers: Vec::new(), body: None, redirect }
     }
 }
 
@@ -81,17 +75,12 @@ pub struct HttpResponse {
 impl HttpResponse {
     /// The URL that answered.
     pub fn url(&self) -> &Url {
-        self.url_list
-            .last()
-            .expect("invariant: a response has the URL that answered")
+        self.url_list.last().expect("invariant: a response has the URL that answered")
     }
 
     /// The first value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// Waits for the whole body. Fails as the body does.
@@ -102,12 +91,7 @@ impl HttpResponse {
             body.extend_from_slice(&chunk);
             Ok(body)
         });
-        Ok(Loaded {
-            status: self.status,
-            content_type,
-            url,
-            body: body.await?,
-        })
+        Ok(Loaded { status: self.status, content_type, url, body: body.await? })
     }
 }
 
@@ -252,10 +236,7 @@ pub(crate) fn authority(url: &Url) -> String {
 /// The usual text of a status; empty if it has none.
 pub(crate) fn status_text(status: u16) -> String {
     let status = reqwest::StatusCode::from_u16(status).ok();
-    status
-        .and_then(|status| status.canonical_reason())
-        .unwrap_or_default()
-        .to_owned()
+    status.and_then(|status| status.canonical_reason()).unwrap_or_default().to_owned()
 }
 
 /// A body that is here already.
@@ -306,19 +287,12 @@ mod tests {
 
     #[test]
     fn loopback_is_told_by_the_name() {
-        for url in [
-            "http://localhost/",
-            "http://a.localhost/",
-            "http://127.1.2.3/",
-            "http://[::1]/",
-        ] {
+        for url in
+            ["http://localhost/", "http://a.localhost/", "http://127.1.2.3/", "http://[::1]/"]
+        {
             assert!(is_loopback(&Url::parse(url).unwrap()), "{url}");
         }
-        for url in [
-            "http://example.test/",
-            "http://10.0.0.1/",
-            "http://localhost.test/",
-        ] {
+        for url in ["http://example.test/", "http://10.0.0.1/", "http://localhost.test/"] {
             assert!(!is_loopback(&Url::parse(url).unwrap()), "{url}");
         }
     }

@@ -35,11 +35,7 @@ pub(crate) enum Proxying {
 impl Proxying {
     /// This machine is never asked through a proxy, as in browsers.
     pub(crate) fn of(url: &Url) -> Proxying {
-        if is_loopback(url) {
-            Proxying::Direct
-        } else {
-            Proxying::System
-        }
+        if is_loopback(url) { Proxying::Direct } else { Proxying::System }
     }
 }
 
@@ -94,22 +90,14 @@ impl Http for ReqwestHttp {
         // The caller's runtime cannot be waited on from inside itself, so this is another one, with
         // connections of its own.
         let thread = std::thread::Builder::new().name("kittiwake-load".to_owned());
-        let thread = thread
-            .spawn(move || load_here(&user_agent, url))
-            .map_err(no_client)?;
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let thread = thread.spawn(move || load_here(&user_agent, url)).map_err(no_client)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
 fn load_here(user_agent: &str, url: Url) -> Result<Loaded, HttpError> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(no_client)?;
+    let runtime = runtime.enable_io().enable_time().build().map_err(no_client)?;
     runtime.block_on(async {
         let http = ReqwestHttp::new(user_agent);
         http.send(HttpRequest::get(url)).await?.into_loaded().await
@@ -125,17 +113,13 @@ impl Clients {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let client = client_builder(&self.user_agent, proxying)
-            .build()
-            .map_err(no_client)?;
+        let client = client_builder(&self.user_agent, proxying).build().map_err(no_client)?;
         Ok(cell.get_or_init(|| client))
     }
 }
 
 fn no_client(cause: impl Error + 'static) -> HttpError {
-    HttpError::NoClient {
-        cause: innermost(&cause).to_string(),
-    }
+    HttpError::NoClient { cause: innermost(&cause).to_string() }
 }
 
 async fn exchange(clients: &Clients, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
@@ -155,11 +139,7 @@ async fn exchange(clients: &Clients, request: &HttpRequest) -> Result<HttpRespon
             }
             _ => String::new(),
         },
-        headers: response
-            .headers()
-            .iter()
-            .map(|(name, value)| header_text(name, value))
-            .collect(),
+        headers: response.headers().iter().map(|(name, value)| header_text(name, value)).collect(),
         url_list: vec![url.clone()],
         body: body_stream(response, url),
     })
@@ -187,11 +167,7 @@ fn outgoing(request: &HttpRequest) -> Result<reqwest::Request, HttpError> {
 
 /// The Fetch Standard's isomorphic decoding: one byte, one character.
 fn header_text(name: &HeaderName, value: &HeaderValue) -> (String, String) {
-    let value = value
-        .as_bytes()
-        .iter()
-        .map(|byte| char::from(*byte))
-        .collect();
+    let value = value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
     (name.as_str().to_owned(), value)
 }
 
@@ -200,9 +176,7 @@ fn body_stream(
     url: Url,
 ) -> futures::stream::LocalBoxStream<'static, Result<Bytes, HttpError>> {
     let chunks = response.bytes_stream();
-    chunks
-        .map(move |chunk| chunk.map_err(|error| transport_error(&error, &url)))
-        .boxed_local()
+    chunks.map(move |chunk| chunk.map_err(|error| transport_error(&error, &url))).boxed_local()
 }
 
 /// Says why an exchange failed. reqwest hides the cause in a chain of errors; the kind of an I/O
@@ -210,17 +184,14 @@ fn body_stream(
 fn transport_error(error: &reqwest::Error, url: &Url) -> HttpError {
     let host = authority(url);
     if error.is_dns() {
-        return HttpError::Dns {
-            host: url.host_str().unwrap_or_default().to_owned(),
-        };
+        return HttpError::Dns { host: url.host_str().unwrap_or_default().to_owned() };
     }
     if error.is_timeout() {
         return HttpError::Timeout { host };
     }
     let cause = innermost(error).to_string();
-    let kinds: Vec<io::ErrorKind> = causes(error)
-        .filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()))
-        .collect();
+    let kinds: Vec<io::ErrorKind> =
+        causes(error).filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind())).collect();
     let has = |kind| kinds.contains(&kind);
     if has(io::ErrorKind::ConnectionRefused) {
         HttpError::Refused { host }
@@ -235,19 +206,14 @@ fn transport_error(error: &reqwest::Error, url: &Url) -> HttpError {
 }
 
 fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    causes(error)
-        .last()
-        .expect("invariant: an error is the first of its causes")
+    causes(error).last().expect("invariant: an error is the first of its causes")
 }
 
 /// The error and its causes, outermost first.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         // An I/O error skips the very error that it wraps when it is asked for its source.
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
             None => error.source(),
         }
@@ -290,23 +256,13 @@ mod tests {
     }
 
     async fn failure(url: Url) -> HttpError {
-        ReqwestHttp::new("test")
-            .send(HttpRequest::get(url))
-            .await
-            .err()
-            .unwrap()
+        ReqwestHttp::new("test").send(HttpRequest::get(url)).await.err().unwrap()
     }
 
     #[tokio::test]
     async fn a_request_arrives_as_it_was_given() {
         let echo = async |headers: Headers, body: String| {
-            let text = |name| {
-                headers[name]
-                    .as_bytes()
-                    .iter()
-                    .map(|b| char::from(*b))
-                    .collect()
-            };
+            let text = |name| headers[name].as_bytes().iter().map(|b| char::from(*b)).collect();
             let seen: [String; 3] = [text("user-agent"), text("x-latin"), body];
             (StatusCode::CREATED, [("X-Reply", "yes")], seen.join("|"))
         };
@@ -318,30 +274,18 @@ mod tests {
             ..HttpRequest::get(url.clone())
         };
         let response = ReqwestHttp::new("kittiwake/1").send(request).await.unwrap();
-        assert_eq!(
-            (response.status, response.status_text.as_str()),
-            (201, "Created")
-        );
+        assert_eq!((response.status, response.status_text.as_str()), (201, "Created"));
         assert_eq!(response.header("x-reply"), Some("yes"));
         assert_eq!(response.url_list, [url]);
         let loaded = response.into_loaded().await.unwrap();
-        assert_eq!(
-            loaded.content_type.as_deref(),
-            Some("text/plain; charset=utf-8")
-        );
-        assert_eq!(
-            String::from_utf8(loaded.body).unwrap(),
-            "kittiwake/1|caf\u{e9}|hello"
-        );
+        assert_eq!(loaded.content_type.as_deref(), Some("text/plain; charset=utf-8"));
+        assert_eq!(String::from_utf8(loaded.body).unwrap(), "kittiwake/1|caf\u{e9}|hello");
     }
 
     #[tokio::test]
     async fn a_redirect_is_followed_on_the_wire() {
         let router = Router::new()
-            .route(
-                "/old",
-                post(async || (StatusCode::SEE_OTHER, [("location", "/new")])),
-            )
+            .route("/old", post(async || (StatusCode::SEE_OTHER, [("location", "/new")])))
             .route("/new", get(async |body: String| format!("new {body}")));
         let url = serve(router).await;
         let request = HttpRequest {
@@ -350,10 +294,7 @@ mod tests {
             ..HttpRequest::get(url.join("/old").unwrap())
         };
         let response = ReqwestHttp::new("test").send(request).await.unwrap();
-        assert_eq!(
-            response.url_list,
-            [url.join("/old").unwrap(), url.join("/new").unwrap()]
-        );
+        assert_eq!(response.url_list, [url.join("/old").unwrap(), url.join("/new").unwrap()]);
         assert_eq!(response.into_loaded().await.unwrap().body, b"new ");
     }
 
@@ -362,24 +303,18 @@ mod tests {
         // The server needs a thread of its own: this one is blocked by `load`.
         let (sender, address) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap()
-                .block_on(async {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
+                async {
                     let script = async || ([("content-type", "text/javascript")], "run()");
                     let old = async || (StatusCode::FOUND, [("location", "/sw.js")]);
-                    let router = Router::new()
-                        .route("/sw.js", get(script))
-                        .route("/old", get(old));
+                    let router = Router::new().route("/sw.js", get(script)).route("/old", get(old));
                     sender.send(serve(router).await).unwrap();
                     std::future::pending::<()>().await;
-                });
+                },
+            );
         });
         let url = address.recv().unwrap();
-        let loaded = ReqwestHttp::new("test")
-            .load(&url.join("/old").unwrap())
-            .unwrap();
+        let loaded = ReqwestHttp::new("test").load(&url.join("/old").unwrap()).unwrap();
         assert_eq!(
             loaded,
             Loaded {
@@ -401,17 +336,11 @@ mod tests {
 
         let broken = serve_bytes(b"").await;
         let message = failure(address_url("http", broken)).await.to_string();
-        assert!(
-            message.starts_with(&format!("connection to {broken} broke: ")),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("connection to {broken} broke: ")), "{message}");
 
         let plain = serve_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         let message = failure(address_url("https", plain)).await.to_string();
-        assert!(
-            message.starts_with(&format!("no secure connection to {plain}: ")),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("no secure connection to {plain}: ")), "{message}");
 
         let unknown = Url::parse("http://no-such-name.invalid/").unwrap();
         let client = Client::builder().no_proxy().build().unwrap();
@@ -443,10 +372,7 @@ mod tests {
         let response = ReqwestHttp::new("test").send(request).await.unwrap();
         assert_eq!(response.status, 200);
         let message = response.into_loaded().await.unwrap_err().to_string();
-        assert!(
-            message.starts_with(&format!("connection to {address} broke: ")),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("connection to {address} broke: ")), "{message}");
     }
 
     #[tokio::test]
@@ -456,24 +382,15 @@ mod tests {
             headers: vec![(name.to_owned(), value.to_owned())],
             ..HttpRequest::get(unsent.clone())
         };
-        let method = HttpRequest {
-            method: "G T".to_owned(),
-            ..HttpRequest::get(unsent.clone())
-        };
+        let method = HttpRequest { method: "G T".to_owned(), ..HttpRequest::get(unsent.clone()) };
         let cases = [
             (method, "`G T` is no method"),
             (with_header("a b", ""), "`a b` is no header name"),
-            (
-                with_header("a", "\u{20ac}"),
-                "header `a` has a character that HTTP forbids",
-            ),
+            (with_header("a", "\u{20ac}"), "header `a` has a character that HTTP forbids"),
         ];
         for (request, cause) in cases {
             let error = ReqwestHttp::new("test").send(request).await.err().unwrap();
-            assert_eq!(
-                error.to_string(),
-                format!("the request cannot be sent: {cause}")
-            );
+            assert_eq!(error.to_string(), format!("the request cannot be sent: {cause}"));
         }
     }
 }

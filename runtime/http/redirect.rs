@@ -9,13 +9,8 @@ use super::{HttpError, HttpRequest, HttpResponse, RedirectMode};
 const REDIRECTS_AT_MOST: usize = 20;
 
 /// Headers that describe a body, and go when it goes.
-const BODY_HEADERS: [&str; 5] = [
-    "content-encoding",
-    "content-language",
-    "content-length",
-    "content-location",
-    "content-type",
-];
+const BODY_HEADERS: [&str; 5] =
+    ["content-encoding", "content-language", "content-length", "content-location", "content-type"];
 
 /// Headers that one origin must not learn about another. The standard names `authorization` alone,
 /// because its requests carry no `cookie` header yet at this point; ours do.
@@ -55,13 +50,10 @@ fn target(request: &HttpRequest, response: &HttpResponse) -> Result<Option<Url>,
     let Some(location) = response.header("location") else {
         return Ok(None);
     };
-    let mut target = request
-        .url
-        .join(location)
-        .map_err(|_| HttpError::RedirectInvalid {
-            url: request.url.clone(),
-            location: location.to_owned(),
-        })?;
+    let mut target = request.url.join(location).map_err(|_| HttpError::RedirectInvalid {
+        url: request.url.clone(),
+        location: location.to_owned(),
+    })?;
     if !matches!(target.scheme(), "http" | "https") {
         return Err(HttpError::UnsupportedScheme { url: target });
     }
@@ -90,11 +82,7 @@ fn redirected(mut request: HttpRequest, status: u16, target: Url) -> HttpRequest
 }
 
 fn remove(headers: &mut Vec<(String, String)>, names: &[&str]) {
-    headers.retain(|(name, _)| {
-        !names
-            .iter()
-            .any(|removed| name.eq_ignore_ascii_case(removed))
-    });
+    headers.retain(|(name, _)| !names.iter().any(|removed| name.eq_ignore_ascii_case(removed)));
 }
 
 #[cfg(test)]
@@ -106,16 +94,10 @@ mod tests {
     use crate::simulation::{RecordedRequest, ScriptedServers};
 
     fn request(method: &str, url: &str) -> HttpRequest {
-        let headers = [
-            ("Content-Type", "text/plain"),
-            ("Authorization", "me"),
-            ("X-Kept", "yes"),
-        ];
+        let headers = [("Content-Type", "text/plain"), ("Authorization", "me"), ("X-Kept", "yes")];
         HttpRequest {
             method: method.to_owned(),
-            headers: headers
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .to_vec(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             body: Some(Bytes::from_static(b"text")),
             ..HttpRequest::get(Url::parse(url).unwrap())
         }
@@ -133,10 +115,7 @@ mod tests {
             "['http://a.test']\n'{method} /' = {answer}\n['http://b.test']"
         ))
         .unwrap();
-        let response = servers
-            .send(request(method, "http://a.test/#part"))
-            .await
-            .unwrap();
+        let response = servers.send(request(method, "http://a.test/#part")).await.unwrap();
         let url = response.url().clone();
         let mut requests = servers.requests();
         assert_eq!(requests.len(), 2);
@@ -146,21 +125,14 @@ mod tests {
     }
 
     fn names(request: &RecordedRequest) -> Vec<&str> {
-        request
-            .headers
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect()
+        request.headers.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     #[tokio::test]
     async fn a_post_becomes_a_get_without_its_body() {
         for (method, status) in [("POST", 301), ("POST", 302), ("POST", 303), ("PUT", 303)] {
             let second = second_request(method, status, "/next").await;
-            assert_eq!(
-                (second.method.as_str(), second.body.as_deref()),
-                ("GET", None)
-            );
+            assert_eq!((second.method.as_str(), second.body.as_deref()), ("GET", None));
             assert_eq!(names(&second), ["Authorization", "X-Kept"]);
             assert_eq!(second.url.as_str(), "http://a.test/next#part");
         }
@@ -168,13 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn other_methods_and_codes_keep_method_and_body() {
-        let kept = [
-            ("POST", 307),
-            ("POST", 308),
-            ("PUT", 301),
-            ("PUT", 302),
-            ("HEAD", 303),
-        ];
+        let kept = [("POST", 307), ("POST", 308), ("PUT", 301), ("PUT", 302), ("HEAD", 303)];
         for (method, status) in kept {
             let second = second_request(method, status, "next#other").await;
             assert_eq!(
@@ -199,10 +165,7 @@ mod tests {
             redirect: mode,
             ..HttpRequest::get(Url::parse("http://a.test/").unwrap())
         };
-        let response = servers
-            .send(request)
-            .await
-            .map_err(|error| error.to_string())?;
+        let response = servers.send(request).await.map_err(|error| error.to_string())?;
         Ok((response.status, response.url_list.len()))
     }
 
@@ -210,16 +173,10 @@ mod tests {
     async fn the_mode_says_what_happens() {
         let loops = redirect_to(302, "/");
         let follow = outcome(RedirectMode::Follow, &loops).await;
-        assert_eq!(
-            follow.unwrap_err(),
-            "more than 20 redirects, the last one by http://a.test/"
-        );
+        assert_eq!(follow.unwrap_err(), "more than 20 redirects, the last one by http://a.test/");
         assert_eq!(outcome(RedirectMode::Manual, &loops).await, Ok((302, 1)));
         let forbidden = outcome(RedirectMode::Error, &loops).await;
-        assert_eq!(
-            forbidden.unwrap_err(),
-            "http://a.test/ redirects, which the request forbids"
-        );
+        assert_eq!(forbidden.unwrap_err(), "http://a.test/ redirects, which the request forbids");
         assert_eq!(outcome(RedirectMode::Follow, "302").await, Ok((302, 1)));
         let twice = format!("[{0}, {0}, 200]", redirect_to(302, "/"));
         assert_eq!(outcome(RedirectMode::Follow, &twice).await, Ok((200, 3)));

@@ -23,7 +23,7 @@ use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::realm::{Call, ExtendableInit, RealmError, RealmKind, StartOptions};
 use crate::trace::{LifecycleSubject, TraceKind};
 
-pub(crate) use register::{RegisterError, RegisterRequest};
+pub(crate) use register::{Refusal, RegisterError, RegisterRequest, refused};
 pub(crate) use script::{decode, is_javascript};
 
 /// A registration, with its workers: <https://w3c.github.io/ServiceWorker/#dfn-service-worker-registration>
@@ -85,9 +85,7 @@ impl Registration {
 
     fn newest(&self) -> Option<Rc<Worker>> {
         let installing = self.installing.borrow().clone();
-        installing
-            .or_else(|| self.waiting())
-            .or_else(|| self.active())
+        installing.or_else(|| self.waiting()).or_else(|| self.active())
     }
 
     /// The active worker, once it is activated; functional events wait for that.
@@ -125,10 +123,7 @@ impl Worker {
     }
 
     fn is_installing(&self) -> bool {
-        matches!(
-            self.state.get(),
-            WorkerState::Parsed | WorkerState::Installing
-        )
+        matches!(self.state.get(), WorkerState::Parsed | WorkerState::Installing)
     }
 }
 
@@ -158,9 +153,7 @@ impl Shard {
                     }
                 }
             }
-            self.registrations
-                .borrow_mut()
-                .insert(stored.scope, registration.clone());
+            self.registrations.borrow_mut().insert(stored.scope, registration.clone());
             self.try_activate(&registration);
         }
         Ok(())
@@ -189,19 +182,14 @@ impl Shard {
 
     pub(crate) fn registration_by_id(&self, id: RegistrationId) -> Option<Rc<Registration>> {
         let registrations = self.registrations.borrow();
-        registrations
-            .values()
-            .find(|registration| registration.id.get() == Some(id))
-            .cloned()
+        registrations.values().find(|registration| registration.id.get() == Some(id)).cloned()
     }
 
     /// The registration with the longest scope that starts `url`.
     /// <https://w3c.github.io/ServiceWorker/#match-service-worker-registration>
     pub(crate) fn match_registration(&self, url: &str) -> Option<Rc<Registration>> {
         let registrations = self.registrations.borrow();
-        let matching = registrations
-            .values()
-            .filter(|each| url.starts_with(&each.scope));
+        let matching = registrations.values().filter(|each| url.starts_with(&each.scope));
         matching.max_by_key(|each| each.scope.len()).cloned()
     }
 
@@ -209,9 +197,7 @@ impl Shard {
         let registrations = self.registrations.borrow();
         let mut workers = registrations.values().flat_map(|registration| {
             let installing = registration.installing.borrow().clone();
-            [installing, registration.waiting(), registration.active()]
-                .into_iter()
-                .flatten()
+            [installing, registration.waiting(), registration.active()].into_iter().flatten()
         });
         workers.find(|worker| worker.id == id)
     }
@@ -224,9 +210,7 @@ impl Shard {
         if let Some(realm) = worker.realm.get() {
             return Ok(realm);
         }
-        let source = self
-            .script_source(worker, &worker.script_url)
-            .unwrap_or_default();
+        let source = self.script_source(worker, &worker.script_url).unwrap_or_default();
         let registration = worker.registration.upgrade().map(|found| found.describe());
         let start = StartOptions {
             kind: RealmKind::ServiceWorker,
@@ -260,20 +244,14 @@ impl Shard {
         init: ExtendableInit,
         limit: Duration,
     ) -> EventEnd {
-        worker
-            .events_under_way
-            .set(worker.events_under_way.get() + 1);
-        worker
-            .events_seen
-            .set(worker.events_seen.get().wrapping_add(1));
+        worker.events_under_way.set(worker.events_under_way.get() + 1);
+        worker.events_seen.set(worker.events_seen.get().wrapping_add(1));
         let end = match self.ensure_running(worker).await {
             Ok(realm) => self.dispatch(realm, init, limit).await,
             Err(RealmError::Terminated) => EventEnd::Terminated,
             Err(RealmError::Exception(exception)) => EventEnd::Rejected(exception),
         };
-        worker
-            .events_under_way
-            .set(worker.events_under_way.get() - 1);
+        worker.events_under_way.set(worker.events_under_way.get() - 1);
         if worker.events_under_way.get() == 0 {
             self.stop_when_idle(worker.clone());
             if let Some(registration) = worker.registration.upgrade() {
@@ -299,6 +277,11 @@ impl Shard {
     /// Sets the worker's state and tells the trace and the origin's realms.
     /// <https://w3c.github.io/ServiceWorker/#update-state>
     fn set_worker_state(&self, worker: &Worker, state: WorkerState) {
+        self.enter_worker_state(worker, state);
+        self.tell_worker_state(worker);
+    }
+
+    fn enter_worker_state(&self, worker: &Worker, state: WorkerState) {
         worker.state.set(state);
         self.trace(TraceKind::Lifecycle {
             subject: LifecycleSubject::Worker,
@@ -313,16 +296,17 @@ impl Shard {
             },
         });
         for realm in self.realms_of(&worker.origin) {
-            self.call_realm(
-                realm,
-                Call::ChangeWorkerState {
-                    worker: worker.id,
-                    state,
-                },
-            );
+            self.call_realm(realm, Call::ChangeWorkerState { worker: worker.id, state });
         }
         if let Some(registration) = worker.registration.upgrade() {
             registration.changed.notify_waiters();
+        }
+    }
+
+    fn tell_worker_state(&self, worker: &Worker) {
+        let (id, state) = (worker.id, worker.state.get());
+        for realm in self.realms_of(&worker.origin) {
+            self.call_realm(realm, Call::ChangeWorkerState { worker: id, state });
         }
     }
 
@@ -330,13 +314,7 @@ impl Shard {
     fn tell_registration(&self, registration: &Registration, update_found: bool) {
         for realm in self.realms_of(&registration.origin) {
             let registration = registration.describe();
-            self.call_realm(
-                realm,
-                Call::ChangeRegistration {
-                    registration,
-                    update_found,
-                },
-            );
+            self.call_realm(realm, Call::ChangeRegistration { registration, update_found });
         }
     }
 
@@ -348,16 +326,10 @@ impl Shard {
                 let installing = registration.installing.borrow().clone();
                 [installing, registration.waiting(), registration.active()]
             });
-            workers
-                .flatten()
-                .filter_map(|worker| worker.realm.get())
-                .collect()
+            workers.flatten().filter_map(|worker| worker.realm.get()).collect()
         };
         let pages = self.pages.borrow();
-        let pages = pages
-            .iter()
-            .filter(|(_, page)| page.origin == origin)
-            .map(|(id, _)| *id);
+        let pages = pages.iter().filter(|(_, page)| page.origin == origin).map(|(id, _)| *id);
         workers.into_iter().chain(pages).collect()
     }
 
@@ -371,11 +343,7 @@ impl Shard {
             self.store.unregister(id)?;
         }
         let mut workers = Vec::new();
-        for slot in [
-            &registration.installing,
-            &registration.waiting,
-            &registration.active,
-        ] {
+        for slot in [&registration.installing, &registration.waiting, &registration.active] {
             workers.extend(slot.borrow_mut().take());
         }
         self.tell_registration(&registration, false);
@@ -396,11 +364,7 @@ impl Shard {
             return;
         };
         if let Some(active) = registration.active() {
-            let in_use = self
-                .pages
-                .borrow()
-                .values()
-                .any(|page| page.is_controlled_by(&active));
+            let in_use = self.pages.borrow().values().any(|page| page.is_controlled_by(&active));
             let busy = active.events_under_way.get() > 0;
             if busy || (in_use && !waiting.skip_waiting.get()) {
                 return;
@@ -424,12 +388,7 @@ impl Shard {
         registration: &Registration,
         worker: Rc<Worker>,
     ) -> Result<Rc<Worker>, StoreError> {
-        self.store.activating(
-            worker
-                .version
-                .get()
-                .expect("a waiting worker is in the store"),
-        )?;
+        self.store.activating(worker.version.get().expect("a waiting worker is in the store"))?;
         registration.waiting.borrow_mut().take();
         let predecessor = registration.active.borrow_mut().replace(worker.clone());
         if let Some(predecessor) = predecessor {
@@ -444,15 +403,11 @@ impl Shard {
 
     /// Whatever becomes of the event, the worker is activated after it.
     async fn finish_activation(&self, worker: &Rc<Worker>) {
-        self.dispatch_functional(worker, ExtendableInit::Activate, self.limits.event)
-            .await;
+        self.dispatch_functional(worker, ExtendableInit::Activate, self.limits.event).await;
         if worker.state.get() != WorkerState::Activating {
             return;
         }
-        let version = worker
-            .version
-            .get()
-            .expect("an active worker is in the store");
+        let version = worker.version.get().expect("an active worker is in the store");
         if let Err(error) = self.store.activated(version) {
             self.trace_store_error(&error);
         }
@@ -462,12 +417,8 @@ impl Shard {
 
     /// Pages that the predecessor controlled have the new worker as their controller.
     fn move_controlled_pages(&self, worker: &Rc<Worker>) {
-        let pages: Vec<_> = self
-            .pages
-            .borrow()
-            .iter()
-            .map(|(id, page)| (*id, page.clone()))
-            .collect();
+        let pages: Vec<_> =
+            self.pages.borrow().iter().map(|(id, page)| (*id, page.clone())).collect();
         for (id, page) in pages {
             let controller = page.controller.borrow().clone();
             if controller.is_some_and(|controller| controller.scope == worker.scope) {
@@ -488,12 +439,8 @@ impl Shard {
     /// `clients.claim()` of an active worker.
     /// <https://w3c.github.io/ServiceWorker/#dom-clients-claim>
     pub(crate) fn claim_pages(&self, worker: &Rc<Worker>) {
-        let pages: Vec<_> = self
-            .pages
-            .borrow()
-            .iter()
-            .map(|(id, page)| (*id, page.clone()))
-            .collect();
+        let pages: Vec<_> =
+            self.pages.borrow().iter().map(|(id, page)| (*id, page.clone())).collect();
         for (id, page) in pages {
             let registration = self.match_registration(page.url.as_str());
             let in_scope = registration.is_some_and(|found| found.scope == worker.scope);
@@ -507,11 +454,5 @@ impl Shard {
 
 /// An exception that the host itself has to report, without a place in any script.
 pub(crate) fn plain_exception(message: String) -> ScriptException {
-    ScriptException {
-        message,
-        file: None,
-        line: None,
-        column: None,
-        stack: None,
-    }
+    ScriptException { message, file: None, line: None, column: None, stack: None }
 }

@@ -27,23 +27,19 @@ pub(crate) struct RegisterRequest {
     pub(crate) update_via_cache: UpdateViaCache,
 }
 
-/// Why a worker was not registered, in Chromium's words where a script hears them.
+/// Why a worker was not registered.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum RegisterError {
-    /// A `TypeError` for the script.
-    #[error("{reason}")]
-    Failed {
-        scope: String,
-        script: String,
+    /// Its script cannot be had, does not run, or must not have this scope.
+    #[error("{prefix}: {reason}")]
+    Refused {
+        kind: Refusal,
+        /// `Failed to register a ServiceWorker`, and for what: Chromium says it in every message.
+        prefix: String,
+        /// What went wrong, in Chromium's words.
         reason: String,
+        /// What only the operator may know.
         cause: Option<ScriptException>,
-    },
-    /// A `SecurityError` for the script.
-    #[error("{reason}")]
-    Forbidden {
-        scope: String,
-        script: String,
-        reason: String,
     },
     /// The install event failed.
     #[error("the install event failed: {cause}")]
@@ -51,6 +47,13 @@ pub(crate) enum RegisterError {
     /// The store failed.
     #[error("{0}")]
     Store(Arc<StoreError>),
+}
+
+/// What a script gets for a refused registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    TypeError,
+    SecurityError,
 }
 
 /// The install that goes on after `register()` resolved.
@@ -80,13 +83,11 @@ impl Shard {
         let registration = self.registration(&job.scope).unwrap_or(registration);
 
         let newest = registration.newest();
-        let same_script = newest
-            .as_ref()
-            .is_some_and(|newest| newest.script_url == job.script);
+        let same_script = newest.as_ref().is_some_and(|newest| newest.script_url == job.script);
         let main = match self.fetch_script(&job).await {
             Ok(main) => main,
             // What is installed works without its server.
-            Err(RegisterError::Failed { .. }) if same_script && !self.is_online() => {
+            Err(RegisterError::Refused { .. }) if same_script && !self.is_online() => {
                 return Ok((registration, None));
             }
             Err(error) => return Err(error),
@@ -96,30 +97,18 @@ impl Shard {
         }
         let worker = self.evaluate_new(&registration, &job, main).await?;
         registration.update_via_cache.set(job.update_via_cache);
-        Ok((
-            registration.clone(),
-            Some(self.start_install(registration, worker)),
-        ))
+        Ok((registration.clone(), Some(self.start_install(registration, worker))))
     }
 
     /// <https://w3c.github.io/ServiceWorker/#update-algorithm>
     async fn fetch_script(&self, job: &Job) -> Result<ScriptResource, RegisterError> {
         let url = Url::parse(&job.script).expect("checked before");
         let mut request = HttpRequest::get(url);
-        request
-            .headers
-            .push(("service-worker".to_owned(), "script".to_owned()));
+        request.headers.push(("service-worker".to_owned(), "script".to_owned()));
         request.redirect = RedirectMode::Error;
-        let response = self
-            .http
-            .send(request)
-            .await
-            .map_err(|error| job.unfetched(&error))?;
+        let response = self.http.send(request).await.map_err(|error| job.unfetched(&error))?;
         let allowed = response.header("service-worker-allowed").map(str::to_owned);
-        let loaded = response
-            .into_loaded()
-            .await
-            .map_err(|error| job.unfetched(&error))?;
+        let loaded = response.into_loaded().await.map_err(|error| job.unfetched(&error))?;
         if !(200..300).contains(&loaded.status) {
             let status = loaded.status;
             return Err(job.failed(
@@ -144,9 +133,7 @@ impl Shard {
         let Some(newest) = newest else { return false };
         let Some(version) = newest.version.get() else {
             let resources = newest.resources.borrow();
-            return resources
-                .get(&main.url)
-                .is_some_and(|known| known.body == main.body);
+            return resources.get(&main.url).is_some_and(|known| known.body == main.body);
         };
         let stored = match self.store.script_resources(version) {
             Ok(stored) => stored,
@@ -177,19 +164,13 @@ impl Shard {
         main: ScriptResource,
     ) -> Result<Rc<Worker>, RegisterError> {
         let worker = self.new_worker(registration, job.script.clone());
-        worker
-            .resources
-            .borrow_mut()
-            .insert(job.script.clone(), main);
+        worker.resources.borrow_mut().insert(job.script.clone(), main);
         self.ensure_running(&worker).await.map_err(|error| {
             let cause = match error {
                 RealmError::Exception(exception) => exception,
                 terminated => super::plain_exception(terminated.to_string()),
             };
-            job.failed(
-                "ServiceWorker script evaluation failed".to_owned(),
-                Some(cause),
-            )
+            job.failed("ServiceWorker script evaluation failed".to_owned(), Some(cause))
         })?;
         Ok(worker)
     }
@@ -197,16 +178,16 @@ impl Shard {
     /// <https://w3c.github.io/ServiceWorker/#installation-algorithm>
     fn start_install(&self, registration: Rc<Registration>, worker: Rc<Worker>) -> Installation {
         *registration.installing.borrow_mut() = Some(worker.clone());
-        self.registrations
-            .borrow_mut()
-            .insert(registration.scope.clone(), registration.clone());
+        // A page that registers never sees the worker in its first state.
+        self.enter_worker_state(&worker, WorkerState::Installing);
+        self.registrations.borrow_mut().insert(registration.scope.clone(), registration.clone());
         let (done, installed) = oneshot::channel();
         let (shard, busy) = (self.me(), self.activity.begin());
         spawn_local(async move {
             // The promise of register() resolves first, and its continuation runs.
             tokio::task::yield_now().await;
+            shard.tell_worker_state(&worker);
             shard.tell_registration(&registration, true);
-            shard.set_worker_state(&worker, WorkerState::Installing);
             let result = shard.install(&registration, &worker).await;
             if let Err(error) = &result {
                 shard.discard_installing(&registration, &worker, error);
@@ -225,18 +206,17 @@ impl Shard {
         registration: &Rc<Registration>,
         worker: &Rc<Worker>,
     ) -> Result<(), RegisterError> {
-        let end = self
-            .dispatch_functional(worker, ExtendableInit::Install, self.limits.event)
-            .await;
+        let end =
+            self.dispatch_functional(worker, ExtendableInit::Install, self.limits.event).await;
         let failure = match end {
             EventEnd::Fulfilled => None,
             EventEnd::Rejected(cause) => Some(cause),
-            EventEnd::TimedOut => Some(super::plain_exception(
-                "the event took longer than its limit".to_owned(),
-            )),
-            EventEnd::Terminated => Some(super::plain_exception(
-                "the worker was terminated".to_owned(),
-            )),
+            EventEnd::TimedOut => {
+                Some(super::plain_exception("the event took longer than its limit".to_owned()))
+            }
+            EventEnd::Terminated => {
+                Some(super::plain_exception("the worker was terminated".to_owned()))
+            }
         };
         if let Some(cause) = failure {
             return Err(RegisterError::InstallFailed { cause });
@@ -275,7 +255,7 @@ impl Shard {
         match error {
             RegisterError::Store(error) => self.trace_store_error(error),
             RegisterError::InstallFailed { cause } => self.trace_exception(cause.clone()),
-            RegisterError::Failed { .. } | RegisterError::Forbidden { .. } => {}
+            RegisterError::Refused { .. } => {}
         }
         registration.installing.borrow_mut().take();
         self.tell_registration(registration, false);
@@ -290,12 +270,7 @@ impl Shard {
 /// What can be said before anything is fetched.
 /// <https://w3c.github.io/ServiceWorker/#start-register-algorithm>
 fn check(request: RegisterRequest) -> Result<Job, RegisterError> {
-    let RegisterRequest {
-        mut script,
-        scope,
-        script_type,
-        update_via_cache,
-    } = request;
+    let RegisterRequest { mut script, scope, script_type, update_via_cache } = request;
     script.set_fragment(None);
     let mut scope = match scope {
         Some(scope) => scope,
@@ -311,7 +286,7 @@ fn check(request: RegisterRequest) -> Result<Job, RegisterError> {
     for (what, url) in [("script", &script), ("scope", &scope)] {
         if !matches!(url.scheme(), "http" | "https") {
             let reason = format!("The URL protocol of the {what} ('{url}') is not supported.");
-            return Err(job.failed(reason, None));
+            return Err(refused(Refusal::TypeError, reason));
         }
         let path = url.path().to_ascii_lowercase();
         if path.contains("%2f") || path.contains("%5c") {
@@ -319,15 +294,16 @@ fn check(request: RegisterRequest) -> Result<Job, RegisterError> {
                 "The provided scope ('{scope}') or scriptURL ('{script}') includes a disallowed \
                  escape character."
             );
-            return Err(job.failed(reason, None));
+            return Err(refused(Refusal::TypeError, reason));
         }
     }
     if scope.origin() != script.origin() {
-        return Err(job.forbidden(format!(
+        let reason = format!(
             "The origin of the provided scope ('{}') does not match the current origin ('{}').",
             scope.origin().ascii_serialization(),
             job.origin
-        )));
+        );
+        return Err(refused(Refusal::SecurityError, reason));
     }
     if script_type != "classic" {
         let reason = "module workers are not supported yet; bundle the worker as a classic script";
@@ -341,9 +317,7 @@ impl Job {
     fn check_scope(&self, allowed: Option<&str>) -> Result<(), RegisterError> {
         let script = Url::parse(&self.script).expect("checked before");
         let scope = Url::parse(&self.scope).expect("checked before");
-        let widest = script
-            .join(allowed.unwrap_or("./"))
-            .unwrap_or_else(|_| script.clone());
+        let widest = script.join(allowed.unwrap_or("./")).unwrap_or_else(|_| script.clone());
         if widest.origin() == scope.origin() && scope.path().starts_with(widest.path()) {
             return Ok(());
         }
@@ -367,46 +341,36 @@ impl Job {
     }
 
     fn failed(&self, reason: String, cause: Option<ScriptException>) -> RegisterError {
-        let (scope, script) = (self.scope.clone(), self.script.clone());
-        RegisterError::Failed {
-            scope,
-            script,
-            reason,
-            cause,
-        }
+        let (kind, prefix) = (Refusal::TypeError, self.prefix());
+        RegisterError::Refused { kind, prefix, reason, cause }
     }
 
     fn forbidden(&self, reason: String) -> RegisterError {
-        RegisterError::Forbidden {
-            scope: self.scope.clone(),
-            script: self.script.clone(),
-            reason,
-        }
+        let (kind, prefix) = (Refusal::SecurityError, self.prefix());
+        RegisterError::Refused { kind, prefix, reason, cause: None }
     }
+
+    fn prefix(&self) -> String {
+        let Job { scope, script, .. } = self;
+        format!("Failed to register a ServiceWorker for scope ('{scope}') with script ('{script}')")
+    }
+}
+
+/// A refusal before the script is asked for.
+pub(crate) fn refused(kind: Refusal, reason: String) -> RegisterError {
+    let prefix = "Failed to register a ServiceWorker".to_owned();
+    RegisterError::Refused { kind, prefix, reason, cause: None }
 }
 
 impl From<RegisterError> for OpError {
     fn from(error: RegisterError) -> Self {
-        match error {
-            RegisterError::Failed {
-                scope,
-                script,
-                reason,
-                ..
-            } => OpError::RegistrationFailed {
-                scope,
-                script,
-                reason,
-            },
-            RegisterError::Forbidden {
-                scope,
-                script,
-                reason,
-            } => OpError::RegistrationForbidden {
-                scope,
-                script,
-                reason,
-            },
+        match &error {
+            RegisterError::Refused { kind: Refusal::TypeError, .. } => {
+                OpError::RegistrationFailed(error.to_string())
+            }
+            RegisterError::Refused { kind: Refusal::SecurityError, .. } => {
+                OpError::RegistrationForbidden(error.to_string())
+            }
             RegisterError::InstallFailed { .. } | RegisterError::Store(_) => OpError::StorageFailed,
         }
     }

@@ -37,9 +37,7 @@ impl Shard {
     /// One script of `importScripts()`. Blocks the host thread while the worker installs.
     /// <https://w3c.github.io/ServiceWorker/#importscripts>
     pub(crate) fn import_script_for(&self, worker: &Worker, url: &str) -> Result<String, OpError> {
-        let failed = || OpError::ImportFailed {
-            url: url.to_owned(),
-        };
+        let failed = || OpError::ImportFailed { url: url.to_owned() };
         if let Some(source) = self.script_source(worker, url) {
             return Ok(source);
         }
@@ -60,10 +58,7 @@ impl Shard {
         }
         let resource = resource(url, loaded);
         let source = decode(&resource.body);
-        worker
-            .resources
-            .borrow_mut()
-            .insert(url.to_owned(), resource);
+        worker.resources.borrow_mut().insert(url.to_owned(), resource);
         Ok(source)
     }
 }
@@ -88,9 +83,9 @@ pub(crate) fn is_javascript(loaded: &Loaded) -> bool {
             true
         }
         ("text", "jscript" | "livescript") => true,
-        ("text", name) => name
-            .strip_prefix("javascript")
-            .is_some_and(|rest| versions.contains(&rest)),
+        ("text", name) => {
+            name.strip_prefix("javascript").is_some_and(|rest| versions.contains(&rest))
+        }
         _ => false,
     }
 }

@@ -96,16 +96,8 @@ struct Change {
 impl Timeline {
     /// A signal that never changes.
     pub fn constant(state: NetworkState) -> Timeline {
-        let change = Change {
-            state,
-            after: Duration::ZERO,
-        };
-        Timeline {
-            text: state.to_string(),
-            changes: vec![change],
-            answered: 0,
-            started: None,
-        }
+        let change = Change { state, after: Duration::ZERO };
+        Timeline { text: state.to_string(), changes: vec![change], answered: 0, started: None }
     }
 }
 
@@ -122,11 +114,7 @@ impl NetworkSignal for Timeline {
     }
 
     fn outlook(&self) -> Outlook {
-        if self.answered < self.changes.len() {
-            Outlook::Scripted
-        } else {
-            Outlook::Fixed
-        }
+        if self.answered < self.changes.len() { Outlook::Scripted } else { Outlook::Fixed }
     }
 }
 
@@ -149,12 +137,7 @@ impl FromStr for Timeline {
             })?;
             changes.push(change);
         }
-        Ok(Timeline {
-            text: text.to_owned(),
-            changes,
-            answered: 0,
-            started: None,
-        })
+        Ok(Timeline { text: text.to_owned(), changes, answered: 0, started: None })
     }
 }
 
@@ -172,9 +155,8 @@ fn parse_item(item: &str, previous: Option<&Change>) -> Result<Change, String> {
         Some((state, time)) => (state, Some(time)),
         None => (item, None),
     };
-    let state: NetworkState = state
-        .parse()
-        .map_err(|_| "write `online` or `offline`".to_owned())?;
+    let state: NetworkState =
+        state.parse().map_err(|_| "write `online` or `offline`".to_owned())?;
     let after = match time {
         Some(time) => humantime::parse_duration(time)
             .map_err(|cause| format!("write the time as in `10s` or `1m 30s` ({cause})"))?,
@@ -184,20 +166,14 @@ fn parse_item(item: &str, previous: Option<&Change>) -> Result<Change, String> {
     match previous {
         None if after.is_zero() => {}
         None => {
-            return Err(format!(
-                "the first item is the state at the start: write `{state}`"
-            ));
+            return Err(format!("the first item is the state at the start: write `{state}`"));
         }
         Some(previous) if after <= previous.after => {
             let last = humantime::format_duration(previous.after);
-            return Err(format!(
-                "times count from the start: write one later than {last}"
-            ));
+            return Err(format!("times count from the start: write one later than {last}"));
         }
         Some(previous) if state == previous.state => {
-            return Err(format!(
-                "the network is {state} already: leave this item out"
-            ));
+            return Err(format!("the network is {state} already: leave this item out"));
         }
         Some(_) => {}
     }
@@ -226,14 +202,7 @@ impl ManualSignal {
     /// A signal that starts in `initial`, and the switch that moves it.
     pub fn new(initial: NetworkState) -> (ManualSwitch, ManualSignal) {
         let (sender, changes) = mpsc::unbounded_channel();
-        (
-            ManualSwitch(sender),
-            ManualSignal {
-                initial: Some(initial),
-                last: initial,
-                changes,
-            },
-        )
+        (ManualSwitch(sender), ManualSignal { initial: Some(initial), last: initial, changes })
     }
 }
 
@@ -291,14 +260,7 @@ mod tests {
             seen.push((started.elapsed().as_secs(), state, timeline.outlook()));
         }
         let (to_come, over) = (Outlook::Scripted, Outlook::Fixed);
-        assert_eq!(
-            seen,
-            [
-                (0, Offline, to_come),
-                (10, Online, to_come),
-                (60, Offline, over)
-            ],
-        );
+        assert_eq!(seen, [(0, Offline, to_come), (10, Online, to_come), (60, Offline, over)],);
     }
 
     #[tokio::test(start_paused = true)]
@@ -322,14 +284,8 @@ mod tests {
     #[test]
     fn a_wrong_timeline_says_where_and_what_to_write() {
         let wrong = [
-            (
-                "",
-                "network timeline ``, at ``: write `online` or `offline`",
-            ),
-            (
-                "on",
-                "network timeline `on`, at `on`: write `online` or `offline`",
-            ),
+            ("", "network timeline ``, at ``: write `online` or `offline`"),
+            ("on", "network timeline `on`, at `on`: write `online` or `offline`"),
             (
                 "online,offline",
                 "network timeline `online,offline`, at `offline`: say when it happens, as in \
@@ -368,10 +324,7 @@ mod tests {
             toml::from_str("network = 'offline,online@1s'\nnow = 'offline'").unwrap();
         assert_eq!(scenario.network.to_string(), "offline,online@1s");
         assert_eq!(scenario.now, Offline);
-        let wrong = toml::from_str::<Scenario>("network = 'up'")
-            .err()
-            .unwrap()
-            .to_string();
+        let wrong = toml::from_str::<Scenario>("network = 'up'").err().unwrap().to_string();
         assert!(wrong.contains("network timeline `up`, at `up`"), "{wrong}");
     }
 

@@ -88,9 +88,7 @@ impl RealSignal {
     ) -> Result<RealSignal, RealSignalError> {
         let local = probe.as_ref().is_some_and(is_loopback);
         let probe = probe.map(|url| head_probe(url, user_agent)).transpose()?;
-        let routes = routes()
-            .await?
-            .map(move |route| if local { Route::Present } else { route });
+        let routes = routes().await?.map(move |route| if local { Route::Present } else { route });
         Ok(RealSignal::from_parts(routes.boxed_local(), probe).await)
     }
 
@@ -144,9 +142,7 @@ impl RealSignal {
             }
             (Finished::Probe(Reach::Missed), _) => {
                 self.state = NetworkState::Offline;
-                self.stage = Stage::Waiting {
-                    until: Instant::now() + self.next_wait,
-                };
+                self.stage = Stage::Waiting { until: Instant::now() + self.next_wait };
                 self.next_wait = (self.next_wait * 2).min(LONGEST_WAIT);
             }
             (Finished::Wait, Some(probe)) => self.stage = Stage::Probing(probe()),
@@ -196,9 +192,7 @@ impl NetworkSignal for RealSignal {
 async fn routes() -> Result<LocalBoxStream<'static, Route>, RealSignalError> {
     let monitor = Monitor::new()
         .await
-        .map_err(|cause| RealSignalError::Links {
-            cause: format!("{cause:#}"),
-        })?;
+        .map_err(|cause| RealSignalError::Links { cause: format!("{cause:#}") })?;
     let states = monitor.interface_state().stream();
     let route = move |state: State| {
         // The states end when their monitor is dropped.
@@ -220,20 +214,10 @@ fn head_probe(url: Url, user_agent: &str) -> Result<Probe, RealSignalError> {
         // A pooled connection may have died with the old link; a probe asks the new one.
         .pool_max_idle_per_host(0)
         .build()
-        .map_err(|cause| RealSignalError::ProbeClient {
-            cause: cause.to_string(),
-        })?;
+        .map_err(|cause| RealSignalError::ProbeClient { cause: cause.to_string() })?;
     Ok(Box::new(move || {
         let request = client.head(url.clone()).send();
-        request
-            .map(|sent| {
-                if sent.is_ok() {
-                    Reach::Reached
-                } else {
-                    Reach::Missed
-                }
-            })
-            .boxed_local()
+        request.map(|sent| if sent.is_ok() { Reach::Reached } else { Reach::Missed }).boxed_local()
     }))
 }
 
@@ -279,10 +263,7 @@ mod tests {
     ) -> (mpsc::UnboundedSender<Route>, RealSignal) {
         let (sender, routes) = mpsc::unbounded();
         sender.unbounded_send(route).unwrap();
-        (
-            sender,
-            RealSignal::from_parts(routes.boxed_local(), probe).await,
-        )
+        (sender, RealSignal::from_parts(routes.boxed_local(), probe).await)
     }
 
     #[tokio::test(start_paused = true)]

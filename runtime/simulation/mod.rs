@@ -67,11 +67,7 @@ struct Answer {
 
 #[derive(Clone, Debug)]
 enum Outcome {
-    Reply {
-        status: u16,
-        headers: Vec<(String, String)>,
-        body: Bytes,
-    },
+    Reply { status: u16, headers: Vec<(String, String)>, body: Bytes },
     Fail(Failure),
 }
 
@@ -106,9 +102,7 @@ impl ScriptedServers {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        self.0
-            .lock()
-            .expect("invariant: nothing panics while it holds the world")
+        self.0.lock().expect("invariant: nothing panics while it holds the world")
     }
 }
 
@@ -132,14 +126,9 @@ impl Http for ScriptedServers {
     fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
         let exchange =
             async |request: &HttpRequest| self.world().answer(request)?.into_response(request);
-        async {
-            follow(HttpRequest::get(url.clone()), exchange)
-                .await?
-                .into_loaded()
-                .await
-        }
-        .now_or_never()
-        .expect("invariant: a scripted answer without its delay is ready")
+        async { follow(HttpRequest::get(url.clone()), exchange).await?.into_loaded().await }
+            .now_or_never()
+            .expect("invariant: a scripted answer without its delay is ready")
     }
 }
 
@@ -187,41 +176,25 @@ impl Answer {
     fn nothing_scripted(origin: &str, key: &RouteKey) -> Answer {
         let body = format!("{origin} has no script for {} {}\n", key.method, key.path);
         let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-        let outcome = Outcome::Reply {
-            status: 404,
-            headers,
-            body: Bytes::from(body),
-        };
-        Answer {
-            delay: Duration::ZERO,
-            outcome,
-        }
+        let outcome = Outcome::Reply { status: 404, headers, body: Bytes::from(body) };
+        Answer { delay: Duration::ZERO, outcome }
     }
 
     fn into_response(self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = authority(&request.url);
         match self.outcome {
-            Outcome::Reply {
-                status,
-                headers,
-                body,
-            } => Ok(HttpResponse {
+            Outcome::Reply { status, headers, body } => Ok(HttpResponse {
                 status,
                 status_text: status_text(status),
                 headers,
                 url_list: vec![request.url.clone()],
-                body: whole_body(if request.method == "HEAD" {
-                    Bytes::new()
-                } else {
-                    body
-                }),
+                body: whole_body(if request.method == "HEAD" { Bytes::new() } else { body }),
             }),
             Outcome::Fail(Failure::Refused) => Err(HttpError::Refused { host }),
             Outcome::Fail(Failure::Timeout) => Err(HttpError::Timeout { host }),
-            Outcome::Fail(Failure::Reset) => Err(HttpError::Broken {
-                host,
-                cause: "connection reset".to_owned(),
-            }),
+            Outcome::Fail(Failure::Reset) => {
+                Err(HttpError::Broken { host, cause: "connection reset".to_owned() })
+            }
         }
     }
 }
@@ -249,10 +222,7 @@ mod tests {
     }
 
     fn request(method: &str, url: &str) -> HttpRequest {
-        HttpRequest {
-            method: method.to_owned(),
-            ..HttpRequest::get(Url::parse(url).unwrap())
-        }
+        HttpRequest { method: method.to_owned(), ..HttpRequest::get(Url::parse(url).unwrap()) }
     }
 
     /// Status and body of a response, or the error's text.
@@ -271,10 +241,7 @@ mod tests {
     async fn a_list_is_answered_in_order_and_its_last_repeats() {
         let servers = servers();
         for status in [503, 204, 204] {
-            assert_eq!(
-                answer(&servers, "POST", "https://api.test/outbox").await.0,
-                status
-            );
+            assert_eq!(answer(&servers, "POST", "https://api.test/outbox").await.0, status);
         }
     }
 
@@ -294,36 +261,11 @@ mod tests {
         let cases = [
             ("GET", "https://api.test/data?page=2", 404, ""),
             ("HEAD", "https://api.test/data", 200, ""),
-            (
-                "PUT",
-                "https://api.test/data",
-                404,
-                "https://api.test has no script for PUT /data\n",
-            ),
-            (
-                "GET",
-                "https://api.test/",
-                404,
-                "https://api.test has no script for GET /\n",
-            ),
-            (
-                "GET",
-                "https://b.test/x",
-                0,
-                "no server is scripted for https://b.test/x",
-            ),
-            (
-                "GET",
-                "https://api.test/refused",
-                0,
-                "connection refused by api.test:443",
-            ),
-            (
-                "GET",
-                "https://api.test/timeout",
-                0,
-                "api.test:443 did not answer in time",
-            ),
+            ("PUT", "https://api.test/data", 404, "https://api.test has no script for PUT /data\n"),
+            ("GET", "https://api.test/", 404, "https://api.test has no script for GET /\n"),
+            ("GET", "https://b.test/x", 0, "no server is scripted for https://b.test/x"),
+            ("GET", "https://api.test/refused", 0, "connection refused by api.test:443"),
+            ("GET", "https://api.test/timeout", 0, "api.test:443 did not answer in time"),
             (
                 "GET",
                 "https://api.test/reset",
@@ -332,24 +274,15 @@ mod tests {
             ),
         ];
         for (method, url, status, body) in cases {
-            assert_eq!(
-                answer(&servers, method, url).await,
-                (status, body.to_owned()),
-                "{url}"
-            );
+            assert_eq!(answer(&servers, method, url).await, (status, body.to_owned()), "{url}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_script_is_loaded_at_once_and_through_redirects() {
         let started = Instant::now();
-        let loaded = servers()
-            .load(&Url::parse("https://api.test/moved").unwrap())
-            .unwrap();
-        assert_eq!(
-            (loaded.url.as_str(), loaded.body),
-            ("https://api.test/data", b"hi".to_vec())
-        );
+        let loaded = servers().load(&Url::parse("https://api.test/moved").unwrap()).unwrap();
+        assert_eq!((loaded.url.as_str(), loaded.body), ("https://api.test/data", b"hi".to_vec()));
         assert_eq!(loaded.content_type.as_deref(), Some("text/plain"));
         assert_eq!(started.elapsed(), Duration::ZERO);
     }
@@ -364,21 +297,7 @@ mod tests {
         };
         servers.send(sent.clone()).await.unwrap();
         answer(&servers, "GET", "https://b.test/").await;
-        let HttpRequest {
-            method,
-            url,
-            headers,
-            body,
-            ..
-        } = sent;
-        assert_eq!(
-            servers.requests(),
-            [RecordedRequest {
-                method,
-                url,
-                headers,
-                body
-            }]
-        );
+        let HttpRequest { method, url, headers, body, .. } = sent;
+        assert_eq!(servers.requests(), [RecordedRequest { method, url, headers, body }]);
     }
 }

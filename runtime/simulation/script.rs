@@ -29,18 +29,12 @@ impl TryFrom<BTreeMap<String, BTreeMap<String, serde_json::Value>>> for Scripted
         let mut world = World::default();
         for (address, script) in table {
             let place = format!("servers.\"{address}\"");
-            let at = |problem| ServersError {
-                place: place.clone(),
-                problem,
-            };
+            let at = |problem| ServersError { place: place.clone(), problem };
             let origin = parse_origin(&address).map_err(at)?;
             let mut routes = BTreeMap::new();
             for (name, answers) in script {
                 let place = format!("{place}.\"{name}\"");
-                let at = |problem| ServersError {
-                    place: place.clone(),
-                    problem,
-                };
+                let at = |problem| ServersError { place: place.clone(), problem };
                 let key = parse_key(&origin, &name).map_err(at)?;
                 let answers = parse_answers(answers).map_err(at)?;
                 if routes.insert(key, Route { answers, given: 0 }).is_some() {
@@ -104,19 +98,10 @@ struct AnswerTable {
 fn parse_answer(value: serde_json::Value) -> Result<Answer, String> {
     let table = match value {
         serde_json::Value::Number(number) => {
-            let status = number
-                .as_i64()
-                .ok_or_else(|| format!("{number} is no status"))?;
+            let status = number.as_i64().ok_or_else(|| format!("{number} is no status"))?;
             let (headers, body) = (Vec::new(), Bytes::new());
-            let outcome = Outcome::Reply {
-                status: parse_status(status)?,
-                headers,
-                body,
-            };
-            return Ok(Answer {
-                delay: Duration::ZERO,
-                outcome,
-            });
+            let outcome = Outcome::Reply { status: parse_status(status)?, headers, body };
+            return Ok(Answer { delay: Duration::ZERO, outcome });
         }
         table @ serde_json::Value::Object(_) => table,
         other => return Err(format!("{other} is no answer; write a status or a table")),
@@ -127,10 +112,7 @@ fn parse_answer(value: serde_json::Value) -> Result<Answer, String> {
             .map_err(|cause| format!("delay `{delay}`: write it as in `2s` ({cause})"))?,
         None => Duration::ZERO,
     };
-    Ok(Answer {
-        delay,
-        outcome: parse_outcome(table)?,
-    })
+    Ok(Answer { delay, outcome: parse_outcome(table)? })
 }
 
 fn parse_outcome(table: AnswerTable) -> Result<Outcome, String> {
@@ -147,17 +129,11 @@ fn parse_outcome(table: AnswerTable) -> Result<Outcome, String> {
         return Err(format!("a response with status {status} has no body"));
     }
     let lower = |(name, value): (String, String)| (name.to_ascii_lowercase(), value);
-    Ok(Outcome::Reply {
-        status,
-        headers: table.headers.into_iter().map(lower).collect(),
-        body,
-    })
+    Ok(Outcome::Reply { status, headers: table.headers.into_iter().map(lower).collect(), body })
 }
 
 fn parse_status(status: i64) -> Result<u16, String> {
-    let valid = u16::try_from(status)
-        .ok()
-        .filter(|status| (200..=599).contains(status));
+    let valid = u16::try_from(status).ok().filter(|status| (200..=599).contains(status));
     valid.ok_or_else(|| format!("{status} is no status; write one from 200 to 599"))
 }
 
@@ -168,10 +144,7 @@ mod tests {
     #[test]
     fn a_wrong_script_says_where_and_what_to_write() {
         let cases = [
-            (
-                "['api.test']",
-                "servers.\"api.test\": no origin; write it as `https://api.test`",
-            ),
+            ("['api.test']", "servers.\"api.test\": no origin; write it as `https://api.test`"),
             (
                 "['https://a.test/x']",
                 "servers.\"https://a.test/x\": no origin; write it as `https://api.test`",
@@ -188,30 +161,15 @@ mod tests {
                 "['https://a.test']\n'get /x' = 200",
                 "servers.\"https://a.test\".\"get /x\": no route",
             ),
-            (
-                "['https://a.test']\n'GET /x' = 99",
-                "99 is no status; write one from 200 to 599",
-            ),
-            (
-                "['https://a.test']\n'GET /x' = []",
-                "an empty list answers nothing",
-            ),
+            ("['https://a.test']\n'GET /x' = 99", "99 is no status; write one from 200 to 599"),
+            ("['https://a.test']\n'GET /x' = []", "an empty list answers nothing"),
             (
                 "['https://a.test']\n'GET /x' = 'ok'",
                 "\"ok\" is no answer; write a status or a table",
             ),
-            (
-                "['https://a.test']\n'GET /x' = { stat = 200 }",
-                "unknown field `stat`, expected",
-            ),
-            (
-                "['https://a.test']\n'GET /x' = { delay = '2' }",
-                "delay `2`: write it as in `2s` (",
-            ),
-            (
-                "['https://a.test']\n'GET /x' = { fail = 'no' }",
-                "unknown variant `no`, expected",
-            ),
+            ("['https://a.test']\n'GET /x' = { stat = 200 }", "unknown field `stat`, expected"),
+            ("['https://a.test']\n'GET /x' = { delay = '2' }", "delay `2`: write it as in `2s` ("),
+            ("['https://a.test']\n'GET /x' = { fail = 'no' }", "unknown variant `no`, expected"),
             (
                 "['https://a.test']\n'GET /x' = { fail = 'reset', status = 200 }",
                 "`fail` means no response: leave status, headers and body out",
@@ -222,9 +180,7 @@ mod tests {
             ),
         ];
         for (script, message) in cases {
-            let error = toml::from_str::<ScriptedServers>(script)
-                .unwrap_err()
-                .to_string();
+            let error = toml::from_str::<ScriptedServers>(script).unwrap_err().to_string();
             assert!(error.contains(message), "{error}\nshould say: {message}");
             assert!(error.contains("servers.\""), "{error}");
         }

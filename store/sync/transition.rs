@@ -126,10 +126,7 @@ pub fn next(
     use SyncEvent::{DelayElapsed, Fired, HandedBack, Interrupted, Registered, Settled};
     use SyncState::{Firing, Pending, ReregisteredWhileFiring, Waiting};
 
-    let illegal = IllegalTransition {
-        state: current.map(|record| record.state),
-        event,
-    };
+    let illegal = IllegalTransition { state: current.map(|record| record.state), event };
     let Some(record) = current else {
         return match event {
             Registered => Ok(Some(SyncRecord::NEW)),
@@ -145,15 +142,9 @@ pub fn next(
             Profile::Chromium => Some(record),
             Profile::Spec => Some(record.pending()),
         },
-        (Firing, Registered) => Some(SyncRecord {
-            state: ReregisteredWhileFiring,
-            ..record
-        }),
+        (Firing, Registered) => Some(SyncRecord { state: ReregisteredWhileFiring, ..record }),
         (Waiting, DelayElapsed) => Some(record.pending()),
-        (Pending, Fired) => Some(SyncRecord {
-            state: Firing,
-            ..record
-        }),
+        (Pending, Fired) => Some(SyncRecord { state: Firing, ..record }),
         (Firing | ReregisteredWhileFiring, Settled(outcome)) => {
             settled(record, outcome, policy, now_ms)
         }
@@ -184,10 +175,7 @@ impl Default for SyncPolicy {
 impl SyncPolicy {
     /// The specification's behaviour. It names no numbers, so they stay Chromium's.
     pub fn spec() -> Self {
-        Self {
-            profile: Profile::Spec,
-            ..Self::default()
-        }
+        Self { profile: Profile::Spec, ..Self::default() }
     }
 
     /// The wait after so many failed attempts, in ms. It saturates.
@@ -207,12 +195,8 @@ impl SyncPolicy {
 
 impl SyncRecord {
     /// What `register(tag)` makes of nothing.
-    const NEW: Self = Self {
-        state: SyncState::Pending,
-        attempts: 0,
-        due_at_ms: None,
-        interruptions: 0,
-    };
+    const NEW: Self =
+        Self { state: SyncState::Pending, attempts: 0, due_at_ms: None, interruptions: 0 };
 
     /// The number of the attempt that is being made or comes next, counted from 1.
     pub fn attempt(&self) -> u32 {
@@ -225,12 +209,7 @@ impl SyncRecord {
             SyncState::ReregisteredWhileFiring => 0,
             SyncState::Pending | SyncState::Waiting | SyncState::Firing => self.attempts,
         };
-        Self {
-            state: SyncState::Pending,
-            attempts,
-            due_at_ms: None,
-            ..self
-        }
+        Self { state: SyncState::Pending, attempts, due_at_ms: None, ..self }
     }
 }
 
@@ -257,10 +236,7 @@ fn settled(
     now_ms: i64,
 ) -> Option<SyncRecord> {
     if record.state == SyncState::ReregisteredWhileFiring {
-        return Some(SyncRecord {
-            interruptions: 0,
-            ..record.pending()
-        });
+        return Some(SyncRecord { interruptions: 0, ..record.pending() });
     }
     match outcome {
         Outcome::Fulfilled => None,
@@ -284,10 +260,7 @@ fn interrupted(record: SyncRecord, policy: &SyncPolicy, now_ms: i64) -> Option<S
     if interruptions >= policy.max_interruptions {
         return settled(record, Outcome::Terminated, policy, now_ms);
     }
-    Some(SyncRecord {
-        interruptions,
-        ..record.pending()
-    })
+    Some(SyncRecord { interruptions, ..record.pending() })
 }
 
 fn state_text(state: Option<SyncState>) -> &'static str {

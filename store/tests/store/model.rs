@@ -61,10 +61,7 @@ impl Model {
 
     fn claim(&mut self, limit: usize) -> Vec<(String, u32, bool)> {
         for entry in self.entries.values_mut() {
-            if entry
-                .not_before_ms
-                .is_some_and(|not_before_ms| not_before_ms <= self.now_ms)
-            {
+            if entry.not_before_ms.is_some_and(|not_before_ms| not_before_ms <= self.now_ms) {
                 entry.not_before_ms = None;
             }
         }
@@ -108,11 +105,7 @@ impl Model {
         let delay_ms = [5, 15][entry.failures as usize - 1] * 60_000;
         let due_at_ms = self.now_ms + delay_ms;
         entry.not_before_ms = Some(due_at_ms);
-        Some(Settled::Waiting {
-            due_at_ms,
-            delay_ms,
-            failed_attempts: entry.failures,
-        })
+        Some(Settled::Waiting { due_at_ms, delay_ms, failed_attempts: entry.failures })
     }
 
     fn hand_back(&mut self, tag: &'static str) -> Option<HandedBack> {
@@ -149,13 +142,7 @@ impl Model {
                 (false, _, Some(_)) => SyncState::Waiting,
                 (false, _, None) => SyncState::Pending,
             };
-            (
-                tag.to_string(),
-                state,
-                entry.failures,
-                entry.not_before_ms,
-                entry.crashes,
-            )
+            (tag.to_string(), state, entry.failures, entry.not_before_ms, entry.crashes)
         };
         self.entries.iter().map(listed).collect()
     }
@@ -192,9 +179,7 @@ fn act(
     let policy = model.policy;
     match action {
         Action::Register(tag) => {
-            store
-                .sync_register(*registration, TAGS[tag], &policy, model.now_ms)
-                .unwrap();
+            store.sync_register(*registration, TAGS[tag], &policy, model.now_ms).unwrap();
             model.register(TAGS[tag]);
         }
         Action::Claim(limit) => {

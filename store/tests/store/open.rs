@@ -17,12 +17,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter(|entry| entry.file_name() != "lock")
-        .map(|entry| {
-            (
-                entry.file_name().into_string().unwrap(),
-                fs::read(entry.path()).unwrap(),
-            )
-        })
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
         .collect()
 }
 
@@ -38,10 +33,7 @@ fn refusal(folder: &Path) -> StoreError {
     let before = files(folder);
     let error = Store::open(folder).unwrap_err();
     // Not `assert_eq!`, which would print every byte.
-    assert!(
-        files(folder) == before,
-        "a refused folder was changed: {error}"
-    );
+    assert!(files(folder) == before, "a refused folder was changed: {error}");
     assert!(
         error.to_string().contains(folder.to_str().unwrap()),
         "{error}\ndoes not name {}",
@@ -78,9 +70,7 @@ fn a_process_that_died_leaves_every_committed_change() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let registration = activated(&store, "https://app.test");
-    store
-        .sync_register(registration, "outbox", &SyncPolicy::default(), 0)
-        .unwrap();
+    store.sync_register(registration, "outbox", &SyncPolicy::default(), 0).unwrap();
     let disk = tempfile::tempdir().unwrap();
     copy_files(folder.path(), disk.path());
     std::mem::forget(store);
@@ -103,11 +93,7 @@ fn a_process_that_died_while_it_made_the_database_leaves_a_folder_that_opens() {
         journal.extend(field.to_be_bytes());
     }
     journal.resize(512, 0);
-    fs::write(
-        folder.path().join(format!("{DATABASE_FILE}-journal")),
-        journal,
-    )
-    .unwrap();
+    fs::write(folder.path().join(format!("{DATABASE_FILE}-journal")), journal).unwrap();
     let store = Store::open(folder.path()).unwrap();
     activated(&store, "https://app.test");
 }
@@ -117,9 +103,7 @@ fn a_second_opener_is_told_who_has_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let first = Store::open(folder.path()).unwrap();
     let error = Store::open(folder.path()).unwrap_err();
-    let StoreError::Locked { holder, .. } = &error else {
-        panic!("{error}")
-    };
+    let StoreError::Locked { holder, .. } = &error else { panic!("{error}") };
     assert_eq!(*holder, LockHolder::Process(std::process::id()));
     assert_eq!(
         error.to_string(),
@@ -132,34 +116,16 @@ fn a_second_opener_is_told_who_has_the_folder() {
     );
     activated(&first, "https://app.test");
     drop(first);
-    assert_eq!(
-        Store::open(folder.path())
-            .unwrap()
-            .registrations()
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(Store::open(folder.path()).unwrap().registrations().unwrap().len(), 1);
 }
 
 #[test]
 fn a_stray_tool_in_the_database_is_reported_as_a_lock() {
     let folder = closed_folder();
     let stray = Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
-    stray
-        .execute_batch("BEGIN; SELECT count(*) FROM registrations")
-        .unwrap();
+    stray.execute_batch("BEGIN; SELECT count(*) FROM registrations").unwrap();
     let error = Store::open(folder.path()).unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            StoreError::Locked {
-                holder: LockHolder::Unknown,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(&error, StoreError::Locked { holder: LockHolder::Unknown, .. }), "{error}");
 }
 
 #[test]
@@ -173,14 +139,8 @@ fn a_file_in_place_of_the_folder_is_refused() {
 
     let below = folder.join("below");
     let error = Store::open(&below).unwrap_err();
-    assert!(
-        matches!(&error, StoreError::FolderUnusable { .. }),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains(below.to_str().unwrap()),
-        "{error}"
-    );
+    assert!(matches!(&error, StoreError::FolderUnusable { .. }), "{error}");
+    assert!(error.to_string().contains(below.to_str().unwrap()), "{error}");
 }
 
 /// Root may write everywhere else, and tests may run as root.
@@ -188,26 +148,14 @@ fn a_file_in_place_of_the_folder_is_refused() {
 #[test]
 fn a_folder_that_cannot_be_written_is_refused() {
     let error = Store::open(Path::new("/proc/self")).unwrap_err();
-    assert!(
-        matches!(&error, StoreError::FolderUnusable { .. }),
-        "{error}"
-    );
-    assert!(
-        error
-            .to_string()
-            .starts_with("state folder /proc/self cannot be used ("),
-        "{error}"
-    );
+    assert!(matches!(&error, StoreError::FolderUnusable { .. }), "{error}");
+    assert!(error.to_string().starts_with("state folder /proc/self cannot be used ("), "{error}");
 }
 
 #[test]
 fn a_file_that_is_no_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(
-        folder.path().join(DATABASE_FILE),
-        "dear diary, ".repeat(100),
-    )
-    .unwrap();
+    fs::write(folder.path().join(DATABASE_FILE), "dear diary, ".repeat(100)).unwrap();
     let error = refusal(folder.path());
     assert!(matches!(&error, StoreError::NotADatabase { .. }), "{error}");
 }
@@ -218,14 +166,8 @@ fn a_folder_in_place_of_the_database_is_refused() {
     let database = folder.path().join(DATABASE_FILE);
     fs::create_dir(&database).unwrap();
     let error = Store::open(folder.path()).unwrap_err();
-    assert!(
-        matches!(&error, StoreError::DatabaseUnusable { .. }),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains(database.to_str().unwrap()),
-        "{error}"
-    );
+    assert!(matches!(&error, StoreError::DatabaseUnusable { .. }), "{error}");
+    assert!(error.to_string().contains(database.to_str().unwrap()), "{error}");
 }
 
 #[test]
@@ -233,17 +175,11 @@ fn a_database_of_another_program_is_refused() {
     for application_id in [0, 0x0f05_5112] {
         let folder = tempfile::tempdir().unwrap();
         let foreign = Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
-        foreign
-            .pragma_update(None, "application_id", application_id)
-            .unwrap();
+        foreign.pragma_update(None, "application_id", application_id).unwrap();
         foreign.execute_batch("CREATE TABLE notes (text)").unwrap();
         drop(foreign);
         let error = refusal(folder.path());
-        let StoreError::ForeignDatabase {
-            application_id: found,
-            ..
-        } = &error
-        else {
+        let StoreError::ForeignDatabase { application_id: found, .. } = &error else {
             panic!("{error}")
         };
         assert_eq!(*found, application_id);
@@ -262,10 +198,7 @@ fn the_unfinished_business_of_another_program_is_left_to_it() {
     copy_files(its_folder.path(), folder.path());
     assert!(folder.path().join(format!("{DATABASE_FILE}-wal")).exists());
     let error = refusal(folder.path());
-    assert!(
-        matches!(&error, StoreError::ForeignDatabase { .. }),
-        "{error}"
-    );
+    assert!(matches!(&error, StoreError::ForeignDatabase { .. }), "{error}");
 }
 
 #[test]
@@ -279,14 +212,7 @@ fn a_database_of_a_later_kittiwake_is_refused() {
     drop(later);
     for folder in [closed, died] {
         let error = refusal(folder.path());
-        let newer = matches!(
-            &error,
-            StoreError::NewerSchema {
-                found: 2,
-                newest: 1,
-                ..
-            }
-        );
+        let newer = matches!(&error, StoreError::NewerSchema { found: 2, newest: 1, .. });
         assert!(newer, "{error}");
     }
 }
@@ -300,12 +226,7 @@ fn a_damaged_schema_is_refused_at_the_start() {
     fs::write(&database, bytes).unwrap();
     let error = refusal(folder.path());
     assert!(matches!(&error, StoreError::Corrupt { .. }), "{error}");
-    assert!(
-        error
-            .to_string()
-            .contains("restore the state folder from a backup"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("restore the state folder from a backup"), "{error}");
 }
 
 #[test]

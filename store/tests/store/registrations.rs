@@ -26,29 +26,13 @@ fn an_installed_worker_is_waiting_with_its_scripts() {
     assert_eq!(waiting.script_url, "https://app.test/sw.js");
     assert_eq!(waiting.script_type, ScriptType::Module);
     assert_eq!(waiting.state, VersionState::Installed);
-    assert_eq!(
-        store.registration_for_scope("https://app.test/").unwrap(),
-        Some(found)
-    );
-    assert_eq!(
-        store
-            .registration_for_scope("https://app.test/deeper/")
-            .unwrap(),
-        None
-    );
+    assert_eq!(store.registration_for_scope("https://app.test/").unwrap(), Some(found));
+    assert_eq!(store.registration_for_scope("https://app.test/deeper/").unwrap(), None);
 
     let library = script("https://app.test/lib.js", b"onsync = () => {}");
     let main = script("https://app.test/sw.js", b"importScripts('/lib.js')");
-    assert_eq!(
-        store.script_resource(version, &main.url).unwrap().as_ref(),
-        Some(&main)
-    );
-    assert_eq!(
-        store
-            .script_resource(version, "https://app.test/no.js")
-            .unwrap(),
-        None
-    );
+    assert_eq!(store.script_resource(version, &main.url).unwrap().as_ref(), Some(&main));
+    assert_eq!(store.script_resource(version, "https://app.test/no.js").unwrap(), None);
     assert_eq!(store.script_resources(version).unwrap(), [library, main]);
 }
 
@@ -60,10 +44,7 @@ fn a_script_body_of_any_bytes_comes_back_unchanged() {
     odd.resources[1].body = Vec::new();
     let (_, version) = store.install(&odd).unwrap();
     for resource in odd.resources {
-        assert_eq!(
-            store.script_resource(version, &resource.url).unwrap(),
-            Some(resource)
-        );
+        assert_eq!(store.script_resource(version, &resource.url).unwrap(), Some(resource));
     }
 }
 
@@ -72,14 +53,7 @@ fn a_worker_becomes_active_step_by_step() {
     let store = Store::in_memory().unwrap();
     let (registration, version) = store.install(&worker("https://app.test")).unwrap();
     store.activating(version).unwrap();
-    let active = || {
-        store
-            .registration(registration)
-            .unwrap()
-            .unwrap()
-            .active
-            .unwrap()
-    };
+    let active = || store.registration(registration).unwrap().unwrap().active.unwrap();
     assert_eq!(active().state, VersionState::Activating);
     store.activated(version).unwrap();
     assert_eq!(active().state, VersionState::Activated);
@@ -90,15 +64,8 @@ fn a_worker_becomes_active_step_by_step() {
 fn an_update_keeps_the_registration_its_syncs_and_its_active_worker() {
     let store = Store::in_memory().unwrap();
     let registration = activated(&store, "https://app.test");
-    let active = store
-        .registration(registration)
-        .unwrap()
-        .unwrap()
-        .active
-        .unwrap();
-    store
-        .sync_register(registration, "outbox", &SyncPolicy::default(), 0)
-        .unwrap();
+    let active = store.registration(registration).unwrap().unwrap().active.unwrap();
+    store.sync_register(registration, "outbox", &SyncPolicy::default(), 0).unwrap();
 
     let mut update = worker("https://app.test");
     update.update_via_cache = UpdateViaCache::All;
@@ -109,20 +76,12 @@ fn an_update_keeps_the_registration_its_syncs_and_its_active_worker() {
     assert_eq!(found.update_via_cache, UpdateViaCache::All);
     assert_eq!(found.active, Some(active.clone()));
     assert_eq!(found.waiting.unwrap().id, second);
-    assert_eq!(
-        store.script_resources(first).unwrap(),
-        [],
-        "the earlier waiting worker is gone"
-    );
+    assert_eq!(store.script_resources(first).unwrap(), [], "the earlier waiting worker is gone");
 
     store.activating(second).unwrap();
     let found = store.registration(registration).unwrap().unwrap();
     assert_eq!((found.active.unwrap().id, found.waiting), (second, None));
-    assert_eq!(
-        store.script_resources(active.id).unwrap(),
-        [],
-        "the earlier active worker is gone"
-    );
+    assert_eq!(store.script_resources(active.id).unwrap(), [], "the earlier active worker is gone");
     assert_eq!(store.script_resources(second).unwrap().len(), 2);
     assert_eq!(store.sync_tags(registration).unwrap(), ["outbox"]);
 }
@@ -138,10 +97,7 @@ fn steps_of_activation_out_of_order_are_refused() {
          read the registration again"
     );
     let error = store.activating(VersionId(9)).unwrap_err();
-    assert!(
-        matches!(error, StoreError::VersionState { found: None, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, StoreError::VersionState { found: None, .. }), "{error}");
 }
 
 #[test]
@@ -151,16 +107,9 @@ fn registrations_are_listed_in_the_order_in_which_they_came() {
         store.install(&worker(origin)).unwrap();
     }
     store.install(&worker("https://b.test")).unwrap();
-    let origins: Vec<_> = store
-        .registrations()
-        .unwrap()
-        .into_iter()
-        .map(|found| found.origin)
-        .collect();
-    assert_eq!(
-        origins,
-        ["https://b.test", "https://a.test", "https://c.test"]
-    );
+    let origins: Vec<_> =
+        store.registrations().unwrap().into_iter().map(|found| found.origin).collect();
+    assert_eq!(origins, ["https://b.test", "https://a.test", "https://c.test"]);
 }
 
 #[test]
@@ -168,26 +117,12 @@ fn unregister_takes_everything_and_its_identifier_never_returns() {
     let store = Store::in_memory().unwrap();
     let policy = SyncPolicy::default();
     let registration = activated(&store, "https://app.test");
-    let version = store
-        .registration(registration)
-        .unwrap()
-        .unwrap()
-        .active
-        .unwrap()
-        .id;
-    store
-        .sync_register(registration, "outbox", &policy, 0)
-        .unwrap();
+    let version = store.registration(registration).unwrap().unwrap().active.unwrap().id;
+    store.sync_register(registration, "outbox", &policy, 0).unwrap();
     assert_eq!(store.sync_claim_due(&policy, 0, 9).unwrap().len(), 1);
 
-    assert_eq!(
-        store.unregister(registration).unwrap(),
-        Unregistered::Removed
-    );
-    assert_eq!(
-        store.unregister(registration).unwrap(),
-        Unregistered::NotFound
-    );
+    assert_eq!(store.unregister(registration).unwrap(), Unregistered::Removed);
+    assert_eq!(store.unregister(registration).unwrap(), Unregistered::NotFound);
     assert_eq!(store.registrations().unwrap(), []);
     assert_eq!(store.script_resources(version).unwrap(), []);
     assert_eq!(store.sync_registrations().unwrap(), []);
@@ -197,9 +132,7 @@ fn unregister_takes_everything_and_its_identifier_never_returns() {
     assert_ne!(again, registration);
     store.sync_register(again, "outbox", &policy, 0).unwrap();
     let outcome = kittiwake_store::Outcome::Fulfilled;
-    let settled = store
-        .sync_settle(registration, "outbox", outcome, &policy, 0)
-        .unwrap();
+    let settled = store.sync_settle(registration, "outbox", outcome, &policy, 0).unwrap();
     assert_eq!(settled, Settled::Gone);
     assert_eq!(store.sync_tags(again).unwrap(), ["outbox"]);
 }

@@ -17,9 +17,7 @@ fn store() -> (Store, RegistrationId) {
 }
 
 fn claim(store: &Store, now_ms: i64) -> Vec<Claimed> {
-    store
-        .sync_claim_due(&SyncPolicy::default(), now_ms, usize::MAX)
-        .unwrap()
+    store.sync_claim_due(&SyncPolicy::default(), now_ms, usize::MAX).unwrap()
 }
 
 /// The claim of one tag, as attempt and last chance.
@@ -34,24 +32,16 @@ fn three_failures_end_a_registration_after_five_and_fifteen_minutes() {
     let (store, registration) = store();
     let policy = SyncPolicy::default();
     let fail = |now_ms| {
-        store
-            .sync_settle(registration, "outbox", Outcome::Rejected, &policy, now_ms)
-            .unwrap()
+        store.sync_settle(registration, "outbox", Outcome::Rejected, &policy, now_ms).unwrap()
     };
-    let registered = store
-        .sync_register(registration, "outbox", &policy, 0)
-        .unwrap();
+    let registered = store.sync_register(registration, "outbox", &policy, 0).unwrap();
     assert_eq!(registered, Registered::New);
     assert!(store.sync_has_pending().unwrap());
 
     assert_eq!(claim_one(&store, 0), (1, false));
     assert!(!store.sync_has_pending().unwrap());
     let due_at_ms = 7 + 5 * MINUTE_MS;
-    let waiting = Settled::Waiting {
-        due_at_ms,
-        delay_ms: 5 * MINUTE_MS,
-        failed_attempts: 1,
-    };
+    let waiting = Settled::Waiting { due_at_ms, delay_ms: 5 * MINUTE_MS, failed_attempts: 1 };
     assert_eq!(fail(7), waiting);
     assert_eq!(store.sync_next_due().unwrap(), Some(due_at_ms));
     assert_eq!(claim(&store, due_at_ms - 1), []);
@@ -59,11 +49,8 @@ fn three_failures_end_a_registration_after_five_and_fifteen_minutes() {
     assert_eq!(claim_one(&store, due_at_ms), (2, false));
     assert_eq!(store.sync_next_due().unwrap(), None);
     let delay_ms = 15 * MINUTE_MS;
-    let waiting = Settled::Waiting {
-        due_at_ms: due_at_ms + delay_ms,
-        delay_ms,
-        failed_attempts: 2,
-    };
+    let waiting =
+        Settled::Waiting { due_at_ms: due_at_ms + delay_ms, delay_ms, failed_attempts: 2 };
     assert_eq!(fail(due_at_ms), waiting);
 
     assert_eq!(claim_one(&store, due_at_ms + delay_ms), (3, true));
@@ -76,15 +63,9 @@ fn success_removes_a_registration() {
     let (store, registration) = store();
     let policy = SyncPolicy::default();
     store.sync_register(registration, "", &policy, 0).unwrap();
-    assert_eq!(
-        store.sync_tags(registration).unwrap(),
-        [""],
-        "the empty tag is a tag"
-    );
+    assert_eq!(store.sync_tags(registration).unwrap(), [""], "the empty tag is a tag");
     claim_one(&store, 0);
-    let settled = store
-        .sync_settle(registration, "", Outcome::Fulfilled, &policy, 0)
-        .unwrap();
+    let settled = store.sync_settle(registration, "", Outcome::Fulfilled, &policy, 0).unwrap();
     assert_eq!(settled, Settled::Done);
     assert_eq!(store.sync_registrations().unwrap(), []);
 }
@@ -94,24 +75,14 @@ fn registering_again_while_firing_fires_again_with_attempts_anew() {
     let policy = SyncPolicy::default();
     for outcome in [Outcome::Fulfilled, Outcome::Rejected] {
         let (store, registration) = store();
-        store
-            .sync_register(registration, "outbox", &policy, 0)
-            .unwrap();
+        store.sync_register(registration, "outbox", &policy, 0).unwrap();
         claim_one(&store, 0);
-        store
-            .sync_settle(registration, "outbox", Outcome::TimedOut, &policy, 0)
-            .unwrap();
+        store.sync_settle(registration, "outbox", Outcome::TimedOut, &policy, 0).unwrap();
         assert_eq!(claim_one(&store, 5 * MINUTE_MS), (2, false));
-        let register = || {
-            store
-                .sync_register(registration, "outbox", &policy, 0)
-                .unwrap()
-        };
+        let register = || store.sync_register(registration, "outbox", &policy, 0).unwrap();
         assert_eq!(register(), Registered::Reregistered);
         assert_eq!(register(), Registered::Unchanged);
-        let settled = store
-            .sync_settle(registration, "outbox", outcome, &policy, 0)
-            .unwrap();
+        let settled = store.sync_settle(registration, "outbox", outcome, &policy, 0).unwrap();
         assert_eq!(settled, Settled::PendingAgain);
         assert_eq!(claim_one(&store, 0), (1, false));
     }
@@ -125,21 +96,12 @@ fn registering_again_while_waiting_is_where_chromium_and_the_specification_diffe
     ];
     for (policy, expected, attempts_at_once) in profiles {
         let (store, registration) = store();
-        store
-            .sync_register(registration, "outbox", &policy, 0)
-            .unwrap();
+        store.sync_register(registration, "outbox", &policy, 0).unwrap();
         claim_one(&store, 0);
-        store
-            .sync_settle(registration, "outbox", Outcome::Rejected, &policy, 0)
-            .unwrap();
-        let registered = store
-            .sync_register(registration, "outbox", &policy, 1)
-            .unwrap();
+        store.sync_settle(registration, "outbox", Outcome::Rejected, &policy, 0).unwrap();
+        let registered = store.sync_register(registration, "outbox", &policy, 1).unwrap();
         assert_eq!(registered, expected);
-        let attempts: Vec<_> = claim(&store, 1)
-            .into_iter()
-            .map(|claim| claim.attempt)
-            .collect();
+        let attempts: Vec<_> = claim(&store, 1).into_iter().map(|claim| claim.attempt).collect();
         assert_eq!(attempts, attempts_at_once);
     }
 }
@@ -147,10 +109,7 @@ fn registering_again_while_waiting_is_where_chromium_and_the_specification_diffe
 #[test]
 fn a_registration_needs_an_active_worker() {
     let store = Store::in_memory().unwrap();
-    let policy = SyncPolicy {
-        max_tag_bytes: 2,
-        ..SyncPolicy::default()
-    };
+    let policy = SyncPolicy { max_tag_bytes: 2, ..SyncPolicy::default() };
     let (registration, version) = store.install(&worker("https://app.test")).unwrap();
     // The missing worker is reported before the tag that is too long.
     for id in [registration, RegistrationId(99)] {
@@ -161,22 +120,15 @@ fn a_registration_needs_an_active_worker() {
         );
     }
     store.activating(version).unwrap();
-    assert_eq!(
-        store.sync_register(registration, "ok", &policy, 0).unwrap(),
-        Registered::New
-    );
+    assert_eq!(store.sync_register(registration, "ok", &policy, 0).unwrap(), Registered::New);
 }
 
 #[test]
 fn a_tag_is_measured_in_bytes_of_utf8() {
     let (store, registration) = store();
     let policy = SyncPolicy::default();
-    store
-        .sync_register(registration, &"é".repeat(5_120), &policy, 0)
-        .unwrap();
-    let error = store
-        .sync_register(registration, &"é".repeat(5_121), &policy, 0)
-        .unwrap_err();
+    store.sync_register(registration, &"é".repeat(5_120), &policy, 0).unwrap();
+    let error = store.sync_register(registration, &"é".repeat(5_121), &policy, 0).unwrap_err();
     assert_eq!(
         error.to_string(),
         "a sync tag may have 10240 bytes of UTF-8, and this one has 10242: shorten it"
@@ -188,16 +140,11 @@ fn a_tag_is_measured_in_bytes_of_utf8() {
 fn tags_are_ordered_by_their_bytes_and_kept_exactly() {
     let (store, registration) = store();
     for tag in ["ü", "a\0b", "b", "B", "a", "a\0", "💌", ""] {
-        store
-            .sync_register(registration, tag, &SyncPolicy::default(), 0)
-            .unwrap();
+        store.sync_register(registration, tag, &SyncPolicy::default(), 0).unwrap();
     }
     let expected = ["", "B", "a", "a\0", "a\0b", "b", "ü", "💌"];
     assert_eq!(store.sync_tags(registration).unwrap(), expected);
-    let claimed: Vec<_> = claim(&store, 0)
-        .into_iter()
-        .map(|claim| claim.tag)
-        .collect();
+    let claimed: Vec<_> = claim(&store, 0).into_iter().map(|claim| claim.tag).collect();
     assert_eq!(claimed, expected);
 }
 
@@ -212,56 +159,31 @@ fn a_claim_takes_all_that_is_ready_in_order_and_no_more_than_its_limit() {
     }
     let claim = |now_ms, limit| -> Vec<_> {
         let claimed = store.sync_claim_due(&policy, now_ms, limit).unwrap();
-        claimed
-            .into_iter()
-            .map(|claim| (claim.registration, claim.tag))
-            .collect()
+        claimed.into_iter().map(|claim| (claim.registration, claim.tag)).collect()
     };
     assert_eq!(claim(0, 0), []);
-    assert_eq!(
-        claim(0, 3),
-        [
-            (first, "b".into()),
-            (first, "z".into()),
-            (second, "a".into())
-        ]
-    );
-    store
-        .sync_settle(first, "b", Outcome::Terminated, &policy, 0)
-        .unwrap();
+    assert_eq!(claim(0, 3), [(first, "b".into()), (first, "z".into()), (second, "a".into())]);
+    store.sync_settle(first, "b", Outcome::Terminated, &policy, 0).unwrap();
     // One that was pending all along, and one whose wait is over: one order for both.
-    assert_eq!(
-        claim(5 * MINUTE_MS, 9),
-        [(first, "b".into()), (second, "c".into())]
-    );
+    assert_eq!(claim(5 * MINUTE_MS, 9), [(first, "b".into()), (second, "c".into())]);
 }
 
 #[test]
 fn handing_back_counts_nothing() {
     let (store, registration) = store();
-    store
-        .sync_register(registration, "outbox", &SyncPolicy::default(), 0)
-        .unwrap();
+    store.sync_register(registration, "outbox", &SyncPolicy::default(), 0).unwrap();
     for _ in 0..10 {
         assert_eq!(claim_one(&store, 0), (1, false));
-        assert_eq!(
-            store.sync_hand_back(registration, "outbox").unwrap(),
-            HandedBack::Pending
-        );
+        assert_eq!(store.sync_hand_back(registration, "outbox").unwrap(), HandedBack::Pending);
     }
-    assert_eq!(
-        store.sync_hand_back(registration, "other").unwrap(),
-        HandedBack::Gone
-    );
+    assert_eq!(store.sync_hand_back(registration, "other").unwrap(), HandedBack::Gone);
 }
 
 #[test]
 fn an_event_is_settled_only_once() {
     let (store, registration) = store();
     let policy = SyncPolicy::default();
-    store
-        .sync_register(registration, "outbox", &policy, 0)
-        .unwrap();
+    store.sync_register(registration, "outbox", &policy, 0).unwrap();
     claim_one(&store, 0);
     let settle = || store.sync_settle(registration, "outbox", Outcome::Rejected, &policy, 0);
     settle().unwrap();
@@ -283,20 +205,14 @@ fn a_crash_in_mid_event_counts_no_attempt() {
     for tag in ["firing", "idle"] {
         store.sync_register(registration, tag, &policy, 0).unwrap();
     }
-    assert_eq!(
-        store.sync_claim_due(&policy, 0, 1).unwrap()[0].tag,
-        "firing"
-    );
+    assert_eq!(store.sync_claim_due(&policy, 0, 1).unwrap()[0].tag, "firing");
     drop(store);
 
     let store = Store::open(folder.path()).unwrap();
     let recovered = store.sync_recover(&policy, 9).unwrap();
     assert_eq!(recovered.len(), 1, "only what was firing: {recovered:?}");
     assert_eq!(recovered[0].tag, "firing");
-    assert_eq!(
-        recovered[0].recovery,
-        Recovery::Pending { interruptions: 1 }
-    );
+    assert_eq!(recovered[0].recovery, Recovery::Pending { interruptions: 1 });
     assert!(claim(&store, 9).iter().all(|claim| claim.attempt == 1));
 }
 
@@ -304,20 +220,15 @@ fn a_crash_in_mid_event_counts_no_attempt() {
 fn the_third_crash_in_a_row_counts_as_a_failed_attempt() {
     let (store, registration) = store();
     let policy = SyncPolicy::default();
-    store
-        .sync_register(registration, "poison", &policy, 0)
-        .unwrap();
+    store.sync_register(registration, "poison", &policy, 0).unwrap();
     let crash = |now_ms| {
         claim_one(&store, now_ms);
         store.sync_recover(&policy, now_ms).unwrap()[0].recovery
     };
     assert_eq!(crash(0), Recovery::Pending { interruptions: 1 });
     assert_eq!(crash(0), Recovery::Pending { interruptions: 2 });
-    let waiting = Settled::Waiting {
-        due_at_ms: 5 * MINUTE_MS,
-        delay_ms: 5 * MINUTE_MS,
-        failed_attempts: 1,
-    };
+    let waiting =
+        Settled::Waiting { due_at_ms: 5 * MINUTE_MS, delay_ms: 5 * MINUTE_MS, failed_attempts: 1 };
     assert_eq!(crash(0), Recovery::Settled(waiting));
     // Three more for the second attempt, and three for the last: the script cannot loop for ever.
     for now_ms in [5 * MINUTE_MS, 20 * MINUTE_MS] {
@@ -335,22 +246,15 @@ fn the_third_crash_in_a_row_counts_as_a_failed_attempt() {
 fn an_event_that_settles_ends_a_row_of_crashes() {
     let (store, registration) = store();
     let policy = SyncPolicy::default();
-    store
-        .sync_register(registration, "outbox", &policy, 0)
-        .unwrap();
+    store.sync_register(registration, "outbox", &policy, 0).unwrap();
     claim_one(&store, 0);
     store.sync_recover(&policy, 0).unwrap();
     claim_one(&store, 0);
     // A graceful stop is neither a crash nor a settled event: the row of crashes goes on.
     store.sync_hand_back(registration, "outbox").unwrap();
-    assert_eq!(
-        store.sync_registrations().unwrap()[0].record.interruptions,
-        1
-    );
+    assert_eq!(store.sync_registrations().unwrap()[0].record.interruptions, 1);
     claim_one(&store, 0);
-    store
-        .sync_settle(registration, "outbox", Outcome::Rejected, &policy, 0)
-        .unwrap();
+    store.sync_settle(registration, "outbox", Outcome::Rejected, &policy, 0).unwrap();
     let listed = store.sync_registrations().unwrap();
     assert_eq!(listed[0].record.interruptions, 0);
     assert_eq!(listed[0].record.state, SyncState::Waiting);

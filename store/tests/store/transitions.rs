@@ -56,29 +56,15 @@ reregistered-while-firing  interrupted            pending 0 2
 
 fn record(state: SyncState) -> SyncRecord {
     match state {
-        SyncState::Waiting => SyncRecord {
-            state,
-            attempts: 1,
-            due_at_ms: Some(500),
-            interruptions: 0,
-        },
-        _ => SyncRecord {
-            state,
-            attempts: 1,
-            due_at_ms: None,
-            interruptions: 1,
-        },
+        SyncState::Waiting => {
+            SyncRecord { state, attempts: 1, due_at_ms: Some(500), interruptions: 0 }
+        }
+        _ => SyncRecord { state, attempts: 1, due_at_ms: None, interruptions: 1 },
     }
 }
 
 fn text(record: Option<SyncRecord>) -> String {
-    let Some(SyncRecord {
-        state,
-        attempts,
-        due_at_ms,
-        interruptions,
-    }) = record
-    else {
+    let Some(SyncRecord { state, attempts, due_at_ms, interruptions }) = record else {
         return "not there".into();
     };
     let due = due_at_ms.map_or_else(String::new, |due_at_ms| format!(" {due_at_ms}"));
@@ -106,11 +92,7 @@ fn every_state_event_and_profile_is_as_the_table_says() {
             };
             let event = event.to_string();
             table += &format!("{state:<25}  {event:<21}  {chromium}");
-            table += &if chromium == spec {
-                "\n".into()
-            } else {
-                format!(" | {spec}\n")
-            };
+            table += &if chromium == spec { "\n".into() } else { format!(" | {spec}\n") };
         }
     }
     assert_eq!(table, LEGAL, "\n{table}");
@@ -118,14 +100,8 @@ fn every_state_event_and_profile_is_as_the_table_says() {
 
 #[test]
 fn the_last_failure_removes_even_if_the_policy_became_stricter() {
-    let policy = SyncPolicy {
-        max_attempts: 1,
-        ..SyncPolicy::default()
-    };
-    let firing = SyncRecord {
-        attempts: 2,
-        ..record(SyncState::Firing)
-    };
+    let policy = SyncPolicy { max_attempts: 1, ..SyncPolicy::default() };
+    let firing = SyncRecord { attempts: 2, ..record(SyncState::Firing) };
     for outcome in [Outcome::Rejected, Outcome::TimedOut, Outcome::Terminated] {
         let after = next(Some(firing), SyncEvent::Settled(outcome), &policy, NOW_MS);
         assert_eq!(after, Ok(None));
@@ -135,21 +111,11 @@ fn the_last_failure_removes_even_if_the_policy_became_stricter() {
 #[test]
 fn delays_grow_by_the_factor_and_saturate() {
     let policy = SyncPolicy::default();
-    let minutes: Vec<_> = (1..=4)
-        .map(|failed| policy.retry_delay_ms(failed) / 60_000)
-        .collect();
+    let minutes: Vec<_> = (1..=4).map(|failed| policy.retry_delay_ms(failed) / 60_000).collect();
     assert_eq!(minutes, [5, 15, 45, 135]);
-    let endless = SyncPolicy {
-        max_attempts: u32::MAX,
-        ..policy
-    };
-    let firing = SyncRecord {
-        attempts: 1_000,
-        ..record(SyncState::Firing)
-    };
+    let endless = SyncPolicy { max_attempts: u32::MAX, ..policy };
+    let firing = SyncRecord { attempts: 1_000, ..record(SyncState::Firing) };
     let event = SyncEvent::Settled(Outcome::Rejected);
-    let after = next(Some(firing), event, &endless, NOW_MS)
-        .unwrap()
-        .unwrap();
+    let after = next(Some(firing), event, &endless, NOW_MS).unwrap().unwrap();
     assert_eq!(after.due_at_ms, Some(i64::MAX));
 }

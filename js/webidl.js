@@ -1,0 +1,55 @@
+// What Web IDL asks of every interface, in the words that Chromium's bindings use.
+// https://webidl.spec.whatwg.org/
+
+import { core, primordials } from "ext:core/mod.js";
+
+const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
+const { ObjectPrototypeIsPrototypeOf, Symbol, TypeError } = primordials;
+
+/** The first argument of a constructor that only Kittiwake may call. */
+export const hostKey = Symbol("host");
+
+export function requireHostKey(key, name) {
+  if (key !== hostKey) throw new TypeError(`Failed to construct '${name}': Illegal constructor`);
+}
+
+/** For operations that return promises: inside an async function, this rejects. */
+export function assertThis(self, Interface, prefix) {
+  if (!isObject(self) || !ObjectPrototypeIsPrototypeOf(Interface.prototype, self)) {
+    throw new TypeError(`${prefix}: Illegal invocation`);
+  }
+}
+
+/** A dictionary argument: an object, or the empty dictionary for undefined and null. */
+export function dictionary(value, name, prefix) {
+  if (value === undefined || value === null) return { __proto__: null };
+  if (!isObject(value)) {
+    throw new TypeError(`${prefix}: The provided value is not of type '${name}'.`);
+  }
+  return value;
+}
+
+/** A member of a dictionary that is an enumeration value. */
+export function enumMember(value, fallback, allowed, member, dictionaryName, enumName, prefix) {
+  if (value === undefined) return fallback;
+  const text = `${value}`;
+  if (allowed.includes(text)) return text;
+  throw new TypeError(
+    `${prefix}: Failed to read the '${member}' property from '${dictionaryName}': The provided ` +
+      `value '${text}' is not a valid enum value of type ${enumName}.`,
+  );
+}
+
+export function isObject(value) {
+  return (typeof value === "object" && value !== null) || typeof value === "function";
+}
+
+/** A string argument; a symbol is refused with the operation's prefix. */
+export function string(value, prefix) {
+  if (typeof value === "symbol") {
+    throw new TypeError(`${prefix}: Cannot convert a Symbol value to a string`);
+  }
+  return `${value}`;
+}
+
+export { webidl };
