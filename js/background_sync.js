@@ -4,7 +4,15 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
-import { assertThis, hostKey, isObject, requireHostKey, string, webidl } from "ext:kittiwake/webidl.js";
+import {
+  assertThis,
+  hostKey,
+  isObject,
+  requireArguments,
+  requireHostKey,
+  string,
+  webidl,
+} from "ext:kittiwake/webidl.js";
 
 const { op_sync_register, op_sync_tags } = core.ops;
 const { TypeError } = primordials;
@@ -23,7 +31,7 @@ export class SyncManager {
   async register(tag) {
     const prefix = "Failed to execute 'register' on 'SyncManager'";
     assertThis(this, SyncManager, prefix);
-    webidl.requiredArguments(arguments.length, 1, prefix);
+    requireArguments(arguments.length, 1, prefix);
     op_sync_register(this.#scope, string(tag, prefix));
   }
 
@@ -47,7 +55,7 @@ export class SyncEvent extends ExtendableEvent {
 
   constructor(type, init) {
     const prefix = "Failed to construct 'SyncEvent'";
-    webidl.requiredArguments(arguments.length, 2, prefix);
+    requireArguments(arguments.length, 2, prefix);
     super(type, requireInit(init, prefix));
     // Members are read after the inherited ones, in the order of their names.
     this.#lastChance = Boolean(init.lastChance);

@@ -19,7 +19,13 @@ import { fetch } from "ext:kittiwake/fetch.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
-import { assertThis, requireHostKey, string, webidl } from "ext:kittiwake/webidl.js";
+import {
+  assertThis,
+  requireArguments,
+  requireHostKey,
+  string,
+  webidl,
+} from "ext:kittiwake/webidl.js";
 
 const web = (file) => core.loadExtScript(`ext:deno_web/${file}`);
 const event = web("02_event.js");
@@ -111,7 +117,6 @@ const interfaces = {
   PerformanceMeasure: performance.PerformanceMeasure,
   PerformanceObserver: performance.PerformanceObserver,
   PerformanceObserverEntryList: performance.PerformanceObserverEntryList,
-  ProgressEvent: event.ProgressEvent,
   PromiseRejectionEvent: event.PromiseRejectionEvent,
   QuotaExceededError: dom.QuotaExceededError,
   ReadableByteStreamController: streams.ReadableByteStreamController,
@@ -213,7 +218,7 @@ function defineHandlers(target, names) {
 // https://html.spec.whatwg.org/#microtask-queuing
 function queueMicrotask(callback) {
   const prefix = `Failed to execute 'queueMicrotask' on '${scopeName()}'`;
-  webidl.requiredArguments(arguments.length, 1, prefix);
+  requireArguments(arguments.length, 1, prefix);
   if (typeof callback !== "function") {
     throw new TypeError(`${prefix}: parameter 1 is not of type 'Function'.`);
   }
@@ -235,7 +240,8 @@ function start(options) {
   startedAs = options;
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
-  delete globalThis.queueMicrotask; // deno_core's; ours is where the specification has it
+  delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
+  delete globalThis.queueMicrotask;
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
   globalThis[webidl.brand] = webidl.brand;
   location.setLocationHref(options.url);
@@ -249,6 +255,9 @@ function start(options) {
 // https://w3c.github.io/ServiceWorker/#serviceworkerglobalscope
 function startServiceWorker(options) {
   ObjectSetPrototypeOf(globalThis, ServiceWorkerGlobalScope.prototype);
+  // https://w3c.github.io/FileAPI/#creating-revoking: not exposed to service workers
+  delete url.URL.createObjectURL;
+  delete url.URL.revokeObjectURL;
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);
@@ -279,6 +288,7 @@ function startPage(options) {
   ObjectSetPrototypeOf(globalThis, Window.prototype);
   defineInterface("Window", Window);
   defineInterface("Navigator", navigator.Navigator);
+  defineInterface("ProgressEvent", event.ProgressEvent);
   defineInterface("ServiceWorkerContainer", serviceWorker.ServiceWorkerContainer);
   ObjectDefineProperty(globalThis, "Location", location.locationConstructorDescriptor);
   ObjectDefineProperty(globalThis, "location", location.locationDescriptor);

@@ -2,7 +2,16 @@
 
 import { core } from "ext:core/mod.js";
 import { postMessage } from "ext:kittiwake/service_worker.js";
-import { assertThis, dictionary, enumMember, hostKey, requireHostKey, string, webidl } from "ext:kittiwake/webidl.js";
+import {
+  assertThis,
+  dictionary,
+  enumMember,
+  hostKey,
+  requireArguments,
+  requireHostKey,
+  string,
+  webidl,
+} from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_clients_claim, op_clients_match } = core.ops;
@@ -38,7 +47,7 @@ export class Client {
   // https://w3c.github.io/ServiceWorker/#dom-client-postmessage
   postMessage(message, options = undefined) {
     const prefix = "Failed to execute 'postMessage' on 'Client'";
-    webidl.requiredArguments(arguments.length, 1, prefix);
+    requireArguments(arguments.length, 1, prefix);
     postMessage({ client: this.#state.id }, message, options, prefix);
   }
 }
@@ -79,7 +88,7 @@ export class Clients {
   async get(id) {
     const prefix = "Failed to execute 'get' on 'Clients'";
     assertThis(this, Clients, prefix);
-    webidl.requiredArguments(arguments.length, 1, prefix);
+    requireArguments(arguments.length, 1, prefix);
     const wanted = string(id, prefix);
     const found = op_clients_match(true).find((state) => state.id === wanted);
     return found === undefined ? undefined : createClient(found);

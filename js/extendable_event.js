@@ -5,7 +5,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { dispatchPlatformEvent, forgiveRejection } from "ext:kittiwake/events.js";
-import { dictionary, string, webidl } from "ext:kittiwake/webidl.js";
+import { dictionary, requireArguments, string, webidl } from "ext:kittiwake/webidl.js";
 
 const { Event } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
@@ -34,7 +34,7 @@ export class ExtendableEvent extends Event {
 
   constructor(type, eventInitDict = undefined) {
     const prefix = "Failed to construct 'ExtendableEvent'";
-    webidl.requiredArguments(arguments.length, 1, prefix);
+    requireArguments(arguments.length, 1, prefix);
     const { bubbles, cancelable, composed } = dictionary(eventInitDict, "EventInit", prefix);
     super(string(type, prefix), { bubbles, cancelable, composed });
     this[webidl.brand] = webidl.brand;
@@ -44,7 +44,7 @@ export class ExtendableEvent extends Event {
   waitUntil(f) {
     webidl.assertBranded(this, ExtendableEventPrototype);
     const prefix = "Failed to execute 'waitUntil' on 'ExtendableEvent'";
-    webidl.requiredArguments(arguments.length, 1, prefix);
+    requireArguments(arguments.length, 1, prefix);
     addLifetimePromise(this, PromiseResolve(f));
   }
 }
@@ -115,7 +115,7 @@ export function timeOutEvent(id) {
 // https://w3c.github.io/ServiceWorker/#installevent
 export class InstallEvent extends ExtendableEvent {
   constructor(type, eventInitDict = undefined) {
-    webidl.requiredArguments(arguments.length, 1, "Failed to construct 'InstallEvent'");
+    requireArguments(arguments.length, 1, "Failed to construct 'InstallEvent'");
     super(type, eventInitDict);
   }
 }
@@ -126,7 +126,7 @@ export class ExtendableMessageEvent extends ExtendableEvent {
   #init;
 
   constructor(type, eventInitDict = undefined) {
-    webidl.requiredArguments(arguments.length, 1, "Failed to construct 'ExtendableMessageEvent'");
+    requireArguments(arguments.length, 1, "Failed to construct 'ExtendableMessageEvent'");
     super(type, eventInitDict);
     this.#init = {
       data: eventInitDict?.data === undefined ? null : eventInitDict.data,

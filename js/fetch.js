@@ -3,8 +3,8 @@
 // Invariant: whatever stops a request is "Failed to fetch" to the script; the cause is in the trace.
 
 import { core, primordials } from "ext:core/mod.js";
+import { requireArguments } from "ext:kittiwake/webidl.js";
 
-const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
 const { Request, toInnerRequest } = core.loadExtScript("ext:deno_fetch/23_request.js");
 const { fromInnerResponse, newInnerResponse, nullBodyStatus } = core.loadExtScript(
   "ext:deno_fetch/23_response.js",
@@ -48,8 +48,9 @@ function responseFrom(head, signal, forgetAbort) {
 
 // https://fetch.spec.whatwg.org/#fetch-method
 export async function fetch(input, init = undefined) {
-  const prefix = `Failed to execute 'fetch' on '${globalThis.constructor.name}'`;
-  webidl.requiredArguments(arguments.length, 1, prefix);
+  const scope = globalThis.constructor.name === "Window" ? "Window" : "WorkerGlobalScope";
+  const prefix = `Failed to execute 'fetch' on '${scope}'`;
+  requireArguments(arguments.length, 1, prefix);
   const request = new Request(input, init);
   const inner = toInnerRequest(request);
   const { signal } = request;

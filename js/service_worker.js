@@ -7,7 +7,16 @@ import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
 import { dispatchTrusted } from "ext:kittiwake/events.js";
-import { assertThis, dictionary, enumMember, hostKey, requireHostKey, string, webidl } from "ext:kittiwake/webidl.js";
+import {
+  assertThis,
+  dictionary,
+  enumMember,
+  hostKey,
+  requireArguments,
+  requireHostKey,
+  string,
+  webidl,
+} from "ext:kittiwake/webidl.js";
 
 const { Event, EventTarget, MessageEvent, defineEventHandler } = core.loadExtScript(
   "ext:deno_web/02_event.js",
@@ -80,7 +89,7 @@ export class ServiceWorker extends EventTarget {
   // https://w3c.github.io/ServiceWorker/#dom-serviceworker-postmessage
   postMessage(message, options = undefined) {
     const prefix = "Failed to execute 'postMessage' on 'ServiceWorker'";
-    webidl.requiredArguments(arguments.length, 1, prefix);
+    requireArguments(arguments.length, 1, prefix);
     postMessage({ worker: this.#state.id }, message, options, prefix);
   }
 }
@@ -254,7 +263,7 @@ export class ServiceWorkerContainer extends EventTarget {
   async register(scriptURL, options = undefined) {
     const prefix = "Failed to execute 'register' on 'ServiceWorkerContainer'";
     assertThis(this, ServiceWorkerContainer, prefix);
-    webidl.requiredArguments(arguments.length, 1, prefix);
+    requireArguments(arguments.length, 1, prefix);
     return registrationFor(await op_worker_register(convertRegister(scriptURL, options, prefix)));
   }
 

@@ -13,6 +13,13 @@ export function requireHostKey(key, name) {
   if (key !== hostKey) throw new TypeError(`Failed to construct '${name}': Illegal constructor`);
 }
 
+/** <https://webidl.spec.whatwg.org/#dfn-create-operation-function>, in Chromium's words. */
+export function requireArguments(given, required, prefix) {
+  if (given >= required) return;
+  const noun = required === 1 ? "argument" : "arguments";
+  throw new TypeError(`${prefix}: ${required} ${noun} required, but only ${given} present.`);
+}
+
 /** For operations that return promises: inside an async function, this rejects. */
 export function assertThis(self, Interface, prefix) {
   if (!isObject(self) || !ObjectPrototypeIsPrototypeOf(Interface.prototype, self)) {

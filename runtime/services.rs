@@ -1,6 +1,7 @@
 //! What the ops ask of the host thread, answered.
 //!
-//! Invariant: a realm is answered about its own origin only.
+//! Invariant: a realm is answered about its own origin only, and no answer enters another realm:
+//! what needs one happens in a task of its own.
 
 use deno_core::futures::future::LocalBoxFuture;
 use deno_core::futures::{FutureExt, StreamExt};
@@ -124,7 +125,10 @@ impl Services for Shard {
         options: RegisterWorker,
     ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>> {
         let (shard, origin) = (self.me(), self.origin_of(realm));
-        async move { shard.register_for_page(origin, options).await }.boxed_local()
+        // In a task of its own: the page's isolate is entered now, and the worker needs another.
+        let registered =
+            spawn_local(async move { shard.register_for_page(origin, options).await });
+        async move { registered.await.expect("registering does not panic") }.boxed_local()
     }
 
     fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError> {
