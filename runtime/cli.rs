@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -20,7 +22,8 @@ use url::Url;
 
 fn main() -> ExitCode {
     let Cli { command: Command::Run(options) } = Cli::parse();
-    let plan = Plan::from(options)
+    let gave_up = Arc::new(AtomicUsize::new(0));
+    let plan = Plan::from(options, gave_up.clone())
         .unwrap_or_else(|usage| Cli::command().error(ErrorKind::ValueValidation, usage).exit());
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match tokio {
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
         Err(error) => Err(format!("cannot listen for signals: {error}")),
     };
     match result {
-        Ok(unsettled) => report(&unsettled),
+        Ok(unsettled) => report(&unsettled, gave_up.load(Ordering::Relaxed)),
         Err(error) => {
             let _ = writeln!(anstream::stderr(), "{RED}error:{RED:#} {error}");
             ExitCode::from(1)
@@ -148,7 +151,7 @@ impl FromStr for Until {
 
 /// What to do, once the options are known to fit together.
 enum Plan {
-    Scenario { scenario: Scenario, builder: Builder },
+    Scenario(Box<(Scenario, Builder)>),
     Worker(Box<WorkerPlan>),
 }
 
@@ -162,8 +165,8 @@ struct WorkerPlan {
 
 impl Plan {
     /// Answers what is wrong with the options.
-    fn from(options: RunOptions) -> Result<Self, String> {
-        let builder = Runtime::builder().on_trace(printer(options.format));
+    fn from(options: RunOptions, gave_up: Arc<AtomicUsize>) -> Result<Self, String> {
+        let builder = Runtime::builder().on_trace(printer(options.format, gave_up));
         let builder = match &options.state {
             Some(folder) => builder.state_folder(folder),
             None => builder,
@@ -205,12 +208,13 @@ impl Plan {
             ));
         }
         let scenario = Scenario::load(folder).map_err(|error| error.to_string())?;
-        Ok(Plan::Scenario { scenario, builder })
+        Ok(Plan::Scenario(Box::new((scenario, builder))))
     }
 
     async fn run(self) -> Result<Vec<UnsettledSync>, String> {
         match self {
-            Plan::Scenario { scenario, builder } => {
+            Plan::Scenario(plan) => {
+                let (scenario, builder) = *plan;
                 scenario.run(builder).await.map_err(|error: ScenarioError| error.to_string())
             }
             Plan::Worker(plan) => plan.run().await.map_err(|error| error.to_string()),
@@ -409,9 +413,12 @@ fn parse_origin(text: &str) -> Result<Url, String> {
     }
 }
 
-/// Prints each event as it happens.
-fn printer(format: Format) -> impl FnMut(&TraceEvent) + Send + 'static {
+/// Prints each event as it happens, and counts the syncs that were given up.
+fn printer(format: Format, gave_up: Arc<AtomicUsize>) -> impl FnMut(&TraceEvent) + Send + 'static {
     move |event| {
+        if matches!(event.kind, TraceKind::Sync { state: SyncTraceState::GaveUp, .. }) {
+            gave_up.fetch_add(1, Ordering::Relaxed);
+        }
         if let TraceKind::Console { level, text } = &event.kind {
             let style = match level {
                 ConsoleLevel::Error => RED,
@@ -439,7 +446,7 @@ fn printer(format: Format) -> impl FnMut(&TraceEvent) + Send + 'static {
 }
 
 /// Says what is left, and answers the exit code.
-fn report(unsettled: &[UnsettledSync]) -> ExitCode {
+fn report(unsettled: &[UnsettledSync], gave_up: usize) -> ExitCode {
     for sync in unsettled {
         let state = match sync.state {
             SyncState::Waiting => "waits for its next attempt",
@@ -448,7 +455,7 @@ fn report(unsettled: &[UnsettledSync]) -> ExitCode {
         let UnsettledSync { tag, scope, .. } = sync;
         let _ = writeln!(anstream::stderr(), "{YELLOW}left:{YELLOW:#} {tag:?} of {scope} {state}");
     }
-    ExitCode::from(u8::from(!unsettled.is_empty()))
+    ExitCode::from(u8::from(!unsettled.is_empty() || gave_up > 0))
 }
 
 /// Resolves when the system or a person asks the process to stop.

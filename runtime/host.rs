@@ -67,11 +67,14 @@ pub(crate) struct Shard {
     started: Instant,
     watchdog: Rc<Watchdog>,
     realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
-    events: RefCell<BTreeMap<(RealmId, u32), oneshot::Sender<Option<ScriptException>>>>,
+    events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
     shares: RefCell<BTreeMap<String, OriginShare>>,
     last_id: Cell<u32>,
     signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
 }
+
+/// Takes the first rejection of an event's promises, if there was one.
+type Settle = oneshot::Sender<Option<ScriptException>>;
 
 /// What a shard is made of.
 pub(crate) struct ShardParts {

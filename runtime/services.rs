@@ -126,8 +126,7 @@ impl Services for Shard {
     ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>> {
         let (shard, origin) = (self.me(), self.origin_of(realm));
         // In a task of its own: the page's isolate is entered now, and the worker needs another.
-        let registered =
-            spawn_local(async move { shard.register_for_page(origin, options).await });
+        let registered = spawn_local(async move { shard.register_for_page(origin, options).await });
         async move { registered.await.expect("registering does not panic") }.boxed_local()
     }
 
@@ -282,7 +281,7 @@ impl Shard {
         let (registration, _installs_meanwhile) =
             self.register(request).await.inspect_err(|error| {
                 if let RegisterError::Refused { cause: Some(cause), .. } = error {
-                    self.trace_exception(cause.clone());
+                    self.trace_exception(*cause.clone());
                 }
             })?;
         Ok(registration.describe())

@@ -39,11 +39,11 @@ pub(crate) enum RegisterError {
         /// What went wrong, in Chromium's words.
         reason: String,
         /// What only the operator may know.
-        cause: Option<ScriptException>,
+        cause: Option<Box<ScriptException>>,
     },
     /// The install event failed.
     #[error("the install event failed: {cause}")]
-    InstallFailed { cause: ScriptException },
+    InstallFailed { cause: Box<ScriptException> },
     /// The store failed.
     #[error("{0}")]
     Store(Arc<StoreError>),
@@ -219,7 +219,7 @@ impl Shard {
             }
         };
         if let Some(cause) = failure {
-            return Err(RegisterError::InstallFailed { cause });
+            return Err(RegisterError::InstallFailed { cause: Box::new(cause) });
         }
         let resources = worker.resources.take().into_values().collect();
         let (id, version) = self
@@ -254,7 +254,7 @@ impl Shard {
     ) {
         match error {
             RegisterError::Store(error) => self.trace_store_error(error),
-            RegisterError::InstallFailed { cause } => self.trace_exception(cause.clone()),
+            RegisterError::InstallFailed { cause } => self.trace_exception(*cause.clone()),
             RegisterError::Refused { .. } => {}
         }
         registration.installing.borrow_mut().take();
@@ -342,7 +342,7 @@ impl Job {
 
     fn failed(&self, reason: String, cause: Option<ScriptException>) -> RegisterError {
         let (kind, prefix) = (Refusal::TypeError, self.prefix());
-        RegisterError::Refused { kind, prefix, reason, cause }
+        RegisterError::Refused { kind, prefix, reason, cause: cause.map(Box::new) }
     }
 
     fn forbidden(&self, reason: String) -> RegisterError {

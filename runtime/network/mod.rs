@@ -12,7 +12,6 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub use real::{RealSignal, RealSignalError};
@@ -189,59 +188,6 @@ pub struct TimelineError {
     remedy: String,
 }
 
-/// A signal that follows a [`ManualSwitch`].
-#[derive(Debug)]
-pub struct ManualSignal {
-    initial: Option<NetworkState>,
-    last: NetworkState,
-    // A queue and not a cell, so that a quick flap is seen the same way in every run.
-    changes: mpsc::UnboundedReceiver<NetworkState>,
-}
-
-impl ManualSignal {
-    /// A signal that starts in `initial`, and the switch that moves it.
-    pub fn new(initial: NetworkState) -> (ManualSwitch, ManualSignal) {
-        let (sender, changes) = mpsc::unbounded_channel();
-        (ManualSwitch(sender), ManualSignal { initial: Some(initial), last: initial, changes })
-    }
-}
-
-impl NetworkSignal for ManualSignal {
-    fn next(&mut self) -> LocalBoxFuture<'_, Option<NetworkState>> {
-        async {
-            if let Some(initial) = self.initial.take() {
-                return Some(initial);
-            }
-            loop {
-                let state = self.changes.recv().await?;
-                if state != self.last {
-                    self.last = state;
-                    return Some(state);
-                }
-            }
-        }
-        .boxed_local()
-    }
-
-    fn outlook(&self) -> Outlook {
-        // A closed queue keeps what was sent before; until that is read, a change may come.
-        let over = self.changes.is_closed() && self.changes.is_empty();
-        if over { Outlook::Fixed } else { Outlook::Open }
-    }
-}
-
-/// Moves a [`ManualSignal`], from any thread. When every clone is dropped, the signal is fixed.
-#[derive(Clone, Debug)]
-pub struct ManualSwitch(mpsc::UnboundedSender<NetworkState>);
-
-impl ManualSwitch {
-    /// Sets the state; each call is seen in order. Without effect if the state is the same, or if
-    /// the signal is gone (then nobody is left to be told).
-    pub fn set(&self, state: NetworkState) {
-        self.0.send(state).ok();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::NetworkState::{Offline, Online};
@@ -326,21 +272,5 @@ mod tests {
         assert_eq!(scenario.now, Offline);
         let wrong = toml::from_str::<Scenario>("network = 'up'").err().unwrap().to_string();
         assert!(wrong.contains("network timeline `up`, at `up`"), "{wrong}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_switch_is_followed_flap_by_flap_until_it_is_dropped() {
-        let (switch, mut signal) = ManualSignal::new(Online);
-        assert_eq!(signal.next().await, Some(Online));
-        for state in [Online, Offline, Online, Online, Offline] {
-            switch.set(state);
-        }
-        drop(switch);
-        assert_eq!(signal.outlook(), Outlook::Open);
-        assert_eq!(signal.next().await, Some(Offline));
-        assert_eq!(signal.next().await, Some(Online));
-        assert_eq!(signal.next().await, Some(Offline));
-        assert_eq!(signal.next().await, None);
-        assert_eq!(signal.outlook(), Outlook::Fixed);
     }
 }

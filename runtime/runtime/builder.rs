@@ -1,0 +1,120 @@
+//! What a runtime is made of, and how it starts.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kittiwake_store::SyncPolicy;
+use tokio::sync::mpsc;
+use url::Url;
+
+use super::thread::run_host_thread;
+use super::{Error, Runtime};
+use crate::engine::spawn_host_thread;
+use crate::host::{Limits, TraceSink};
+use crate::simulation::ScriptedServers;
+use crate::trace::TraceEvent;
+
+/// How many commands may wait before a sender has to.
+const COMMAND_QUEUE: usize = 64;
+
+/// What a [`Runtime`] is made of. See each method for what holds without it.
+pub struct Builder {
+    pub(super) state: Option<PathBuf>,
+    pub(super) time: Time,
+    pub(super) servers: Option<ScriptedServers>,
+    pub(super) files: Vec<(Url, PathBuf)>,
+    pub(super) policy: SyncPolicy,
+    pub(super) limits: Limits,
+    pub(super) user_agent: String,
+    pub(super) trace: TraceSink,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Time {
+    Real,
+    Simulated { seed: u64 },
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        Builder {
+            state: None,
+            time: Time::Real,
+            servers: None,
+            files: Vec::new(),
+            policy: SyncPolicy::default(),
+            limits: Limits {
+                turn: Duration::from_secs(30),
+                event: Duration::from_secs(5 * 60),
+                idle: Duration::from_secs(30),
+            },
+            user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
+            trace: Box::new(|_| {}),
+        }
+    }
+}
+
+impl Builder {
+    /// Keeps state in this folder, which is made if it is missing, and locked by this process.
+    /// Without it, state is in memory and ends with the runtime.
+    pub fn state_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state = Some(folder.into());
+        self
+    }
+
+    /// Simulates: time stands still but for waits, which take no time at all; dates start at
+    /// 2025-01-01, random numbers follow `seed`, and requests go to the scripted servers only.
+    pub fn simulated(mut self, seed: u64) -> Self {
+        self.time = Time::Simulated { seed };
+        self
+    }
+
+    /// Sends requests to these servers instead of the network. In a simulation without any, each
+    /// request outside [`Builder::serve`] fails.
+    pub fn servers(mut self, servers: ScriptedServers) -> Self {
+        self.servers = Some(servers);
+        self
+    }
+
+    /// Answers requests to the origin of `origin` with the files under `folder`. Like all requests,
+    /// these fail while the network signal is offline.
+    pub fn serve(mut self, origin: Url, folder: impl Into<PathBuf>) -> Self {
+        self.files.push((origin, folder.into()));
+        self
+    }
+
+    /// The rules of background sync. By default Chromium's.
+    pub fn sync_policy(mut self, policy: SyncPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Real time that one turn of JavaScript may take before its realm is terminated. By default
+    /// 30 s.
+    pub fn turn_limit(mut self, limit: Duration) -> Self {
+        self.limits.turn = limit;
+        self
+    }
+
+    /// Calls `watch` for each event, in order, on the host thread: what blocks it, blocks all.
+    pub fn on_trace(mut self, watch: impl FnMut(&TraceEvent) + Send + 'static) -> Self {
+        self.trace = Box::new(watch);
+        self
+    }
+
+    /// Opens the store and starts the host thread. Blocks until both are done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], [`Error::Files`] and [`Error::Thread`]; nothing has been changed then.
+    pub fn start(self) -> Result<Runtime, Error> {
+        let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);
+        let (report, started) = std::sync::mpsc::sync_channel(1);
+        let main = move || run_host_thread(self, incoming, report);
+        let thread = spawn_host_thread(Box::new(main)).map_err(|e| Error::Thread(Arc::new(e)))?;
+        started.recv().map_err(|_| Error::Stopped)??;
+        Ok(Runtime { commands, thread: Arc::new(Mutex::new(Some(thread))) })
+    }
+}

@@ -1,0 +1,90 @@
+//! What embedders and operators are told when something fails.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kittiwake_ops::ScriptException;
+use kittiwake_store::StoreError;
+use url::Url;
+
+use crate::network::RealSignalError;
+
+/// What can go wrong, in an operator's words.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The state folder, or what is in it.
+    #[error("{0}")]
+    Store(Arc<StoreError>),
+    /// The folder to serve is not there, or cannot be read.
+    #[error("cannot serve the folder {folder}: {cause}; give a folder that can be read")]
+    Files {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        cause: Arc<std::io::Error>,
+    },
+    /// The operating system gave no thread or no event queue.
+    #[error("the host thread cannot start: {0}")]
+    Thread(Arc<std::io::Error>),
+    /// The script could not be had, is no script, or threw.
+    #[error("{script} was not registered: {reason}{}", cause_text(cause))]
+    Registration {
+        /// The script's URL.
+        script: String,
+        /// What went wrong, in Chromium's words.
+        reason: String,
+        /// What the script threw, or what the network said.
+        cause: Option<Box<ScriptException>>,
+    },
+    /// A promise of the install event was rejected, or the event took too long.
+    #[error("{script} was not installed: {cause}")]
+    Install {
+        /// The script's URL.
+        script: String,
+        /// The rejection.
+        cause: Box<ScriptException>,
+    },
+    /// A page, or what it is to be made from, cannot be had.
+    #[error("the page {url} was not opened: {reason}")]
+    PageLoad {
+        /// The page.
+        url: Url,
+        /// Why.
+        reason: String,
+    },
+    /// A script of a page threw.
+    #[error("{url}: {cause}")]
+    Page {
+        /// The page.
+        url: Url,
+        /// What it threw.
+        cause: Box<ScriptException>,
+    },
+    /// A message for a scope that has no worker.
+    #[error("no service worker is registered for {scope}; register one before posting to it")]
+    NoWorker {
+        /// The scope, or `any scope`.
+        scope: String,
+    },
+    /// The real network signal cannot be watched.
+    #[error("{0}")]
+    Network(Arc<RealSignalError>),
+    /// Real network with a simulated clock: every time-out would strike at once.
+    #[error(
+        "a simulated clock needs scripted servers or a manual network signal, not the real one"
+    )]
+    RealNetworkInSimulation,
+    /// The host thread has ended.
+    #[error("the runtime has been shut down")]
+    Stopped,
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Error::Store(Arc::new(error))
+    }
+}
+
+fn cause_text(cause: &Option<Box<ScriptException>>) -> String {
+    cause.as_ref().map_or(String::new(), |cause| format!(" {cause}"))
+}

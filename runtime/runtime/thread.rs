@@ -1,0 +1,119 @@
+//! The host thread's main function: opens the shard, then serves commands until the last handle is
+//! gone.
+//!
+//! Invariant: in a simulation time passes only while a command runs.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use kittiwake_store::Store;
+use tokio::runtime::Builder as TokioBuilder;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::builder::Time;
+use super::{Builder, Command, Error};
+use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
+use crate::host::{Shard, ShardParts};
+use crate::http::{Gate, Http, OriginFiles, ReqwestHttp};
+use crate::network::NetworkState;
+use crate::quiet::{on_thread_park, quiet};
+use crate::scheduler;
+use crate::simulation::ScriptedServers;
+
+pub(super) fn run_host_thread(
+    builder: Builder,
+    incoming: mpsc::Receiver<Command>,
+    report: std::sync::mpsc::SyncSender<Result<(), Error>>,
+) {
+    let time = builder.time;
+    let mut tokio = TokioBuilder::new_current_thread();
+    tokio.enable_all().on_thread_park(on_thread_park);
+    let tokio = match tokio.start_paused(matches!(time, Time::Simulated { .. })).build() {
+        Ok(tokio) => tokio,
+        Err(error) => {
+            let _ = report.send(Err(Error::Thread(Arc::new(error))));
+            return;
+        }
+    };
+    LocalSet::new().block_on(&tokio, async move {
+        let shard = match open_shard(builder) {
+            Ok(shard) => shard,
+            Err(error) => {
+                let _ = report.send(Err(error));
+                return;
+            }
+        };
+        tokio::task::spawn_local(scheduler::run(shard.clone()));
+        let _ = report.send(Ok(()));
+        match time {
+            Time::Real => serve_commands(&shard, incoming).await,
+            Time::Simulated { .. } => serve_commands_in_turn(&shard, incoming).await,
+        }
+        if let Err(error) = shard.shut_down() {
+            shard.trace_store_error(&error);
+        }
+    });
+}
+
+fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
+    let store = match &builder.state {
+        Some(folder) => Store::open(folder),
+        None => Store::in_memory(),
+    };
+    let store = store?;
+    let network = Rc::new(Cell::new(NetworkState::Online));
+    let mut http: Box<dyn Http> = match (builder.servers, builder.time) {
+        (Some(servers), _) => Box::new(servers),
+        (None, Time::Simulated { .. }) => Box::new(ScriptedServers::default()),
+        (None, Time::Real) => Box::new(ReqwestHttp::new(&builder.user_agent)),
+    };
+    for (origin, folder) in builder.files {
+        http = Box::new(
+            OriginFiles::new(&origin, &folder, http)
+                .map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })?,
+        );
+    }
+    let (clock, entropy, seed): (Rc<dyn Clock>, Rc<dyn Entropy>, _) = match builder.time {
+        Time::Real => (Rc::new(SystemClock), Rc::new(SystemEntropy::default()), None),
+        Time::Simulated { seed } => {
+            (Rc::new(SimulatedClock::default()), Rc::new(SeededEntropy::new(seed)), Some(seed))
+        }
+    };
+    let shard = Shard::new(ShardParts {
+        store,
+        clock,
+        entropy,
+        http: Rc::new(Gate::new(network.clone(), http)),
+        network,
+        policy: builder.policy,
+        limits: builder.limits,
+        user_agent: builder.user_agent,
+        seed,
+        trace: builder.trace,
+    });
+    scheduler::recover(&shard)?;
+    shard.load_registrations()?;
+    shard.wake.wake(&shard.activity);
+    Ok(shard)
+}
+
+/// In real time, commands run beside each other.
+async fn serve_commands(shard: &Rc<Shard>, mut incoming: mpsc::Receiver<Command>) {
+    while let Some(command) = incoming.recv().await {
+        tokio::task::spawn_local(command(shard.clone()));
+    }
+}
+
+/// In a simulation, one command runs after the other, each from a quiet shard; and while none runs
+/// the thread is blocked, so that time stands still until somebody asks for something.
+async fn serve_commands_in_turn(shard: &Rc<Shard>, mut incoming: mpsc::Receiver<Command>) {
+    loop {
+        quiet().await;
+        let Some(command) = deno_core::futures::executor::block_on(incoming.recv()) else {
+            break;
+        };
+        command(shard.clone()).await;
+    }
+}
