@@ -23,8 +23,11 @@ use url::Url;
 fn main() -> ExitCode {
     let Cli { command: Command::Run(options) } = Cli::parse();
     let gave_up = Arc::new(AtomicUsize::new(0));
-    let plan = Plan::from(options, gave_up.clone())
-        .unwrap_or_else(|usage| Cli::command().error(ErrorKind::ValueValidation, usage).exit());
+    let plan = match Plan::from(options, gave_up.clone()) {
+        Ok(plan) => plan,
+        Err(Refusal::Usage(text)) => refuse_usage(text),
+        Err(Refusal::Input(text)) => return fail(&text),
+    };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match tokio {
         Ok(tokio) => tokio.block_on(plan.run()),
@@ -32,11 +35,38 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(unsettled) => report(&unsettled, gave_up.load(Ordering::Relaxed)),
-        Err(error) => {
-            let _ = writeln!(anstream::stderr(), "{RED}error:{RED:#} {error}");
-            ExitCode::from(1)
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// What keeps a run from starting.
+enum Refusal {
+    /// Options that are wrong, or do not fit together: exit code 2.
+    Usage(String),
+    /// A file that cannot be read, or is not what it should be: exit code 1.
+    Input(String),
+}
+
+impl From<String> for Refusal {
+    fn from(usage: String) -> Self {
+        Refusal::Usage(usage)
+    }
+}
+
+fn usage<T>(text: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Usage(text.into()))
+}
+
+fn refuse_usage(text: String) -> ! {
+    let mut command = Cli::command();
+    command.build();
+    let run = command.find_subcommand_mut("run").expect("the command has `run`");
+    run.error(ErrorKind::ValueValidation, text).exit()
+}
+
+fn fail(error: &str) -> ExitCode {
+    let _ = writeln!(anstream::stderr(), "{RED}error:{RED:#} {error}");
+    ExitCode::from(1)
 }
 
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -160,12 +190,14 @@ struct WorkerPlan {
     script: Option<Url>,
     pages: Vec<(Url, PageSource)>,
     network: Network,
+    /// What the real network signal asks: the script's own server.
+    probe: Option<Url>,
     until: Until,
 }
 
 impl Plan {
     /// Answers what is wrong with the options.
-    fn from(options: RunOptions, gave_up: Arc<AtomicUsize>) -> Result<Self, String> {
+    fn from(options: RunOptions, gave_up: Arc<AtomicUsize>) -> Result<Self, Refusal> {
         let builder = Runtime::builder().on_trace(printer(options.format, gave_up));
         let builder = match &options.state {
             Some(folder) => builder.state_folder(folder),
@@ -177,7 +209,7 @@ impl Plan {
             return Plan::from_scenario(target, &options, builder);
         }
         if options.target.is_none() && options.page.is_empty() && options.state.is_none() {
-            return Err("give a script, a scenario folder, a --page or a --state folder".to_owned());
+            return usage("give a script, a scenario folder, a --page or a --state folder");
         }
         WorkerPlan::from(options, builder).map(|plan| Plan::Worker(Box::new(plan)))
     }
@@ -186,10 +218,10 @@ impl Plan {
         folder: &Path,
         options: &RunOptions,
         builder: Builder,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Refusal> {
         if !Scenario::is_scenario(folder) {
             let folder = folder.display();
-            return Err(format!(
+            return usage(format!(
                 "{folder} has no scenario.toml; give a script or a scenario folder"
             ));
         }
@@ -203,11 +235,11 @@ impl Plan {
             ("--until", options.until != Until::Idle),
         ];
         if let Some((option, _)) = own.iter().find(|(_, given)| *given) {
-            return Err(format!(
+            return usage(format!(
                 "{option} is for scripts; a scenario has its own in scenario.toml"
             ));
         }
-        let scenario = Scenario::load(folder).map_err(|error| error.to_string())?;
+        let scenario = Scenario::load(folder).map_err(|e| Refusal::Input(e.to_string()))?;
         Ok(Plan::Scenario(Box::new((scenario, builder))))
     }
 
@@ -223,29 +255,28 @@ impl Plan {
 }
 
 impl WorkerPlan {
-    fn from(options: RunOptions, mut builder: Builder) -> Result<Self, String> {
+    fn from(options: RunOptions, mut builder: Builder) -> Result<Self, Refusal> {
         let simulated = options.clock == Some(Clock::Simulated);
         let network = options.network.clone();
         let network =
             network.unwrap_or(Network::Scripted(Timeline::constant(NetworkState::Online)));
         if simulated && matches!(network, Network::Real) {
-            return Err("--network real needs the real clock".to_owned());
+            return usage("--network real needs the real clock");
         }
         if simulated && options.until == Until::Forever {
-            return Err(
-                "a simulation has no end of its own; give --until idle or a time".to_owned()
-            );
+            return usage("a simulation has no end of its own; give --until idle or a time");
         }
         if simulated {
             builder = builder.simulated(options.seed.unwrap_or(0));
         } else if options.seed.is_some() {
-            return Err("--seed is for --clock simulated".to_owned());
+            return usage("--seed is for --clock simulated");
         }
         let remote = options.target.as_deref().and_then(url_of);
         let files = LocalFiles::from(&options, remote.as_ref())?;
+        let probe = remote.clone();
         let script = match (&options.target, remote) {
             (_, Some(url)) if simulated => {
-                return Err(format!("{url} is on the network, which --clock simulated has not"));
+                return usage(format!("{url} is on the network, which --clock simulated has not"));
             }
             (_, Some(url)) => Some(require_secure(url)?),
             (Some(file), None) => Some(files.url_of(Path::new(file))?),
@@ -255,63 +286,55 @@ impl WorkerPlan {
             Some(url) => Ok((require_secure(url)?, PageSource::Url)),
             None => files.page(Path::new(page)),
         });
-        let pages = pages.collect::<Result<Vec<_>, String>>()?;
+        let pages = pages.collect::<Result<Vec<_>, Refusal>>()?;
         if let Some(root) = files.root {
             builder = builder.serve(files.origin, root);
         }
-        Ok(WorkerPlan { builder, script, pages, network, until: options.until })
+        Ok(WorkerPlan { builder, script, pages, network, probe, until: options.until })
     }
 
-    async fn run(self) -> Result<Vec<UnsettledSync>, Error> {
-        let WorkerPlan { builder, script, pages, network, until } = self;
-        let runtime = builder.start()?;
+    async fn run(mut self) -> Result<Vec<UnsettledSync>, Error> {
+        let runtime = std::mem::take(&mut self.builder).start()?;
         let mut failure = None;
         tokio::select! {
-            result = drive(&runtime, script, pages, network, until) => failure = result.err(),
+            result = self.drive(&runtime) => failure = result.err(),
             () = asked_to_stop() => {}
         }
         let unsettled = runtime.unsettled_syncs().await?;
         runtime.shut_down().await?;
         failure.map_or(Ok(unsettled), Err)
     }
-}
 
-async fn drive(
-    runtime: &Runtime,
-    script: Option<Url>,
-    pages: Vec<(Url, PageSource)>,
-    network: Network,
-    until: Until,
-) -> Result<(), Error> {
-    let active = runtime.registrations().await?;
-    let known = script.as_ref().is_some_and(|url| active.iter().any(|each| each.script == *url));
-    let probe = script.clone().filter(|url| url.scheme() == "http" || !url.path().is_empty());
-    let probe = probe.filter(|url| url.host_str().is_some_and(|host| !host.ends_with(".test")));
-    // The signal starts when the script is activated: at once, if an earlier run left it so.
-    match (script, known) {
-        (Some(script), false) => {
-            runtime.register(script, None).await?;
-            follow(runtime, network, probe).await?;
+    async fn drive(self, runtime: &Runtime) -> Result<(), Error> {
+        let active = runtime.registrations().await?;
+        let is_active = |url: &Url| active.iter().any(|each| each.script == *url);
+        // The signal starts when the script is activated: at once, if an earlier run left it so.
+        match self.script {
+            Some(script) if !is_active(&script) => {
+                runtime.register(script, None).await?;
+                follow(runtime, self.network, self.probe).await?;
+            }
+            script => {
+                follow(runtime, self.network, self.probe).await?;
+                if let Some(script) = script {
+                    runtime.register(script, None).await?;
+                }
+            }
         }
-        (Some(script), true) => {
-            follow(runtime, network, probe).await?;
-            runtime.register(script, None).await?;
+        let mut failure = None;
+        for (url, source) in self.pages {
+            // A page that throws is still open, and the next one may work.
+            if let Err(error) = runtime.open_page(url, source).await {
+                failure.get_or_insert(error);
+            }
         }
-        (None, _) => follow(runtime, network, probe).await?,
-    }
-    let mut failure = None;
-    for (url, source) in pages {
-        // A page that throws is still open, and the next one may work.
-        if let Err(error) = runtime.open_page(url, source).await {
-            failure.get_or_insert(error);
+        match self.until {
+            Until::Idle => runtime.idle().await?,
+            Until::After(duration) => runtime.run_for(duration).await?,
+            Until::Forever => std::future::pending().await,
         }
+        failure.map_or(Ok(()), Err)
     }
-    match until {
-        Until::Idle => runtime.idle().await?,
-        Until::After(duration) => runtime.run_for(duration).await?,
-        Until::Forever => std::future::pending().await,
-    }
-    failure.map_or(Ok(()), Err)
 }
 
 async fn follow(runtime: &Runtime, network: Network, probe: Option<Url>) -> Result<(), Error> {
@@ -328,10 +351,10 @@ struct LocalFiles {
 }
 
 impl LocalFiles {
-    fn from(options: &RunOptions, remote: Option<&Url>) -> Result<Self, String> {
+    fn from(options: &RunOptions, remote: Option<&Url>) -> Result<Self, Refusal> {
         if let Some(url) = remote {
             if options.root.is_some() || options.origin.is_some() {
-                return Err(format!(
+                return usage(format!(
                     "{url} is served by its own server; leave out --root, --origin"
                 ));
             }
@@ -347,13 +370,14 @@ impl LocalFiles {
     }
 
     /// The URL under which the file is served.
-    fn url_of(&self, file: &Path) -> Result<Url, String> {
+    fn url_of(&self, file: &Path) -> Result<Url, Refusal> {
         let shown = file.display();
-        let path = file.canonicalize().map_err(|error| format!("cannot read {shown}: {error}"))?;
+        let path = file.canonicalize();
+        let path = path.map_err(|error| Refusal::Input(format!("cannot read {shown}: {error}")))?;
         let root = self.root.as_deref().unwrap_or(Path::new("."));
-        let canonical = root
-            .canonicalize()
-            .map_err(|error| format!("cannot read the folder {}: {error}", root.display()))?;
+        let canonical = root.canonicalize().map_err(|error| {
+            Refusal::Input(format!("cannot read the folder {}: {error}", root.display()))
+        })?;
         let relative = path.strip_prefix(&canonical).map_err(|_| {
             format!("{shown} is not under the served folder {}; give --root", root.display())
         })?;
@@ -364,14 +388,14 @@ impl LocalFiles {
     }
 
     /// A page from a file. One outside the served folder counts as lying in it.
-    fn page(&self, file: &Path) -> Result<(Url, PageSource), String> {
+    fn page(&self, file: &Path) -> Result<(Url, PageSource), Refusal> {
         let text = std::fs::read_to_string(file)
-            .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+            .map_err(|error| Refusal::Input(format!("cannot read {}: {error}", file.display())))?;
         let url = self.url_of(file).or_else(|_| {
             let mut url = self.origin.clone();
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             url.path_segments_mut().expect("an http URL has segments").clear().push(&name);
-            Ok::<_, String>(url)
+            Ok::<_, Refusal>(url)
         })?;
         Ok(page_from_file(url, text))
     }

@@ -46,7 +46,7 @@ impl Default for Builder {
             files: Vec::new(),
             policy: SyncPolicy::default(),
             limits: Limits {
-                turn: Duration::from_secs(30),
+                turn: Duration::from_secs(10),
                 event: Duration::from_secs(5 * 60),
                 idle: Duration::from_secs(30),
             },
@@ -92,7 +92,7 @@ impl Builder {
     }
 
     /// Real time that one turn of JavaScript may take before its realm is terminated. By default
-    /// 30 s.
+    /// 10 s.
     pub fn turn_limit(mut self, limit: Duration) -> Self {
         self.limits.turn = limit;
         self

@@ -86,5 +86,5 @@ impl From<StoreError> for Error {
 }
 
 fn cause_text(cause: &Option<Box<ScriptException>>) -> String {
-    cause.as_ref().map_or(String::new(), |cause| format!(" {cause}"))
+    cause.as_ref().map_or(String::new(), |cause| format!(": {cause}"))
 }
