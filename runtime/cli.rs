@@ -294,7 +294,7 @@ impl WorkerPlan {
     }
 
     async fn run(mut self) -> Result<Vec<UnsettledSync>, Error> {
-        let runtime = std::mem::take(&mut self.builder).start()?;
+        let runtime = std::mem::take(&mut self.builder).await_network_signal().start()?;
         let mut failure = None;
         tokio::select! {
             result = self.drive(&runtime) => failure = result.err(),

@@ -53,6 +53,8 @@ pub(crate) struct Shard {
     pub(crate) http: Rc<dyn Http>,
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) outlook: Cell<Outlook>,
+    /// Whether syncs may fire: not while nobody has said what the network is.
+    pub(crate) signal_is_known: Cell<bool>,
     pub(crate) policy: SyncPolicy,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
@@ -83,6 +85,7 @@ pub(crate) struct ShardParts {
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) network: Rc<Cell<NetworkState>>,
+    pub(crate) signal_is_known: bool,
     pub(crate) policy: SyncPolicy,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
@@ -127,6 +130,7 @@ impl Shard {
             http: parts.http,
             network: parts.network,
             outlook: Cell::new(Outlook::Fixed),
+            signal_is_known: Cell::new(parts.signal_is_known),
             policy: parts.policy,
             limits: parts.limits,
             user_agent: parts.user_agent,
@@ -163,6 +167,10 @@ impl Shard {
 
     pub(crate) fn is_online(&self) -> bool {
         self.network.get() == NetworkState::Online
+    }
+
+    pub(crate) fn may_fire_syncs(&self) -> bool {
+        self.signal_is_known.get() && self.is_online()
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
@@ -297,13 +305,17 @@ impl Shard {
 
     // --- the network ---
 
-    /// Follows `signal` instead of the one before.
-    pub(crate) fn follow_network(&self, signal: Box<dyn NetworkSignal>) {
-        let shard = self.me();
-        let task = spawn_local(async move { shard.watch_network(signal).await });
-        if let Some(before) = self.signal.borrow_mut().replace(task) {
+    /// Follows `signal` instead of the one before; its first state holds when this returns.
+    pub(crate) async fn follow_network(&self, mut signal: Box<dyn NetworkSignal>) {
+        if let Some(before) = self.signal.take() {
             before.abort();
         }
+        let Some(state) = signal.next().await else { return };
+        self.set_network(state);
+        self.signal_is_known.set(true);
+        let shard = self.me();
+        let task = spawn_local(async move { shard.watch_network(signal).await });
+        self.signal.replace(Some(task));
     }
 
     async fn watch_network(&self, mut signal: Box<dyn NetworkSignal>) {
@@ -313,9 +325,7 @@ impl Shard {
             self.wake.wake(&self.activity);
             // A timeline is work: it ends, and until then something may happen.
             let _busy = (outlook == Outlook::Scripted).then(|| self.activity.begin());
-            let Some(state) = signal.next().await else {
-                break;
-            };
+            let Some(state) = signal.next().await else { break };
             self.set_network(state);
         }
     }

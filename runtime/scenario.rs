@@ -127,6 +127,7 @@ impl Scenario {
         let Scenario { folder, script } = self;
         let runtime = builder
             .simulated(script.seed)
+            .await_network_signal()
             .servers(script.servers)
             .serve(script.origin.clone(), &folder)
             .start()?;
@@ -140,9 +141,8 @@ impl Scenario {
         if script.register == Register::Host {
             runtime.register(at(&origin, "sw.js"), None).await?;
         }
-        if let Some(timeline) = script.network {
-            runtime.play_network(timeline).await?;
-        }
+        let always_online = || Timeline::constant(NetworkState::Online);
+        runtime.play_network(script.network.unwrap_or_else(always_online)).await?;
         for step in steps {
             take(&runtime, &folder, &origin, step).await?;
         }

@@ -36,7 +36,7 @@ pub(crate) async fn run(shard: Rc<Shard>) {
     let mut hold: Option<Busy>;
     loop {
         let looking = shard.wake.busy.borrow_mut().take();
-        if shard.is_online()
+        if shard.may_fire_syncs()
             && let Err(error) = claim_all(&shard)
         {
             shard.trace_store_error(&error);
@@ -45,7 +45,7 @@ pub(crate) async fn run(shard: Rc<Shard>) {
         hold = expects_work(&shard, due).then(|| shard.activity.begin());
         drop(looking);
         let woken = shard.wake.notify.notified();
-        match due.filter(|_| shard.is_online()) {
+        match due.filter(|_| shard.may_fire_syncs()) {
             None => woken.await,
             Some(due) => {
                 let left = Duration::from_millis(due.saturating_sub(shard.now_ms()).max(0) as u64);
@@ -84,7 +84,7 @@ pub(crate) fn recover(shard: &Shard) -> Result<(), StoreError> {
 /// Whether a sync can still move without anyone's doing.
 fn expects_work(shard: &Shard, due: Option<i64>) -> bool {
     let unsettled = due.is_some() || shard.store.sync_has_pending().unwrap_or(false);
-    unsettled && (shard.is_online() || shard.outlook.get() == Outlook::Open)
+    unsettled && (shard.may_fire_syncs() || shard.outlook.get() == Outlook::Open)
 }
 
 fn claim_all(shard: &Rc<Shard>) -> Result<(), StoreError> {

@@ -105,7 +105,9 @@ impl NetworkSignal for Timeline {
         async {
             let started = *self.started.get_or_insert_with(Instant::now);
             let change = *self.changes.get(self.answered)?;
-            tokio::time::sleep_until(started + change.after).await;
+            if !change.after.is_zero() {
+                tokio::time::sleep_until(started + change.after).await;
+            }
             self.answered += 1;
             Some(change.state)
         }

@@ -22,6 +22,7 @@ const COMMAND_QUEUE: usize = 64;
 pub struct Builder {
     pub(super) state: Option<PathBuf>,
     pub(super) time: Time,
+    pub(super) signal_is_known: bool,
     pub(super) servers: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
     pub(super) policy: SyncPolicy,
@@ -42,6 +43,7 @@ impl Default for Builder {
         Builder {
             state: None,
             time: Time::Real,
+            signal_is_known: true,
             servers: None,
             files: Vec::new(),
             policy: SyncPolicy::default(),
@@ -68,6 +70,13 @@ impl Builder {
     /// 2025-01-01, random numbers follow `seed`, and requests go to the scripted servers only.
     pub fn simulated(mut self, seed: u64) -> Self {
         self.time = Time::Simulated { seed };
+        self
+    }
+
+    /// Fires no sync before a network signal is followed, by [`Runtime::set_network`] and its like;
+    /// requests pass meanwhile. Without it, the network counts as online from the start.
+    pub fn await_network_signal(mut self) -> Self {
+        self.signal_is_known = false;
         self
     }
 

@@ -147,9 +147,7 @@ impl Runtime {
     /// Follows a scripted network signal from now on.
     pub async fn play_network(&self, timeline: Timeline) -> Result<(), Error> {
         self.ask(move |shard| async move {
-            shard.follow_network(Box::new(timeline));
-            // The timeline's first state holds before the next command is looked at.
-            tokio::task::yield_now().await;
+            shard.follow_network(Box::new(timeline)).await;
         })
         .await
     }
@@ -166,8 +164,7 @@ impl Runtime {
             }
             let signal = RealSignal::start(probe, &shard.user_agent).await;
             let signal = signal.map_err(|error| Error::Network(Arc::new(error)))?;
-            shard.follow_network(Box::new(signal));
-            tokio::task::yield_now().await;
+            shard.follow_network(Box::new(signal)).await;
             Ok(())
         })
         .await?

@@ -87,6 +87,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         entropy,
         http: Rc::new(Gate::new(network.clone(), http)),
         network,
+        signal_is_known: builder.signal_is_known,
         policy: builder.policy,
         limits: builder.limits,
         user_agent: builder.user_agent,
