@@ -62,8 +62,9 @@ pub use crate::registrations::{
     UpdateViaCache, Version, VersionId, VersionState,
 };
 pub use crate::sync::{
-    Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery, Registered,
-    Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, next,
+    ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
+    Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncWrite,
+    SyncWritten, next,
 };
 
 /// The database's name inside the state folder.

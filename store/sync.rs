@@ -1,16 +1,20 @@
 //! Background Sync on disk: each method loads rows, asks `next`, writes what it says, commits.
 //! Invariant: what a row becomes is decided by [`next`] alone, recovery after a crash included.
 
+mod claim;
 mod transition;
+mod write;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use crate::error::Failure;
 use crate::{RegistrationId, Store, StoreError};
 
+pub use claim::ClaimLimits;
 pub use transition::{
     IllegalTransition, Outcome, Profile, SyncEvent, SyncPolicy, SyncRecord, SyncState, next,
 };
+pub use write::{SyncWrite, SyncWritten};
 
 /// One sync registration, for listings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,22 +123,8 @@ impl Store {
         policy: &SyncPolicy,
         now_ms: i64,
     ) -> Result<Registered, StoreError> {
-        self.write(|transaction| {
-            require_active_worker(transaction, registration)?;
-            if tag.len() > policy.max_tag_bytes {
-                let max_bytes = policy.max_tag_bytes;
-                return Err(StoreError::TagTooLong { bytes: tag.len(), max_bytes }.into());
-            }
-            let key = Key { registration, tag: tag.to_owned() };
-            let step = advance(transaction, &key, SyncEvent::Registered, policy, now_ms)?;
-            let after = step.after.expect("invariant: registering never removes");
-            Ok(match step.before {
-                None => Registered::New,
-                Some(before) if before == after => Registered::Unchanged,
-                Some(before) if before.state == SyncState::Waiting => Registered::WaitEnded,
-                Some(_) => Registered::Reregistered,
-            })
-        })
+        let key = Key { registration, tag: tag.to_owned() };
+        self.write(|transaction| write::register(transaction, &key, policy, now_ms))
     }
 
     /// `SyncManager.getTags()`: every tag, also those that wait or fire, ordered by their bytes as
@@ -153,41 +143,6 @@ impl Store {
         })
     }
 
-    /// Takes up to `limit` events that are ready, because they are pending or their wait is over:
-    /// they are firing on disk before they are returned, and each must be settled or handed back.
-    /// Ordered by registration, then by the tag's bytes. With fewer than `limit` returned, none is
-    /// left; a caller that gets `limit` calls again before it settles, or later registrations
-    /// starve.
-    ///
-    /// # Errors
-    ///
-    /// Only failures of the disk.
-    pub fn sync_claim_due(
-        &self,
-        policy: &SyncPolicy,
-        now_ms: i64,
-        limit: usize,
-    ) -> Result<Vec<Claimed>, StoreError> {
-        self.write(|transaction| {
-            for key in select_keys(transaction, DUE_KEYS, [now_ms])? {
-                advance(transaction, &key, SyncEvent::DelayElapsed, policy, now_ms)?;
-            }
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let mut claimed = Vec::new();
-            for key in select_keys(transaction, PENDING_KEYS, [limit])? {
-                let step = advance(transaction, &key, SyncEvent::Fired, policy, now_ms)?;
-                let attempt = step.after.expect("invariant: firing never removes").attempt();
-                claimed.push(Claimed {
-                    registration: key.registration,
-                    tag: key.tag,
-                    attempt,
-                    last_chance: policy.is_last_chance(attempt),
-                });
-            }
-            Ok(claimed)
-        })
-    }
-
     /// Records how a claimed event ended at `now_ms`, from which a new wait counts. Durable when
     /// it returns. <https://wicg.github.io/background-sync/spec/#fire-a-sync-event>
     ///
@@ -202,15 +157,8 @@ impl Store {
         policy: &SyncPolicy,
         now_ms: i64,
     ) -> Result<Settled, StoreError> {
-        self.write(|transaction| {
-            let key = Key { registration, tag: tag.to_owned() };
-            let event = SyncEvent::Settled(outcome);
-            let step = advance(transaction, &key, event, policy, now_ms)?;
-            Ok(match step.before {
-                None => Settled::Gone,
-                Some(_) => settled(step.after, outcome, policy),
-            })
-        })
+        let key = Key { registration, tag: tag.to_owned() };
+        self.write(|transaction| write::settle(transaction, &key, outcome, policy, now_ms))
     }
 
     /// Gives a claimed event back without counting an attempt: a graceful stop, or the network left
@@ -224,13 +172,8 @@ impl Store {
         registration: RegistrationId,
         tag: &str,
     ) -> Result<HandedBack, StoreError> {
-        self.write(|transaction| {
-            let key = Key { registration, tag: tag.to_owned() };
-            // No policy and no time change what handing back means, so the caller gives none.
-            let policy = SyncPolicy::default();
-            let step = advance(transaction, &key, SyncEvent::HandedBack, &policy, 0)?;
-            Ok(if step.after.is_some() { HandedBack::Pending } else { HandedBack::Gone })
-        })
+        let key = Key { registration, tag: tag.to_owned() };
+        self.write(|transaction| write::hand_back(transaction, &key))
     }
 
     /// When the first waiting registration is due, in Unix epoch ms; `None` if none waits. In the
@@ -312,21 +255,18 @@ impl Store {
 const NEXT_DUE: &str = "SELECT min(due_at_ms) FROM sync_registrations WHERE state = 'waiting'";
 const HAS_PENDING: &str =
     "SELECT EXISTS (SELECT 1 FROM sync_registrations WHERE state = 'pending')";
-const DUE_KEYS: &str = "SELECT registration_id, tag FROM sync_registrations \
-     WHERE state = 'waiting' AND due_at_ms <= ?1";
-const PENDING_KEYS: &str = "SELECT registration_id, tag FROM sync_registrations \
-     WHERE state = 'pending' ORDER BY registration_id, tag LIMIT ?1";
 // Asked once per process, so that it may scan.
 const FIRING_KEYS: &str = "SELECT registration_id, tag FROM sync_registrations \
      WHERE state IN ('firing', 'reregistered-while-firing') ORDER BY registration_id, tag";
 
 /// What the scheduler asks at every wake, and the index that answers it without a scan.
 #[cfg(test)]
-pub(crate) const WAKE_QUERIES: [(&str, &str); 4] = [
+pub(crate) const WAKE_QUERIES: [(&str, &str); 5] = [
     (NEXT_DUE, "sync_registrations_due"),
     (HAS_PENDING, "sync_registrations_pending"),
-    (DUE_KEYS, "sync_registrations_due"),
-    (PENDING_KEYS, "sync_registrations_pending"),
+    (claim::DUE_KEYS, "sync_registrations_due"),
+    (claim::NEXT_PENDING, "sync_registrations_pending"),
+    (claim::PENDING_KEYS, "sync_registrations_pending"),
 ];
 
 struct Key {
@@ -374,19 +314,6 @@ fn settled(after: Option<SyncRecord>, outcome: Outcome, policy: &SyncPolicy) -> 
         },
         (Some(_), _) => Settled::PendingAgain,
     }
-}
-
-fn require_active_worker(
-    connection: &Connection,
-    registration: RegistrationId,
-) -> Result<(), Failure> {
-    let mut statement = connection.prepare_cached(
-        "SELECT 1 FROM versions WHERE registration_id = ?1 AND (state = 'installed') = 0",
-    )?;
-    if statement.exists([registration])? {
-        return Ok(());
-    }
-    Err(StoreError::NoActiveWorker { registration }.into())
 }
 
 fn load(connection: &Connection, key: &Key) -> Result<Option<SyncRecord>, Failure> {

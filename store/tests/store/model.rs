@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use kittiwake_store::{
-    HandedBack, Outcome, Profile, RegistrationId, Settled, Store, SyncPolicy, SyncState,
+    ClaimLimits, HandedBack, Outcome, Profile, RegistrationId, Settled, Store, SyncPolicy,
+    SyncState,
 };
 use proptest::prelude::*;
 
@@ -183,7 +184,8 @@ fn act(
             model.register(TAGS[tag]);
         }
         Action::Claim(limit) => {
-            let claimed = store.sync_claim_due(&policy, model.now_ms, limit).unwrap();
+            let claimed =
+                store.sync_claim_due(&policy, model.now_ms, &ClaimLimits::up_to(limit)).unwrap();
             let claimed: Vec<_> = claimed
                 .into_iter()
                 .map(|claim| (claim.tag, claim.attempt, claim.last_chance))

@@ -2,8 +2,8 @@
 //! Invariant: a registration is never seen half-made.
 
 use kittiwake_store::{
-    ScriptType, Settled, Store, StoreError, SyncPolicy, Unregistered, UpdateViaCache, VersionId,
-    VersionState,
+    ClaimLimits, ScriptType, Settled, Store, StoreError, SyncPolicy, Unregistered, UpdateViaCache,
+    VersionId, VersionState,
 };
 
 use crate::{activated, script, worker};
@@ -119,7 +119,7 @@ fn unregister_takes_everything_and_its_identifier_never_returns() {
     let registration = activated(&store, "https://app.test");
     let version = store.registration(registration).unwrap().unwrap().active.unwrap().id;
     store.sync_register(registration, "outbox", &policy, 0).unwrap();
-    assert_eq!(store.sync_claim_due(&policy, 0, 9).unwrap().len(), 1);
+    assert_eq!(store.sync_claim_due(&policy, 0, &ClaimLimits::up_to(9)).unwrap().len(), 1);
 
     assert_eq!(store.unregister(registration).unwrap(), Unregistered::Removed);
     assert_eq!(store.unregister(registration).unwrap(), Unregistered::NotFound);

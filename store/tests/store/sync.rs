@@ -2,8 +2,8 @@
 //! Invariant: the numbers are Chromium's, written out: 5 and 15 minutes, three attempts.
 
 use kittiwake_store::{
-    Claimed, HandedBack, Outcome, Recovery, Registered, RegistrationId, Settled, Store, StoreError,
-    SyncPolicy, SyncState,
+    ClaimLimits, Claimed, HandedBack, Outcome, Recovery, Registered, RegistrationId, Settled,
+    Store, StoreError, SyncPolicy, SyncState, SyncWrite, SyncWritten,
 };
 
 use crate::{activated, worker};
@@ -17,7 +17,7 @@ fn store() -> (Store, RegistrationId) {
 }
 
 fn claim(store: &Store, now_ms: i64) -> Vec<Claimed> {
-    store.sync_claim_due(&SyncPolicy::default(), now_ms, usize::MAX).unwrap()
+    store.sync_claim_due(&SyncPolicy::default(), now_ms, &ClaimLimits::up_to(usize::MAX)).unwrap()
 }
 
 /// The claim of one tag, as attempt and last chance.
@@ -158,7 +158,7 @@ fn a_claim_takes_all_that_is_ready_in_order_and_no_more_than_its_limit() {
         store.sync_register(registration, tag, &policy, 0).unwrap();
     }
     let claim = |now_ms, limit| -> Vec<_> {
-        let claimed = store.sync_claim_due(&policy, now_ms, limit).unwrap();
+        let claimed = store.sync_claim_due(&policy, now_ms, &ClaimLimits::up_to(limit)).unwrap();
         claimed.into_iter().map(|claim| (claim.registration, claim.tag)).collect()
     };
     assert_eq!(claim(0, 0), []);
@@ -166,6 +166,59 @@ fn a_claim_takes_all_that_is_ready_in_order_and_no_more_than_its_limit() {
     store.sync_settle(first, "b", Outcome::Terminated, &policy, 0).unwrap();
     // One that was pending all along, and one whose wait is over: one order for both.
     assert_eq!(claim(5 * MINUTE_MS, 9), [(first, "b".into()), (second, "c".into())]);
+}
+
+#[test]
+fn a_saturated_registration_keeps_no_other_from_its_turn() {
+    let store = Store::in_memory().unwrap();
+    let policy = SyncPolicy::default();
+    let first = activated(&store, "https://first.test");
+    let second = activated(&store, "https://second.test");
+    for tag in ["a", "b", "c"] {
+        store.sync_register(first, tag, &policy, 0).unwrap();
+        store.sync_register(second, tag, &policy, 0).unwrap();
+    }
+    let mut limits = ClaimLimits { per_registration: 2, ..ClaimLimits::up_to(3) };
+    let claim = |limits: &ClaimLimits| -> Vec<_> {
+        let claimed = store.sync_claim_due(&policy, 0, limits).unwrap();
+        claimed.into_iter().map(|claim| (claim.registration, claim.tag)).collect()
+    };
+    assert_eq!(claim(&limits), [(first, "a".into()), (first, "b".into()), (second, "a".into())]);
+    limits.under_way = [(first, 2), (second, 1)].into();
+    assert_eq!(claim(&limits), [(second, "b".into())]);
+    limits.under_way = [(first, 1), (second, 1)].into();
+    limits.after = Some(first);
+    assert_eq!(claim(&limits), [(second, "c".into()), (first, "c".into())]);
+}
+
+#[test]
+fn writes_in_one_commit_have_the_answers_that_each_has_alone() {
+    let (store, registration) = store();
+    let policy = SyncPolicy::default();
+    let tag = |tag: &str| tag.to_owned();
+    let register = |tag: String| SyncWrite::Register { registration, tag };
+    let unknown = RegistrationId(registration.0 + 1);
+    let written = store.sync_write_all(
+        &[
+            register(tag("a")),
+            register("x".repeat(policy.max_tag_bytes + 1)),
+            SyncWrite::Register { registration: unknown, tag: tag("a") },
+            SyncWrite::Settle { registration, tag: tag("a"), outcome: Outcome::Fulfilled },
+            register(tag("a")),
+            register(tag("b")),
+        ],
+        &policy,
+        0,
+    );
+    let mut written = written.unwrap().into_iter();
+    let mut next = || written.next().unwrap();
+    assert_eq!(next().unwrap(), SyncWritten::Registered(Registered::New));
+    assert!(matches!(next().unwrap_err(), StoreError::TagTooLong { .. }));
+    assert!(matches!(next().unwrap_err(), StoreError::NoActiveWorker { .. }));
+    assert!(matches!(next().unwrap_err(), StoreError::IllegalTransition { .. }));
+    assert_eq!(next().unwrap(), SyncWritten::Registered(Registered::Unchanged));
+    assert_eq!(next().unwrap(), SyncWritten::Registered(Registered::New));
+    assert_eq!(store.sync_tags(registration).unwrap(), ["a", "b"]);
 }
 
 #[test]
@@ -205,7 +258,7 @@ fn a_crash_in_mid_event_counts_no_attempt() {
     for tag in ["firing", "idle"] {
         store.sync_register(registration, tag, &policy, 0).unwrap();
     }
-    assert_eq!(store.sync_claim_due(&policy, 0, 1).unwrap()[0].tag, "firing");
+    assert_eq!(store.sync_claim_due(&policy, 0, &ClaimLimits::up_to(1)).unwrap()[0].tag, "firing");
     drop(store);
 
     let store = Store::open(folder.path()).unwrap();
