@@ -32,7 +32,7 @@ export class SyncManager {
     const prefix = "Failed to execute 'register' on 'SyncManager'";
     assertThis(this, SyncManager, prefix);
     requireArguments(arguments.length, 1, prefix);
-    op_sync_register(this.#scope, string(tag, prefix));
+    await op_sync_register(this.#scope, string(tag, prefix));
   }
 
   // https://wicg.github.io/background-sync/spec/#dom-syncmanager-gettags

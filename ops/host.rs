@@ -52,8 +52,13 @@ pub trait Services {
     /// An extendable event has no pending promise left; `rejection` is the first of its reasons.
     fn event_settled(&self, realm: RealmId, event: u32, rejection: Option<ScriptException>);
 
-    /// Registers a background sync; when it returns, the registration is on disk.
-    fn sync_register(&self, realm: RealmId, scope: &str, tag: &str) -> Result<(), OpError>;
+    /// Registers a background sync; when the future resolves, the registration is on disk.
+    fn sync_register(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        tag: String,
+    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
     /// The tags of the registration's background syncs.
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
 

@@ -1,18 +1,21 @@
 //! Background Synchronization: <https://wicg.github.io/background-sync/spec/>.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use deno_core::{OpState, op2};
 
 use crate::{Host, OpError};
 
-/// `SyncManager.register(tag)`. When it returns, the registration is on disk.
-#[op2(fast)]
-pub fn op_sync_register(
-    state: &mut OpState,
-    #[string] scope: &str,
-    #[string] tag: &str,
+/// `SyncManager.register(tag)`. When it resolves, the registration is on disk.
+#[op2]
+pub async fn op_sync_register(
+    state: Rc<RefCell<OpState>>,
+    #[string] scope: String,
+    #[string] tag: String,
 ) -> Result<(), OpError> {
-    let (services, realm) = Host::of(state);
-    services.sync_register(realm, scope, tag)
+    let (services, realm) = Host::of(&state.borrow());
+    services.sync_register(realm, &scope, tag).await
 }
 
 /// `SyncManager.getTags()`.

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use deno_core::futures::future::poll_fn;
 use kittiwake_ops::{RealmId, ScriptException, Services};
-use kittiwake_store::{RegistrationId, Store, StoreError, SyncPolicy};
+use kittiwake_store::{RegistrationId, Store, StoreError, SyncPolicy, SyncWrite};
 use std::task::Poll;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 
 use crate::activity::{Activity, Busy};
+use crate::commits;
 use crate::doors::{Clock, Entropy};
 use crate::extension::OriginShare;
 use crate::http::Http;
@@ -42,6 +43,10 @@ pub(crate) struct Limits {
     pub(crate) event: Duration,
     /// Time without an event after which a worker is stopped.
     pub(crate) idle: Duration,
+    /// Sync events under way in all.
+    pub(crate) syncs: usize,
+    /// Sync events under way of one registration.
+    pub(crate) syncs_per_registration: usize,
 }
 
 /// One host thread's state.
@@ -62,6 +67,7 @@ pub(crate) struct Shard {
     pub(crate) seed: Option<u64>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
+    pub(crate) commits: commits::Queue,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(RegistrationId, String)>>,
@@ -137,6 +143,7 @@ impl Shard {
             seed: parts.seed,
             activity: Activity::default(),
             wake: Wake::default(),
+            commits: Default::default(),
             registrations: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
@@ -353,9 +360,11 @@ impl Shard {
         if let Some(signal) = self.signal.borrow_mut().take() {
             signal.abort();
         }
-        let firing = std::mem::take(&mut *self.firing.borrow_mut());
-        for (registration, tag) in firing {
-            self.store.sync_hand_back(registration, &tag)?;
+        self.flush_commits();
+        let firing = self.firing.take().into_iter();
+        let back = firing.map(|(registration, tag)| SyncWrite::HandBack { registration, tag });
+        for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {
+            result?;
         }
         self.realms.borrow_mut().clear();
         Ok(())

@@ -4,10 +4,15 @@
 //! each wake: the wake itself carries no data.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use kittiwake_store::{Claimed, Outcome, Recovery, Settled, StoreError};
+use kittiwake_store::{
+    ClaimLimits, Claimed, Outcome, Recovery, RegistrationId, Settled, StoreError, SyncWrite,
+    SyncWritten,
+};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
@@ -34,10 +39,11 @@ impl Wake {
 /// Settles what a crash left firing, then schedules until the shard ends.
 pub(crate) async fn run(shard: Rc<Shard>) {
     let mut hold: Option<Busy>;
+    let mut last = None;
     loop {
         let looking = shard.wake.busy.borrow_mut().take();
         if shard.may_fire_syncs()
-            && let Err(error) = claim_all(&shard)
+            && let Err(error) = claim(&shard, &mut last)
         {
             shard.trace_store_error(&error);
         }
@@ -87,8 +93,21 @@ fn expects_work(shard: &Shard, due: Option<i64>) -> bool {
     unsettled && (shard.may_fire_syncs() || shard.outlook.get() == Outlook::Open)
 }
 
-fn claim_all(shard: &Rc<Shard>) -> Result<(), StoreError> {
-    for claim in shard.store.sync_claim_due(&shard.policy, shard.now_ms(), usize::MAX)? {
+/// Takes what may fire now, and fires it. `last` is the registration that was served last.
+fn claim(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<(), StoreError> {
+    shard.flush_commits();
+    let mut under_way = BTreeMap::new();
+    for (registration, _) in &*shard.firing.borrow() {
+        *under_way.entry(*registration).or_default() += 1;
+    }
+    let limits = ClaimLimits {
+        total: shard.limits.syncs.saturating_sub(shard.firing.borrow().len()),
+        per_registration: shard.limits.syncs_per_registration,
+        under_way,
+        after: *last,
+    };
+    for claim in shard.store.sync_claim_due(&shard.policy, shard.now_ms(), &limits)? {
+        *last = Some(claim.registration);
         shard.firing.borrow_mut().insert((claim.registration, claim.tag.clone()));
         let busy = shard.activity.begin();
         let shard = shard.clone();
@@ -106,21 +125,20 @@ fn claim_all(shard: &Rc<Shard>) -> Result<(), StoreError> {
 
 /// Dispatches one sync event and settles it.
 /// <https://wicg.github.io/background-sync/spec/#fire-a-sync-event>
-async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), StoreError> {
-    let Some(registration) = shard.registration_by_id(claim.registration) else {
-        return shard.store.sync_hand_back(claim.registration, &claim.tag).map(drop);
+async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>> {
+    let registration = shard.registration_by_id(claim.registration);
+    let ready = match &registration {
+        Some(registration) => registration.activated_worker().await.map(|w| (registration, w)),
+        None => None,
     };
-    let Some(worker) = registration.activated_worker().await else {
-        return shard.store.sync_hand_back(claim.registration, &claim.tag).map(drop);
+    let (Some((registration, worker)), true) = (ready, shard.is_online()) else {
+        let Claimed { registration, tag, .. } = claim.clone();
+        return write(shard, SyncWrite::HandBack { registration, tag }).await.map(drop);
     };
-    if !shard.is_online() {
-        return shard.store.sync_hand_back(claim.registration, &claim.tag).map(drop);
-    }
     trace_sync(shard, claim, &registration.scope, SyncTraceState::Firing, None, None);
     let init = ExtendableInit::Sync { tag: claim.tag.clone(), last_chance: claim.last_chance };
     let limit = Duration::from_millis(shard.policy.max_event_duration_ms.max(0) as u64);
-    let end = shard.dispatch_functional(&worker, init, limit).await;
-    let (outcome, reason) = match end {
+    let (outcome, reason) = match shard.dispatch_functional(&worker, init, limit).await {
         EventEnd::Fulfilled => (Outcome::Fulfilled, None),
         EventEnd::Rejected(rejection) => (Outcome::Rejected, Some(rejection.message)),
         EventEnd::TimedOut => {
@@ -130,11 +148,18 @@ async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), StoreError> {
         }
         EventEnd::Terminated => (Outcome::Terminated, Some("the worker was terminated".to_owned())),
     };
-    let now = shard.now_ms();
-    let settled =
-        shard.store.sync_settle(claim.registration, &claim.tag, outcome, &shard.policy, now)?;
-    trace_settled(shard, claim, &registration.scope, settled, reason);
-    Ok(())
+    let Claimed { registration: id, tag, .. } = claim.clone();
+    match write(shard, SyncWrite::Settle { registration: id, tag, outcome }).await? {
+        SyncWritten::Settled(settled) => {
+            trace_settled(shard, claim, &registration.scope, settled, reason);
+            Ok(())
+        }
+        other => unreachable!("a settle is answered as one, not as {other:?}"),
+    }
+}
+
+async fn write(shard: &Shard, write: SyncWrite) -> Result<SyncWritten, Arc<StoreError>> {
+    shard.commit(write).await.expect("a commit answers every write")
 }
 
 fn trace_settled(

@@ -9,7 +9,7 @@ use kittiwake_ops::{
     ClientState, ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, RealmId, Recipient,
     RegisterWorker, RegistrationState, ScriptException, ServiceWorkerState, Services, WorkerState,
 };
-use kittiwake_store::{Registered, StoreError, UpdateViaCache};
+use kittiwake_store::{StoreError, SyncWrite, UpdateViaCache};
 use tokio::task::spawn_local;
 use url::Url;
 
@@ -17,7 +17,7 @@ use crate::host::{RealmOwner, Shard};
 use crate::http::{HttpRequest, HttpResponse, RedirectMode};
 use crate::lifecycle::{Refusal, RegisterError, RegisterRequest, Registration, refused};
 use crate::realm::{Call, ExtendableInit, Message};
-use crate::trace::{MessageRecipient, SyncTraceState, TraceKind};
+use crate::trace::{MessageRecipient, TraceKind};
 
 impl Services for Shard {
     fn now_ms(&self) -> f64 {
@@ -48,28 +48,24 @@ impl Services for Shard {
         self.settle_event(realm, event, rejection);
     }
 
-    fn sync_register(&self, realm: RealmId, scope: &str, tag: &str) -> Result<(), OpError> {
-        let registration = self.own_registration(realm, scope).ok_or(OpError::NoActiveWorker)?;
-        let id = registration.id.get().filter(|_| registration.active().is_some());
-        let id = id.ok_or(OpError::NoActiveWorker)?;
-        let registered = self.store.sync_register(id, tag, &self.policy, self.now_ms());
-        let state = match registered.map_err(|error| self.sync_error(error))? {
-            Registered::New | Registered::WaitEnded => SyncTraceState::Registered,
-            Registered::Reregistered => SyncTraceState::Reregistered,
-            Registered::Unchanged => return Ok(()),
+    fn sync_register(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        tag: String,
+    ) -> LocalBoxFuture<'static, Result<(), OpError>> {
+        let shard = self.me();
+        let registration = self.own_registration(realm, scope);
+        let active = registration.filter(|found| found.active().is_some());
+        let Some(id) = active.and_then(|found| found.id.get()) else {
+            return std::future::ready(Err(OpError::NoActiveWorker)).boxed_local();
         };
-        self.trace(TraceKind::Sync {
-            tag: tag.to_owned(),
-            scope: scope.to_owned(),
-            state,
-            attempt: 0,
-            last_chance: false,
-            delay_ms: None,
-            reason: None,
-        });
-        // Committed: only now may anyone act on it, and the scheduler reads the store, not this call.
-        self.wake.wake(&self.activity);
-        Ok(())
+        let written = self.commit(SyncWrite::Register { registration: id, tag });
+        async move {
+            let written = written.await.expect("a commit answers every write");
+            written.map(drop).map_err(|error| shard.sync_error(&error))
+        }
+        .boxed_local()
     }
 
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError> {
@@ -79,7 +75,7 @@ impl Services for Shard {
         let Some(id) = registration.id.get() else {
             return Ok(vec![]);
         };
-        self.store.sync_tags(id).map_err(|error| self.sync_error(error))
+        self.store.sync_tags(id).map_err(|error| self.sync_error(&error))
     }
 
     fn fetch(
@@ -238,12 +234,12 @@ impl Shard {
         self.registration(scope).filter(|registration| registration.origin == origin)
     }
 
-    fn sync_error(&self, error: StoreError) -> OpError {
+    fn sync_error(&self, error: &StoreError) -> OpError {
         match error {
             StoreError::NoActiveWorker { .. } => OpError::NoActiveWorker,
             StoreError::TagTooLong { .. } => OpError::SyncTagTooLong,
             error => {
-                self.trace_store_error(&error);
+                self.trace_store_error(error);
                 OpError::SyncDisabled
             }
         }

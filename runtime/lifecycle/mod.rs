@@ -339,6 +339,7 @@ impl Shard {
         let Some(registration) = self.registration(scope) else {
             return Ok(false);
         };
+        self.flush_commits();
         if let Some(id) = registration.id.get() {
             self.store.unregister(id)?;
         }

@@ -51,6 +51,8 @@ impl Default for Builder {
                 turn: Duration::from_secs(10),
                 event: Duration::from_secs(5 * 60),
                 idle: Duration::from_secs(30),
+                syncs: 256,
+                syncs_per_registration: 64,
             },
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             trace: Box::new(|_| {}),
@@ -97,6 +99,14 @@ impl Builder {
     /// The rules of background sync. By default Chromium's.
     pub fn sync_policy(mut self, policy: SyncPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// How many sync events may be under way at once, in all and of one registration; the others
+    /// wait, and registrations take turns. By default 256 and 64; Chromium has no bounds.
+    pub fn sync_concurrency(mut self, total: usize, per_registration: usize) -> Self {
+        self.limits.syncs = total.max(1);
+        self.limits.syncs_per_registration = per_registration.max(1);
         self
     }
 

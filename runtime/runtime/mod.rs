@@ -198,6 +198,7 @@ impl Runtime {
     /// [`Error::Store`].
     pub async fn unsettled_syncs(&self) -> Result<Vec<UnsettledSync>, Error> {
         self.ask(|shard| async move {
+            shard.flush_commits();
             let syncs = shard.store.sync_registrations()?;
             Ok(syncs
                 .into_iter()
