@@ -14,11 +14,9 @@ fn run_worker(source: &str) -> Finished {
 #[test]
 fn wrong_usage_is_exit_code_2_and_says_what_to_write() {
     let folder = folder(&[("sw.js", ""), ("page.js", PAGE)]);
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 11] = [
         (&[], "Usage: kittiwake"),
         (&["run"], "give a script, a scenario folder, a --page or a --state folder"),
-        (&["run", "none.js"], "cannot read none.js"),
-        (&["run", "sw.js", "--page", "none.js"], "cannot read none.js"),
         (&["run", "."], ". has no scenario.toml; give a script or a scenario folder"),
         (&["run", "sw.js", "--wrong"], "--wrong"),
         (&["run", "sw.js", "--network", "sometimes"], "write `online` or `offline`"),
@@ -31,6 +29,16 @@ fn wrong_usage_is_exit_code_2_and_says_what_to_write() {
     ];
     for (arguments, message) in cases {
         let run = run(folder.path(), arguments).expect_code(2).expect_stderr(message);
+        assert_eq!(run.stdout, [""; 0], "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_is_named() {
+    let folder = folder(&[("sw.js", "")]);
+    for arguments in [&["run", "none.js"][..], &["run", "sw.js", "--page", "none.js"]] {
+        let run = run(folder.path(), arguments).expect_code(1);
+        let run = run.expect_stderr("cannot read none.js: No such file");
         assert_eq!(run.stdout, [""; 0], "{arguments:?}");
     }
 }
@@ -111,17 +119,15 @@ fn a_page_that_throws_is_exit_code_1_and_the_next_page_opens() {
 fn a_scenario_with_an_unknown_key_names_the_line() {
     let folder = folder(&[("sw.js", "")]);
     write(folder.path(), "scenario.toml", "about = \"x\"\n\nnetwrok = \"offline\"\n");
-    let run = run(folder.path(), &["run", "."]);
+    let run = run(folder.path(), &["run", "."]).expect_code(1);
     let run = run.expect_stderr("scenario.toml is not a scenario");
-    let run = run.expect_stderr("line 3").expect_stderr("netwrok");
-    assert_ne!(run.code, 0, "{run:#?}");
+    run.expect_stderr("line 3").expect_stderr("netwrok");
 }
 
 #[test]
 fn a_scenario_with_a_wrong_timeline_says_what_to_write() {
     let folder = folder(&[("sw.js", "")]);
     write(folder.path(), "scenario.toml", "about = \"x\"\nnetwork = \"offline,online\"\n");
-    let run = run(folder.path(), &["run", "."]);
-    let run = run.expect_stderr("line 2").expect_stderr("as in `online@10s`");
-    assert_ne!(run.code, 0, "{run:#?}");
+    let run = run(folder.path(), &["run", "."]).expect_code(1);
+    run.expect_stderr("line 2").expect_stderr("as in `online@10s`");
 }
