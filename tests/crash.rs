@@ -1,0 +1,103 @@
+//! What survives when the process is killed: real processes, ended by SIGKILL, with one state folder.
+//!
+//! Invariant: a sync whose registration was reported fires after any crash, as often as it must.
+
+mod process;
+
+use std::path::Path;
+
+use process::{Process, run, start};
+
+const PAGE: &str = r#"
+navigator.serviceWorker.ready.then(({ sync }) => sync.register("mail"));
+"#;
+
+/// Its events hang until `open.txt` is there.
+const WORKER: &str = r#"
+self.addEventListener("sync", (event) => event.waitUntil(wait(event)));
+
+async function wait(event) {
+  console.log(`${event.tag}, last chance: ${event.lastChance}`);
+  const response = await fetch("/open.txt");
+  if (!response.ok) await new Promise(() => {});
+}
+"#;
+
+fn project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write(folder.path(), "sw.js", WORKER);
+    write(folder.path(), "page.js", PAGE);
+    folder
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    std::fs::write(folder.join(name), text).expect("a file in a temporary folder");
+}
+
+/// The first run: it registers worker and sync.
+fn register(folder: &Path, network: &str) -> Process {
+    let options = ["--state", "state", "--network", network, "--until", "forever"];
+    start(folder, &[&["run", "sw.js", "--page", "page.js"], &options[..]].concat())
+}
+
+/// A later run, which has nothing but the state folder and the files that are served.
+fn resume(network: &str) -> [&str; 7] {
+    ["run", "--state", "state", "--root", ".", "--network", network]
+}
+
+#[test]
+fn a_sync_fires_though_the_process_was_killed_before_its_event() {
+    let project = project();
+    write(project.path(), "open.txt", "");
+    let mut first = register(project.path(), "offline");
+    first.wait_for_line("sync       mail  registered");
+    first.kill();
+    let second = run(project.path(), &resume("online")).expect_code(0);
+    assert_eq!(second.lines_with("sync       mail  firing  attempt 1").len(), 1, "{second:#?}");
+    assert_eq!(second.lines_with("sync       mail  done").len(), 1, "{second:#?}");
+    // It is done once and for all.
+    let third = run(project.path(), &resume("online")).expect_code(0);
+    assert_eq!(third.lines_with("sync").len(), 0, "{third:#?}");
+}
+
+#[test]
+fn a_crash_in_the_middle_of_an_event_counts_no_attempt() {
+    let project = project();
+    let mut first = register(project.path(), "online");
+    first.wait_for_line("GET https://app.test/open.txt  404");
+    first.kill();
+    write(project.path(), "open.txt", "");
+    let second = run(project.path(), &resume("online")).expect_code(0);
+    assert_eq!(second.lines_with("sync       mail  firing  attempt 1").len(), 1, "{second:#?}");
+    assert_eq!(second.lines_with("sync       mail  done").len(), 1, "{second:#?}");
+    assert!(second.stderr.contains("mail, last chance: false"), "{second:#?}");
+}
+
+#[test]
+fn an_event_that_was_cut_off_by_three_crashes_has_failed_once() {
+    let project = project();
+    let mut first = register(project.path(), "online");
+    first.wait_for_line("GET https://app.test/open.txt  404");
+    first.kill();
+    for _ in 0..2 {
+        let mut next = start(project.path(), &resume("online"));
+        next.wait_for_line("sync       mail  firing  attempt 1");
+        next.kill();
+    }
+    let last = run(project.path(), &resume("offline")).expect_code(1);
+    let waiting = last.lines_with("sync       mail  waiting  5m");
+    assert_eq!(waiting.len(), 1, "{last:#?}");
+    assert!(waiting[0].contains("the process died in its event"), "{waiting:?}");
+}
+
+#[test]
+fn a_killed_process_leaves_no_lock_behind() {
+    let project = project();
+    let mut first = register(project.path(), "offline");
+    first.wait_for_line("sync       mail  registered");
+    first.kill();
+    let mut second = register(project.path(), "offline");
+    second.wait_for_line("page  https://app.test/  opened");
+    second.terminate();
+    second.finish().expect_code(1).expect_stderr("left: \"mail\"");
+}

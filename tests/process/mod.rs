@@ -1,0 +1,164 @@
+//! The command `kittiwake` as a real process: started, listened to line by line, and ended.
+//!
+//! Invariant: no process outlives its test, and no wait is longer than `PATIENCE`.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{JoinHandle, spawn};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Far more than anything here takes, also on a busy machine; only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The command under test.
+pub fn kittiwake() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_kittiwake"))
+}
+
+/// A process under way.
+pub struct Process {
+    child: Child,
+    stdout: Receiver<String>,
+    seen: Vec<String>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+/// A process that has ended by itself.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code.
+    pub code: i32,
+    /// Its standard output, line by line.
+    pub stdout: Vec<String>,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs `kittiwake` to its end, in `folder`.
+pub fn run(folder: &Path, arguments: &[impl AsRef<OsStr>]) -> Finished {
+    start(folder, arguments).finish()
+}
+
+/// Starts `kittiwake` in `folder`.
+pub fn start(folder: &Path, arguments: &[impl AsRef<OsStr>]) -> Process {
+    Process::start(kittiwake().current_dir(folder).args(arguments))
+}
+
+impl Process {
+    /// Starts a command and listens to it.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the process starts");
+        let (send, stdout) = channel();
+        let out = BufReader::new(child.stdout.take().expect("it is piped"));
+        spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut err = child.stderr.take().expect("it is piped");
+        let stderr = spawn(move || {
+            let mut text = String::new();
+            err.read_to_string(&mut text).expect("it writes UTF-8");
+            text
+        });
+        Process { child, stdout, seen: Vec::new(), stderr: Some(stderr) }
+    }
+
+    /// Its identifier, as the system knows it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line of standard output that contains `part`, and answers it.
+    pub fn wait_for_line(&mut self, part: &str) -> String {
+        loop {
+            let Ok(line) = self.stdout.recv_timeout(PATIENCE) else {
+                panic!("no line with {part:?} came; there were {:#?}", self.seen);
+            };
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Asks it to end: SIGTERM.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.expect("a process has an identifier");
+        kill_process(pid, Signal::TERM).expect("the process is there");
+    }
+
+    /// Ends it without a warning: SIGKILL. Answers when it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the process is there");
+        self.child.wait().expect("it can be waited for");
+    }
+
+    /// Waits for its end.
+    pub fn finish(mut self) -> Finished {
+        loop {
+            match self.stdout.recv_timeout(PATIENCE) {
+                Ok(line) => self.seen.push(line),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("it does not end; there were {:#?}", self.seen)
+                }
+            }
+        }
+        let status = self.child.wait().expect("it can be waited for");
+        let stderr = self.stderr.take().expect("it finishes once");
+        Finished {
+            code: status
+                .code()
+                .unwrap_or_else(|| panic!("it was ended by {status}; it said {:#?}", self.seen)),
+            stdout: std::mem::take(&mut self.seen),
+            stderr: stderr.join().expect("its reader does not panic"),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; then both say so, and nothing is left to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Finished {
+    /// The lines that contain `part`.
+    pub fn lines_with(&self, part: &str) -> Vec<&str> {
+        let lines = self.stdout.iter().map(String::as_str);
+        lines.filter(|line| line.contains(part)).collect()
+    }
+
+    /// Fails, with everything that was said, unless it ended with `code`.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// Fails unless standard error contains `part`.
+    #[track_caller]
+    pub fn expect_stderr(self, part: &str) -> Self {
+        assert!(self.stderr.contains(part), "{part:?} is not in {self:#?}");
+        self
+    }
+}
