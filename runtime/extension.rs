@@ -39,6 +39,7 @@ extension!(
         op_message_post,
         op_network_online,
         op_sync_register,
+        op_sync_resolved,
         op_sync_tags,
         op_worker_controller,
         op_worker_import,

@@ -228,6 +228,8 @@ impl Shard {
             worker.realm.set(None);
         }
         self.pages.borrow_mut().remove(&id);
+        // It may have registered a sync and not lived to see its promise resolve.
+        self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
         let mut events = self.events.borrow_mut();
         let ended: Vec<_> = events.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();

@@ -68,6 +68,10 @@ impl Services for Shard {
         .boxed_local()
     }
 
+    fn sync_resolved(&self) {
+        self.wake.wake(&self.activity);
+    }
+
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError> {
         let Some(registration) = self.own_registration(realm, scope) else {
             return Ok(vec![]);
