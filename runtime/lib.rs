@@ -34,3 +34,8 @@ pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSy
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use trace::{LifecycleSubject, MessageRecipient, SyncTraceState, TraceEvent, TraceKind};
+
+/// The README's example, compiled and run with the tests of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
