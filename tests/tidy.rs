@@ -105,10 +105,10 @@ fn functions_have_up_to_70_lines() {
 
 #[test]
 fn functions_are_found_with_their_lengths() {
-    let rust = "impl X {\n    pub(crate) async fn a<T>(\n        b: T,\n    ) {\n        c();\n    }\n}\n\
+    let rust = "impl X {\n    pub(crate) async fn a<T>(\n        b: T,\n    ) {\n    }\n}\n\
                 fn d() -> u8 {\n    1\n}\n";
     let rust = Source { name: "x.rs".to_owned(), text: rust.to_owned() };
-    assert_eq!(functions(&rust), [("a".to_owned(), 5), ("d".to_owned(), 3)]);
+    assert_eq!(functions(&rust), [("a".to_owned(), 4), ("d".to_owned(), 3)]);
     let script = "export async function a(b) {\n  if (b) {\n    c();\n  }\n}\nclass D {\n  e() {\n\
                   \x20   f();\n  }\n  static async g(h) {\n  }\n}\n";
     let script = Source { name: "x.js".to_owned(), text: script.to_owned() };
