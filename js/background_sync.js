@@ -82,7 +82,8 @@ const SyncEventPrototype = SyncEvent.prototype;
 function requireInit(init, prefix) {
   if (isObject(init)) return init;
   // A dictionary with a required member has no empty default.
-  const missing = "Failed to read the 'tag' property from 'SyncEventInit': Required member is undefined.";
+  const missing = "Failed to read the 'tag' property from 'SyncEventInit': Required member is " +
+    "undefined.";
   const text = init === undefined ? missing : "The provided value is not of type 'SyncEventInit'.";
   throw new TypeError(`${prefix}: ${text}`);
 }

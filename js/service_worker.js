@@ -141,7 +141,8 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-update
   async update() {
-    assertThis(this, ServiceWorkerRegistration, "Failed to execute 'update' on 'ServiceWorkerRegistration'");
+    const prefix = "Failed to execute 'update' on 'ServiceWorkerRegistration'";
+    assertThis(this, ServiceWorkerRegistration, prefix);
     const { installing, waiting, active, scope, updateViaCache } = this.#state;
     const newest = installing ?? waiting ?? active;
     if (newest === null) {
@@ -159,7 +160,8 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-unregister
   async unregister() {
-    assertThis(this, ServiceWorkerRegistration, "Failed to execute 'unregister' on 'ServiceWorkerRegistration'");
+    const prefix = "Failed to execute 'unregister' on 'ServiceWorkerRegistration'";
+    assertThis(this, ServiceWorkerRegistration, prefix);
     return op_worker_unregister(this.#state.scope);
   }
 }

@@ -1,4 +1,4 @@
-//! The vocabulary of observable events. Its text form is the golden format of the fixtures, its JSON
+//! The vocabulary of observable events. Its text form is the fixtures' golden format, its JSON
 //! form is what machines read.
 //!
 //! Invariant: both forms are made from one value; neither contains anything that the other lacks
