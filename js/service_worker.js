@@ -6,7 +6,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
-import { dispatchTrusted } from "ext:kittiwake/events.js";
+import { dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import {
   assertThis,
   dictionary,
@@ -197,7 +197,7 @@ export function registrationFor(state) {
 export function changeRegistration(state, updateFound) {
   const known = registrations.get(state.scope);
   const registration = registrationFor(state);
-  if (known !== undefined && updateFound) dispatchTrusted(registration, new Event("updatefound"));
+  if (known !== undefined && updateFound) dispatchPlatformEvent(registration, new Event("updatefound"));
 }
 
 // https://w3c.github.io/ServiceWorker/#update-state
@@ -205,7 +205,7 @@ export function changeWorkerState(id, state) {
   const worker = workers.get(id);
   if (worker === undefined || worker.state === state) return;
   workerInternals(worker).state = state;
-  dispatchTrusted(worker, new Event("statechange"));
+  dispatchPlatformEvent(worker, new Event("statechange"));
   // Only now: Chromium resolves `ready` after the statechange event of the worker that is active.
   const registration = registrationOf(worker);
   if (registration !== undefined) container?.[registrationChanged](registration);
@@ -220,7 +220,7 @@ function registrationOf(worker) {
 
 // https://w3c.github.io/ServiceWorker/#notify-controller-change
 export function changeController() {
-  if (container !== undefined) dispatchTrusted(container, new Event("controllerchange"));
+  if (container !== undefined) dispatchPlatformEvent(container, new Event("controllerchange"));
 }
 
 /** A message of a worker to this client. */
@@ -230,7 +230,7 @@ export function receiveClientMessage(data, source) {
     origin: new URL(getLocationHref()).origin,
     source: workerFor(source),
   };
-  dispatchTrusted(container, new MessageEvent("message", init));
+  dispatchPlatformEvent(container, new MessageEvent("message", init));
 }
 
 const registrationChanged = Symbol("registrationChanged");

@@ -217,7 +217,7 @@ impl Shard {
         if let Some(realm) = worker.realm.get() {
             return Ok(realm);
         }
-        let source = self.script_source(worker, &worker.script_url).unwrap_or_default();
+        let source = self.main_script(worker)?;
         let registration = worker.registration.upgrade().map(|found| found.describe());
         let start = StartOptions {
             kind: RealmKind::ServiceWorker,
@@ -236,6 +236,16 @@ impl Shard {
             self.drop_realm(realm);
         }
         evaluated.map(|()| realm)
+    }
+
+    fn main_script(&self, worker: &Worker) -> Result<String, RealmError> {
+        let url = &worker.script_url;
+        let failed = |cause| {
+            let text = format!("{url} cannot be started: {cause}");
+            RealmError::Exception(plain_exception(text))
+        };
+        let source = self.script_source(worker, url).map_err(|error| failed(error.to_string()))?;
+        source.ok_or_else(|| failed("its script is not in the store".to_owned()))
     }
 
     pub(crate) fn stop_worker(&self, worker: &Worker) {
