@@ -148,6 +148,10 @@ async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>>
         }
         EventEnd::Terminated => (Outcome::Terminated, Some("the worker was terminated".to_owned())),
     };
+    if shard.is_stopping() {
+        // The end of the runtime ended the event, and has given it back.
+        return Ok(());
+    }
     let Claimed { registration: id, tag, .. } = claim.clone();
     match write(shard, SyncWrite::Settle { registration: id, tag, outcome }).await? {
         SyncWritten::Settled(settled) => {
