@@ -365,4 +365,4 @@ const hostCalls = new SafeMap(Object.entries({
 }));
 
 // Rust takes this function off the global before the first user script runs.
-globalThis.__kittiwake = (call, ...args) => hostCalls.get(call)(...args);
+globalThis.__kittiwake = (call, ...args) => ReflectApply(hostCalls.get(call), undefined, args);

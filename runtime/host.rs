@@ -79,6 +79,8 @@ pub(crate) struct Shard {
     shares: RefCell<BTreeMap<String, OriginShare>>,
     last_id: Cell<u32>,
     signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
+    /// Set once events have been given back: none fires and none is settled any more.
+    stopping: Cell<bool>,
 }
 
 /// Takes the first rejection of an event's promises, if there was one.
@@ -155,6 +157,7 @@ impl Shard {
             shares: RefCell::default(),
             last_id: Cell::new(0),
             signal: RefCell::default(),
+            stopping: Cell::new(false),
         })
     }
 
@@ -177,7 +180,7 @@ impl Shard {
     }
 
     pub(crate) fn may_fire_syncs(&self) -> bool {
-        self.signal_is_known.get() && self.is_online()
+        self.signal_is_known.get() && self.is_online() && !self.stopping.get()
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
@@ -366,12 +369,18 @@ impl Shard {
 
     // --- the end ---
 
+    /// Whether what is under way has been given back.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
     /// Gives firing syncs back uncounted, and ends every realm.
     pub(crate) fn shut_down(&self) -> Result<(), StoreError> {
         if let Some(signal) = self.signal.borrow_mut().take() {
             signal.abort();
         }
         self.flush_commits();
+        self.stopping.set(true);
         let firing = self.firing.take().into_iter();
         let back = firing.map(|(registration, tag)| SyncWrite::HandBack { registration, tag });
         for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {

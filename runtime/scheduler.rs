@@ -15,6 +15,7 @@ use kittiwake_store::{
 };
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 use crate::activity::{Activity, Busy};
 use crate::host::{EventEnd, Shard};
@@ -39,10 +40,15 @@ impl Wake {
 /// How long the scheduler leaves a store alone that failed.
 const STORE_RETRY: Duration = Duration::from_secs(30);
 
+/// How often the scheduler looks before it lets a moment pass. No real run comes near.
+const MAX_LOOKS_AN_INSTANT: u32 = 1_000;
+
 /// Schedules until the shard ends.
 pub(crate) async fn run(shard: Rc<Shard>) {
     let mut last = None;
+    let mut instant = (Instant::now(), 0);
     loop {
+        breathe(&mut instant).await;
         let looking = shard.wake.busy.borrow_mut().take();
         let outlook = look(&shard, &mut last).unwrap_or_else(|error| {
             shard.trace_store_error(&error);
@@ -57,6 +63,18 @@ pub(crate) async fn run(shard: Rc<Shard>) {
             Some(next) => drop(tokio::time::timeout(next, woken).await),
         }
         drop(hold);
+    }
+}
+
+/// Lets a moment pass when very much happens in none: a worker that registers the next sync in each
+/// of its sync events would hold a simulated clock still for ever, and nobody could stop the run.
+async fn breathe((instant, looks): &mut (Instant, u32)) {
+    if *instant != Instant::now() {
+        (*instant, *looks) = (Instant::now(), 0);
+    }
+    *looks += 1;
+    if *looks > MAX_LOOKS_AN_INSTANT {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -155,6 +173,10 @@ async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>>
     if matches!(end, EventEnd::TimedOut) {
         // A worker that sits on its event is stopped, as Chromium does, and starts afresh.
         shard.stop_worker(&worker);
+    }
+    if shard.is_stopping() {
+        // The end of the runtime ended the event, and has given it back.
+        return Ok(());
     }
     let (outcome, reason) = outcome_of(&end);
     let Claimed { registration: id, tag, .. } = claim.clone();

@@ -1,4 +1,4 @@
-//! What survives when a process is killed: real ones, ended by SIGKILL, with one state folder.
+//! What survives when a process is killed or stopped: real processes, with one state folder.
 //!
 //! Invariant: a sync whose registration was reported fires after any crash, as often as it must.
 
@@ -71,6 +71,21 @@ fn a_crash_in_the_middle_of_an_event_counts_no_attempt() {
     assert_eq!(second.lines_with("sync       mail  firing  attempt 1").len(), 1, "{second:#?}");
     assert_eq!(second.lines_with("sync       mail  done").len(), 1, "{second:#?}");
     assert!(second.stderr.contains("mail, last chance: false"), "{second:#?}");
+}
+
+#[test]
+fn a_stop_in_the_middle_of_an_event_counts_no_attempt() {
+    let project = project();
+    for _ in 0..4 {
+        let mut run = register(project.path(), "online");
+        run.wait_for_line("sync       mail  firing  attempt 1");
+        run.terminate();
+        run.finish().expect_code(1).expect_stderr("left: \"mail\"");
+    }
+    write(project.path(), "open.txt", "");
+    let last = run(project.path(), &resume("online")).expect_code(0);
+    assert_eq!(last.lines_with("sync       mail  firing  attempt 1").len(), 1, "{last:#?}");
+    assert_eq!(last.lines_with("sync       mail  done").len(), 1, "{last:#?}");
 }
 
 #[test]

@@ -174,7 +174,7 @@ impl Runtime {
     /// settled or waits for a network that will not come, and the timeline has ended. A simulation
     /// gives up waiting after 24 hours of its time.
     pub async fn idle(&self) -> Result<(), Error> {
-        self.ask(|shard| async move {
+        self.wait(|shard| async move {
             match shard.seed {
                 None => shard.activity.idle().await,
                 Some(_) => {
@@ -188,7 +188,7 @@ impl Runtime {
 
     /// Lets `duration` pass, by the runtime's clock.
     pub async fn run_for(&self, duration: Duration) -> Result<(), Error> {
-        self.ask(move |_| tokio::time::sleep(duration)).await
+        self.wait(move |_| tokio::time::sleep(duration)).await
     }
 
     /// The background syncs that are not settled, by registration and tag.
@@ -248,6 +248,26 @@ impl Runtime {
         {
             std::panic::resume_unwind(panic);
         }
+        result
+    }
+
+    /// Asks for a wait, which ends when the caller no longer waits for it.
+    async fn wait<F>(
+        &self,
+        command: impl FnOnce(Rc<Shard>) -> F + Send + 'static,
+    ) -> Result<(), Error>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let (waiting, abandoned) = oneshot::channel::<()>();
+        let asked = self.ask(move |shard| async move {
+            tokio::select! {
+                () = command(shard) => {}
+                _ = abandoned => {}
+            }
+        });
+        let result = asked.await;
+        drop(waiting);
         result
     }
 
