@@ -17,6 +17,8 @@ import {
 import * as extendable from "ext:kittiwake/extendable_event.js";
 import { fetch } from "ext:kittiwake/fetch.js";
 import * as navigator from "ext:kittiwake/navigator.js";
+import * as periodicSync from "ext:kittiwake/periodic_sync.js";
+import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
 import {
@@ -117,6 +119,9 @@ const interfaces = {
   PerformanceMeasure: performance.PerformanceMeasure,
   PerformanceObserver: performance.PerformanceObserver,
   PerformanceObserverEntryList: performance.PerformanceObserverEntryList,
+  PeriodicSyncManager: periodicSync.PeriodicSyncManager,
+  Permissions,
+  PermissionStatus,
   PromiseRejectionEvent: event.PromiseRejectionEvent,
   QuotaExceededError: dom.QuotaExceededError,
   ReadableByteStreamController: streams.ReadableByteStreamController,
@@ -265,6 +270,7 @@ function startServiceWorker(options) {
   defineInterface("ExtendableEvent", extendable.ExtendableEvent);
   defineInterface("ExtendableMessageEvent", extendable.ExtendableMessageEvent);
   defineInterface("InstallEvent", extendable.InstallEvent);
+  defineInterface("PeriodicSyncEvent", periodicSync.PeriodicSyncEvent);
   defineInterface("SyncEvent", backgroundSync.SyncEvent);
   defineInterface("WindowClient", clients.WindowClient);
   defineInterface("WorkerNavigator", navigator.WorkerNavigator);
@@ -279,7 +285,7 @@ function startServiceWorker(options) {
   defineGetter(globalThis, "serviceWorker", () => ownWorker);
   defineOperations(globalThis, { skipWaiting });
   defineHandlers(globalThis, [
-    "activate", "fetch", "install", "message", "messageerror", "sync",
+    "activate", "fetch", "install", "message", "messageerror", "periodicsync", "sync",
   ]);
 }
 
@@ -343,6 +349,7 @@ const makeEvent = {
   install: () => new extendable.InstallEvent("install"),
   activate: () => new extendable.ExtendableEvent("activate"),
   sync: (init) => new backgroundSync.SyncEvent("sync", init),
+  periodicsync: (init) => new periodicSync.PeriodicSyncEvent("periodicsync", init),
   message: (init) =>
     new extendable.ExtendableMessageEvent("message", {
       data: init.data === null ? init.json : serviceWorker.receiveMessage(init.data),

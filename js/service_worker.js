@@ -7,6 +7,7 @@ import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
 import { dispatchTrusted } from "ext:kittiwake/events.js";
+import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
 import {
   assertThis,
   dictionary,
@@ -101,6 +102,7 @@ defineEventHandler(ServiceWorker.prototype, "error");
 export class ServiceWorkerRegistration extends EventTarget {
   #state;
   #sync;
+  #periodicSync;
 
   static {
     registrationInternals = (registration) => registration.#state;
@@ -112,6 +114,7 @@ export class ServiceWorkerRegistration extends EventTarget {
     this[webidl.brand] = webidl.brand;
     this.#state = { ...state, installing: null, waiting: null, active: null };
     this.#sync = createSyncManager(state.scope);
+    this.#periodicSync = createPeriodicSyncManager(state.scope);
   }
 
   get installing() {
@@ -136,7 +139,14 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://wicg.github.io/background-sync/spec/#service-worker-registration-extensions
   get sync() {
+    webidl.assertBranded(this, ServiceWorkerRegistrationPrototype);
     return this.#sync;
+  }
+
+  // https://wicg.github.io/periodic-background-sync/#serviceworkerregistration-interface
+  get periodicSync() {
+    webidl.assertBranded(this, ServiceWorkerRegistrationPrototype);
+    return this.#periodicSync;
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-update
@@ -165,6 +175,7 @@ export class ServiceWorkerRegistration extends EventTarget {
 }
 webidl.configureInterface(ServiceWorkerRegistration);
 defineEventHandler(ServiceWorkerRegistration.prototype, "updatefound");
+const ServiceWorkerRegistrationPrototype = ServiceWorkerRegistration.prototype;
 
 // https://w3c.github.io/ServiceWorker/#get-the-service-worker-object
 export function workerFor(state) {

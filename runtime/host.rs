@@ -24,6 +24,7 @@ use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
 use crate::network::{NetworkSignal, NetworkState, Outlook};
 use crate::pages::Page;
+use crate::permissions::PermissionPolicy;
 use crate::realm::{
     Call, EventLoop, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions,
 };
@@ -61,6 +62,7 @@ pub(crate) struct Shard {
     /// Whether syncs may fire: not while nobody has said what the network is.
     pub(crate) signal_is_known: Cell<bool>,
     pub(crate) policy: SyncPolicy,
+    pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     /// Set in a simulation.
@@ -71,6 +73,7 @@ pub(crate) struct Shard {
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(RegistrationId, String)>>,
+    pub(crate) firing_periodic: RefCell<BTreeSet<(RegistrationId, String)>>,
     trace: RefCell<TraceSink>,
     started: Instant,
     watchdog: Rc<Watchdog>,
@@ -93,6 +96,7 @@ pub(crate) struct ShardParts {
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) signal_is_known: bool,
     pub(crate) policy: SyncPolicy,
+    pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
@@ -138,6 +142,7 @@ impl Shard {
             outlook: Cell::new(Outlook::Fixed),
             signal_is_known: Cell::new(parts.signal_is_known),
             policy: parts.policy,
+            permissions: parts.permissions,
             limits: parts.limits,
             user_agent: parts.user_agent,
             seed: parts.seed,
@@ -147,6 +152,7 @@ impl Shard {
             registrations: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
+            firing_periodic: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -178,6 +184,12 @@ impl Shard {
 
     pub(crate) fn may_fire_syncs(&self) -> bool {
         self.signal_is_known.get() && self.is_online()
+    }
+
+    /// How many more sync events of either kind may be under way.
+    pub(crate) fn free_sync_slots(&self) -> usize {
+        let taken = self.firing.borrow().len() + self.firing_periodic.borrow().len();
+        self.limits.syncs.saturating_sub(taken)
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
@@ -365,6 +377,9 @@ impl Shard {
         let back = firing.map(|(registration, tag)| SyncWrite::HandBack { registration, tag });
         for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {
             result?;
+        }
+        for (registration, tag) in self.firing_periodic.take() {
+            self.store.periodic_hand_back(registration, &tag)?;
         }
         self.realms.borrow_mut().clear();
         Ok(())

@@ -18,9 +18,11 @@ use tokio::task::spawn_local;
 
 use crate::activity::{Activity, Busy};
 use crate::host::{EventEnd, Shard};
+use crate::lifecycle::{Registration, Worker};
 use crate::network::Outlook;
+use crate::periodic;
 use crate::realm::ExtendableInit;
-use crate::trace::{SyncTraceState, TraceKind};
+use crate::trace::{SyncTraceState, SyncType, TraceKind};
 
 /// Wakes the scheduler. The shard counts as busy from the call until the scheduler has looked.
 #[derive(Default)]
@@ -43,7 +45,7 @@ pub(crate) async fn run(shard: Rc<Shard>) {
     loop {
         let looking = shard.wake.busy.borrow_mut().take();
         if shard.may_fire_syncs()
-            && let Err(error) = claim(&shard, &mut last)
+            && let Err(error) = claim(&shard, &mut last).and_then(|()| periodic::claim(&shard))
         {
             shard.trace_store_error(&error);
         }
@@ -51,7 +53,8 @@ pub(crate) async fn run(shard: Rc<Shard>) {
         hold = expects_work(&shard, due).then(|| shard.activity.begin());
         drop(looking);
         let woken = shard.wake.notify.notified();
-        match due.filter(|_| shard.may_fire_syncs()) {
+        let due = due.filter(|_| shard.may_fire_syncs());
+        match due.into_iter().chain(periodic::next_due(&shard)).min() {
             None => woken.await,
             Some(due) => {
                 let left = Duration::from_millis(due.saturating_sub(shard.now_ms()).max(0) as u64);
@@ -84,7 +87,7 @@ pub(crate) fn recover(shard: &Shard) -> Result<(), StoreError> {
             trace_settled(shard, &claim, &registration.scope, settled, reason);
         }
     }
-    Ok(())
+    periodic::recover(shard)
 }
 
 /// Whether a sync can still move without anyone's doing.
@@ -101,7 +104,7 @@ fn claim(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<(), Sto
         *under_way.entry(*registration).or_default() += 1;
     }
     let limits = ClaimLimits {
-        total: shard.limits.syncs.saturating_sub(shard.firing.borrow().len()),
+        total: shard.free_sync_slots(),
         per_registration: shard.limits.syncs_per_registration,
         under_way,
         after: *last,
@@ -126,28 +129,14 @@ fn claim(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<(), Sto
 /// Dispatches one sync event and settles it.
 /// <https://wicg.github.io/background-sync/spec/#fire-a-sync-event>
 async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>> {
-    let registration = shard.registration_by_id(claim.registration);
-    let ready = match &registration {
-        Some(registration) => registration.activated_worker().await.map(|w| (registration, w)),
-        None => None,
-    };
+    let ready = worker_for(shard, claim.registration).await;
     let (Some((registration, worker)), true) = (ready, shard.is_online()) else {
         let Claimed { registration, tag, .. } = claim.clone();
         return write(shard, SyncWrite::HandBack { registration, tag }).await.map(drop);
     };
     trace_sync(shard, claim, &registration.scope, SyncTraceState::Firing, None, None);
     let init = ExtendableInit::Sync { tag: claim.tag.clone(), last_chance: claim.last_chance };
-    let limit = Duration::from_millis(shard.policy.max_event_duration_ms.max(0) as u64);
-    let (outcome, reason) = match shard.dispatch_functional(&worker, init, limit).await {
-        EventEnd::Fulfilled => (Outcome::Fulfilled, None),
-        EventEnd::Rejected(rejection) => (Outcome::Rejected, Some(rejection.message)),
-        EventEnd::TimedOut => {
-            // A worker that sits on its event is stopped, as Chromium does, and starts afresh.
-            shard.stop_worker(&worker);
-            (Outcome::TimedOut, Some("the event took longer than its limit".to_owned()))
-        }
-        EventEnd::Terminated => (Outcome::Terminated, Some("the worker was terminated".to_owned())),
-    };
+    let (outcome, reason) = dispatch(shard, &worker, init).await;
     let Claimed { registration: id, tag, .. } = claim.clone();
     match write(shard, SyncWrite::Settle { registration: id, tag, outcome }).await? {
         SyncWritten::Settled(settled) => {
@@ -155,6 +144,35 @@ async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>>
             Ok(())
         }
         other => unreachable!("a settle is answered as one, not as {other:?}"),
+    }
+}
+
+/// The registration and its worker, once that is activated; `None` if either is gone.
+pub(crate) async fn worker_for(
+    shard: &Shard,
+    registration: RegistrationId,
+) -> Option<(Rc<Registration>, Rc<Worker>)> {
+    let registration = shard.registration_by_id(registration)?;
+    let worker = registration.activated_worker().await?;
+    Some((registration, worker))
+}
+
+/// Dispatches an event of either kind of sync; with a failure comes its reason.
+pub(crate) async fn dispatch(
+    shard: &Shard,
+    worker: &Rc<Worker>,
+    init: ExtendableInit,
+) -> (Outcome, Option<String>) {
+    let limit = Duration::from_millis(shard.policy.max_event_duration_ms.max(0) as u64);
+    match shard.dispatch_functional(worker, init, limit).await {
+        EventEnd::Fulfilled => (Outcome::Fulfilled, None),
+        EventEnd::Rejected(rejection) => (Outcome::Rejected, Some(rejection.message)),
+        EventEnd::TimedOut => {
+            // A worker that sits on its event is stopped, as Chromium does, and starts afresh.
+            shard.stop_worker(worker);
+            (Outcome::TimedOut, Some("the event took longer than its limit".to_owned()))
+        }
+        EventEnd::Terminated => (Outcome::Terminated, Some("the worker was terminated".to_owned())),
     }
 }
 
@@ -190,6 +208,7 @@ fn trace_sync(
     reason: Option<String>,
 ) {
     shard.trace(TraceKind::Sync {
+        sync_type: SyncType::OneShot,
         tag: claim.tag.clone(),
         scope: scope.to_owned(),
         state,
