@@ -4,10 +4,7 @@
 //! Invariant: peers and Kittiwake take turns in one run, so that a busy machine slows all alike;
 //! a missed target is printed, and fails nothing.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark measures real time; no script sees it"
-)]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time; no script sees it")]
 
 use std::error::Error;
 use std::fs;
@@ -65,22 +62,14 @@ impl Peers {
         fs::create_dir_all(&folder)?;
         let empty = folder.join("empty.js");
         fs::write(&empty, "")?;
-        let deno = if runs(Path::new("deno")) {
-            PathBuf::from("deno")
-        } else {
-            deno_from_npm(&folder)?
-        };
+        let deno =
+            if runs(Path::new("deno")) { PathBuf::from("deno") } else { deno_from_npm(&folder)? };
         let node = PathBuf::from("node");
         if !runs(&node) {
             return Err("there is no `node` on the PATH; install it".into());
         }
         let deno_cache = folder.join("deno-cache");
-        Ok(Peers {
-            deno,
-            node,
-            empty,
-            deno_cache,
-        })
+        Ok(Peers { deno, node, empty, deno_cache })
     }
 
     fn deno_run(&self) -> Command {
@@ -103,10 +92,7 @@ fn deno_from_npm(folder: &Path) -> Result<PathBuf> {
     if let Some(deno) = installed_deno(folder) {
         return Ok(deno);
     }
-    println!(
-        "installing the npm package `deno` into {}",
-        folder.display()
-    );
+    println!("installing the npm package `deno` into {}", folder.display());
     let mut npm = Command::new("npm");
     npm.args(["install", "--no-audit", "--no-fund", "--prefix"]);
     npm.arg(folder).arg("deno").stdin(Stdio::null());
@@ -120,9 +106,7 @@ fn deno_from_npm(folder: &Path) -> Result<PathBuf> {
 
 fn installed_deno(folder: &Path) -> Option<PathBuf> {
     let packages = fs::read_dir(folder.join("node_modules").join("@deno")).ok()?;
-    let programs = packages
-        .flatten()
-        .map(|package| package.path().join("deno"));
+    let programs = packages.flatten().map(|package| package.path().join("deno"));
     programs.into_iter().find(|program| runs(program))
 }
 
@@ -200,13 +184,8 @@ async fn measure_realms() -> Result<Realms> {
     runtime.idle().await?;
     let after = resident_bytes();
     runtime.shut_down().await?;
-    let memory = before
-        .zip(after)
-        .map(|(before, after)| (after - before) / PAGES as f64);
-    Ok(Realms {
-        open: Sample::of(times),
-        memory,
-    })
+    let memory = before.zip(after).map(|(before, after)| (after - before) / PAGES as f64);
+    Ok(Realms { open: Sample::of(times), memory })
 }
 
 async fn open_empty_page(runtime: &Runtime) -> Result<Duration> {
@@ -246,10 +225,7 @@ impl Sample {
 }
 
 fn print_times(processes: &Processes, realms: &Realms) {
-    println!(
-        "{:<44} {:>5} {:>10} {:>10} {:>10}",
-        "time in ms", "runs", "median", "10 %", "90 %"
-    );
+    println!("{:<44} {:>5} {:>10} {:>10} {:>10}", "time in ms", "runs", "median", "10 %", "90 %");
     let rows = [
         ("kittiwake run, one sync event done", &processes.kittiwake),
         ("deno run, empty script", &processes.deno),
@@ -268,10 +244,7 @@ fn print_targets(processes: &Processes, realms: &Realms) {
     let deno = processes.deno.median_ms();
     let first_light = processes.kittiwake.median_ms();
     let realm = realms.open.median_ms();
-    println!(
-        "{:<44} {:>10} {:>10}",
-        "what must hold", "measured", "at most"
-    );
+    println!("{:<44} {:>10} {:>10}", "what must hold", "measured", "at most");
     print_target("whole process / empty deno run", first_light / deno, 1.0);
     print_target("page's realm ready / empty deno run", realm / deno, 0.15);
     print_target("  the same, aim", realm / deno, 0.06);
@@ -280,10 +253,7 @@ fn print_targets(processes: &Processes, realms: &Realms) {
         None => println!("resident memory: this system has no /proc/self/status"),
     }
     let node = processes.node.median_ms();
-    println!(
-        "\nbesides: whole process / empty node run {:.3}",
-        first_light / node
-    );
+    println!("\nbesides: whole process / empty node run {:.3}", first_light / node);
 }
 
 fn print_target(name: &str, measured: f64, at_most: f64) {

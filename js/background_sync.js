@@ -15,7 +15,7 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { op_sync_register, op_sync_tags } = core.ops;
+const { op_sync_register, op_sync_resolved, op_sync_tags } = core.ops;
 
 // https://wicg.github.io/background-sync/spec/#sync-manager-interface
 export class SyncManager {
@@ -33,6 +33,7 @@ export class SyncManager {
     assertThis(this, SyncManager, prefix);
     requireArguments(arguments.length, 1, prefix);
     await op_sync_register(this.#scope, string(tag, prefix));
+    op_sync_resolved();
   }
 
   // https://wicg.github.io/background-sync/spec/#dom-syncmanager-gettags

@@ -59,6 +59,8 @@ pub trait Services {
         scope: &str,
         tag: String,
     ) -> LocalBoxFuture<'static, Result<(), OpError>>;
+    /// A promise of `register()` resolves: its event may fire as soon as this turn is over.
+    fn sync_resolved(&self);
     /// The tags of the registration's background syncs.
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
 

@@ -18,6 +18,13 @@ pub async fn op_sync_register(
     services.sync_register(realm, &scope, tag).await
 }
 
+/// The promise of `register()` is about to resolve: from now on its event may fire, as Chromium
+/// has it.
+#[op2(fast)]
+pub fn op_sync_resolved(state: &mut OpState) {
+    Host::of(state).0.sync_resolved();
+}
+
 /// `SyncManager.getTags()`.
 #[op2]
 #[serde]

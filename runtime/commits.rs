@@ -59,8 +59,6 @@ impl Shard {
                 }
             }
         }
-        // Committed: only now may anyone act on it, and the scheduler reads the store, not this.
-        self.wake.wake(&self.activity);
     }
 
     fn trace_registered(&self, write: &SyncWrite, result: &Result<SyncWritten, StoreError>) {

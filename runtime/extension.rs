@@ -43,6 +43,7 @@ extension!(
         op_periodic_unregister,
         op_permission_query,
         op_sync_register,
+        op_sync_resolved,
         op_sync_tags,
         op_worker_controller,
         op_worker_import,

@@ -240,6 +240,8 @@ impl Shard {
             worker.realm.set(None);
         }
         self.pages.borrow_mut().remove(&id);
+        // It may have registered a sync and not lived to see its promise resolve.
+        self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
         let mut events = self.events.borrow_mut();
         let ended: Vec<_> = events.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
@@ -250,6 +252,15 @@ impl Shard {
 
     pub(crate) fn realm_owner(&self, id: RealmId) -> Option<RealmOwner> {
         self.realms.borrow().get(&id).map(|handle| handle.owner.clone())
+    }
+
+    pub(crate) fn realms_of(&self, origin: &str) -> Vec<RealmId> {
+        let realms = self.realms.borrow();
+        let own = realms.iter().filter(|(_, handle)| match &handle.owner {
+            RealmOwner::Worker(worker) => worker.origin == origin,
+            RealmOwner::Page(page) => page.origin == origin,
+        });
+        own.map(|(id, _)| *id).collect()
     }
 
     pub(crate) fn realm_age(&self, id: RealmId) -> Duration {

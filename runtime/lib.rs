@@ -38,3 +38,8 @@ pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use trace::{
     LifecycleSubject, MessageRecipient, SyncTraceState, SyncType, TraceEvent, TraceKind,
 };
+
+/// The README's example, compiled and run with the tests of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

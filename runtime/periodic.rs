@@ -11,13 +11,13 @@ use std::rc::Rc;
 
 use kittiwake_ops::{OpError, Permission, RealmId};
 use kittiwake_store::{
-    Outcome, PeriodicClaimed, PeriodicRegistered, PeriodicSettled, PeriodicUnregistered, StoreError,
+    PeriodicClaimed, PeriodicRegistered, PeriodicSettled, PeriodicUnregistered, StoreError,
 };
 use tokio::task::spawn_local;
 
 use crate::host::Shard;
 use crate::realm::ExtendableInit;
-use crate::scheduler::{dispatch, worker_for};
+use crate::scheduler::{dispatch, outcome_of, worker_for};
 use crate::trace::{SyncTraceState, SyncType, TraceKind};
 
 impl Shard {
@@ -155,20 +155,10 @@ async fn fire(shard: &Rc<Shard>, claim: &PeriodicClaimed) -> Result<(), StoreErr
     let line = Line { tag, scope: &registration.scope, attempt: *attempt };
     line.trace(shard, SyncTraceState::Firing, None, None);
     let init = ExtendableInit::PeriodicSync { tag: tag.clone() };
-    let (outcome, reason) = dispatch(shard, &worker, init).await;
-    settle(shard, claim, outcome, reason, line)
-}
-
-fn settle(
-    shard: &Shard,
-    claim: &PeriodicClaimed,
-    outcome: Outcome,
-    reason: Option<String>,
-    line: Line<'_>,
-) -> Result<(), StoreError> {
-    let PeriodicClaimed { registration, tag, .. } = claim;
+    let end = dispatch(shard, &worker, init).await;
+    let (outcome, reason) = outcome_of(&end);
     let now_ms = shard.now_ms();
-    match shard.store.periodic_settle(*registration, tag, outcome, &shard.policy, now_ms)? {
+    match shard.store.periodic_settle(*id, tag, outcome, &shard.policy, now_ms)? {
         PeriodicSettled::Done { delay_ms } => {
             line.trace(shard, SyncTraceState::Done, Some(delay_ms), None);
         }
@@ -179,7 +169,7 @@ fn settle(
             line.trace(shard, SyncTraceState::GaveUp, Some(delay_ms), reason);
         }
         // It fires again at once, which the trace shows; `unregistered` was the end of its story.
-        PeriodicSettled::DueAgain | PeriodicSettled::Gone => {}
+        PeriodicSettled::DueAgain | PeriodicSettled::Gone => shard.trace_rejection(end),
     }
     Ok(())
 }

@@ -136,10 +136,14 @@ async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>>
     };
     trace_sync(shard, claim, &registration.scope, SyncTraceState::Firing, None, None);
     let init = ExtendableInit::Sync { tag: claim.tag.clone(), last_chance: claim.last_chance };
-    let (outcome, reason) = dispatch(shard, &worker, init).await;
+    let end = dispatch(shard, &worker, init).await;
+    let (outcome, reason) = outcome_of(&end);
     let Claimed { registration: id, tag, .. } = claim.clone();
     match write(shard, SyncWrite::Settle { registration: id, tag, outcome }).await? {
         SyncWritten::Settled(settled) => {
+            if matches!(settled, Settled::PendingAgain | Settled::Gone) {
+                shard.trace_rejection(end);
+            }
             trace_settled(shard, claim, &registration.scope, settled, reason);
             Ok(())
         }
@@ -157,19 +161,23 @@ pub(crate) async fn worker_for(
     Some((registration, worker))
 }
 
-/// Dispatches an event of either kind of sync; with a failure comes its reason.
-pub(crate) async fn dispatch(
-    shard: &Shard,
-    worker: &Rc<Worker>,
-    init: ExtendableInit,
-) -> (Outcome, Option<String>) {
+/// Dispatches an event of either kind of sync.
+pub(crate) async fn dispatch(shard: &Shard, worker: &Rc<Worker>, init: ExtendableInit) -> EventEnd {
     let limit = Duration::from_millis(shard.policy.max_event_duration_ms.max(0) as u64);
-    match shard.dispatch_functional(worker, init, limit).await {
+    let end = shard.dispatch_functional(worker, init, limit).await;
+    if matches!(end, EventEnd::TimedOut) {
+        // A worker that sits on its event is stopped, as Chromium does, and starts afresh.
+        shard.stop_worker(worker);
+    }
+    end
+}
+
+/// What the end of an event is to the store; with a failure comes its reason.
+pub(crate) fn outcome_of(end: &EventEnd) -> (Outcome, Option<String>) {
+    match end {
         EventEnd::Fulfilled => (Outcome::Fulfilled, None),
-        EventEnd::Rejected(rejection) => (Outcome::Rejected, Some(rejection.message)),
+        EventEnd::Rejected(rejection) => (Outcome::Rejected, Some(rejection.message.clone())),
         EventEnd::TimedOut => {
-            // A worker that sits on its event is stopped, as Chromium does, and starts afresh.
-            shard.stop_worker(worker);
             (Outcome::TimedOut, Some("the event took longer than its limit".to_owned()))
         }
         EventEnd::Terminated => (Outcome::Terminated, Some("the worker was terminated".to_owned())),
@@ -194,7 +202,7 @@ fn trace_settled(
             trace_sync(shard, claim, scope, SyncTraceState::Waiting, delay, reason);
         }
         Settled::GaveUp => trace_sync(shard, claim, scope, SyncTraceState::GaveUp, None, reason),
-        // It fires again at once, which the trace shows; the registration is gone, so is its story.
+        // It fires again at once, which the trace shows; or it is gone, and with it its story.
         Settled::PendingAgain | Settled::Gone => {}
     }
 }

@@ -14,7 +14,7 @@ use kittiwake_store::{StoreError, SyncWrite, UpdateViaCache};
 use tokio::task::spawn_local;
 use url::Url;
 
-use crate::host::{RealmOwner, Shard};
+use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::http::{HttpRequest, HttpResponse, RedirectMode};
 use crate::lifecycle::{Refusal, RegisterError, RegisterRequest, Registration, refused};
 use crate::realm::{Call, ExtendableInit, Message};
@@ -73,6 +73,10 @@ impl Services for Shard {
             written.map(drop).map_err(|error| shard.sync_error(&error, SYNC_MANAGER))
         }
         .boxed_local()
+    }
+
+    fn sync_resolved(&self) {
+        self.wake.wake(&self.activity);
     }
 
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError> {
@@ -234,6 +238,13 @@ impl Shard {
         self.trace(TraceKind::Error { exception });
     }
 
+    /// For events whose end nobody else tells: the trace is where a rejection is seen.
+    pub(crate) fn trace_rejection(&self, end: EventEnd) {
+        if let EventEnd::Rejected(rejection) = end {
+            self.trace_exception(rejection);
+        }
+    }
+
     /// Traces a message to a worker and dispatches it; a sleeping worker starts for it.
     pub(crate) fn send_to_worker(
         &self,
@@ -246,7 +257,8 @@ impl Shard {
         let (shard, busy) = (self.me(), self.activity.begin());
         spawn_local(async move {
             let init = ExtendableInit::Message { message, source };
-            shard.dispatch_functional(&worker, init, shard.limits.event).await;
+            let end = shard.dispatch_functional(&worker, init, shard.limits.event).await;
+            shard.trace_rejection(end);
             drop(busy);
         });
     }

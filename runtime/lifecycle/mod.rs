@@ -56,6 +56,8 @@ pub(crate) struct Worker {
     resources: RefCell<BTreeMap<String, ScriptResource>>,
     skip_waiting: Cell<bool>,
     events_under_way: Cell<u32>,
+    /// It was unregistered in mid-event.
+    retired: Cell<bool>,
     /// Counts events, so that an idle timer knows whether one came meanwhile.
     events_seen: Cell<u32>,
 }
@@ -173,6 +175,7 @@ impl Shard {
             skip_waiting: Cell::default(),
             events_under_way: Cell::default(),
             events_seen: Cell::default(),
+            retired: Cell::default(),
         })
     }
 
@@ -253,6 +256,9 @@ impl Shard {
         };
         worker.events_under_way.set(worker.events_under_way.get() - 1);
         if worker.events_under_way.get() == 0 {
+            if worker.retired.take() {
+                self.retire(worker);
+            }
             self.stop_when_idle(worker.clone());
             if let Some(registration) = worker.registration.upgrade() {
                 self.try_activate(&registration);
@@ -318,21 +324,6 @@ impl Shard {
         }
     }
 
-    fn realms_of(&self, origin: &str) -> Vec<RealmId> {
-        let workers: Vec<RealmId> = {
-            let registrations = self.registrations.borrow();
-            let of_origin = registrations.values().filter(|each| each.origin == origin);
-            let workers = of_origin.flat_map(|registration| {
-                let installing = registration.installing.borrow().clone();
-                [installing, registration.waiting(), registration.active()]
-            });
-            workers.flatten().filter_map(|worker| worker.realm.get()).collect()
-        };
-        let pages = self.pages.borrow();
-        let pages = pages.iter().filter(|(_, page)| page.origin == origin).map(|(id, _)| *id);
-        workers.into_iter().chain(pages).collect()
-    }
-
     /// Drops the registration with its syncs; whether it was there.
     /// <https://w3c.github.io/ServiceWorker/#clear-registration>
     pub(crate) fn clear_registration(&self, scope: &str) -> Result<bool, StoreError> {
@@ -350,10 +341,18 @@ impl Shard {
         self.tell_registration(&registration, false);
         self.registrations.borrow_mut().remove(scope);
         for worker in workers {
-            self.set_worker_state(&worker, WorkerState::Redundant);
-            self.stop_worker(&worker);
+            self.retire(&worker);
         }
         Ok(true)
+    }
+
+    /// Makes a worker redundant and stops it, once its events under way are over.
+    fn retire(&self, worker: &Worker) {
+        if worker.events_under_way.get() > 0 {
+            return worker.retired.set(true);
+        }
+        self.set_worker_state(worker, WorkerState::Redundant);
+        self.stop_worker(worker);
     }
 
     // --- activation ---
@@ -404,7 +403,9 @@ impl Shard {
 
     /// Whatever becomes of the event, the worker is activated after it.
     async fn finish_activation(&self, worker: &Rc<Worker>) {
-        self.dispatch_functional(worker, ExtendableInit::Activate, self.limits.event).await;
+        let init = ExtendableInit::Activate;
+        let end = self.dispatch_functional(worker, init, self.limits.event).await;
+        self.trace_rejection(end);
         if worker.state.get() != WorkerState::Activating {
             return;
         }

@@ -1,0 +1,262 @@
+//! What background sync costs: durable registrations, one event, and a claim among many.
+//! What the numbers mean and how they are taken: benches/README.md.
+//!
+//! Invariant: each figure is a ratio to something measured in the same run; a missed target is
+//! printed, and fails nothing.
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time; no script sees it")]
+
+use std::error::Error;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, v8};
+use futures::executor::block_on;
+use kittiwake::{
+    NetworkState, PageSource, Runtime, ScriptedServers, SyncPolicy, SyncTraceState, TraceKind,
+};
+use kittiwake_store::{
+    ClaimLimits, InstalledWorker, Outcome, RegistrationId, ScriptResource, ScriptType, Store,
+    UpdateViaCache,
+};
+use url::Url;
+
+type Bench = fn() -> Result<()>;
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Workers that register at the same time, and registrations of each, one after the other.
+const WORKERS: usize = 100;
+const REGISTRATIONS_EACH: usize = 50;
+/// Events measured, after as many that are not.
+const EVENTS: usize = 2_000;
+/// Claims measured.
+const CLAIMS: usize = 2_000;
+
+fn main() {
+    // V8 wants the host threads to descend from the thread that initialises it.
+    JsRuntime::init_platform(None);
+    let benches: [(&str, Bench); 3] = [
+        ("durable registrations", durable_registrations),
+        ("one sync event", one_event),
+        ("a claim among many", claim_among_many),
+    ];
+    for (name, bench) in benches {
+        println!("{name}");
+        if let Err(error) = bench() {
+            println!("  not measured: {error}");
+        }
+        println!();
+    }
+}
+
+/// Many workers register at once, on disk; beside rusqlite committing the same rows in the batches
+/// that so many callers give it.
+fn durable_registrations() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let total = WORKERS * REGISTRATIONS_EACH;
+    let kittiwake = register_from_many_workers(&folder.path().join("state"))?;
+    let bare = commit_with_rusqlite(&folder.path().join("bare.sqlite"))?;
+    let per_second = |time: Duration| total as f64 / time.as_secs_f64();
+    println!("  {total} registrations from {WORKERS} pages at once");
+    println!("  kittiwake  {:>9.0} a second", per_second(kittiwake));
+    println!("  rusqlite   {:>9.0} a second, {WORKERS} a commit", per_second(bare));
+    target("as many as bare rusqlite", bare.as_secs_f64() / kittiwake.as_secs_f64(), 0.5, false);
+    Ok(())
+}
+
+fn register_from_many_workers(state: &Path) -> Result<Duration> {
+    let root = tempfile::tempdir()?;
+    std::fs::write(root.path().join("sw.js"), "")?;
+    let origin = |number: usize| Url::parse(&format!("https://app{number}.test"));
+    let mut builder = Runtime::builder().state_folder(state);
+    for number in 0..WORKERS {
+        builder = builder.serve(origin(number)?, root.path());
+    }
+    let runtime = builder.start()?;
+    let page = format!(
+        "self.go = async () => {{
+            const {{ sync }} = await navigator.serviceWorker.ready;
+            for (let i = 0; i < {REGISTRATIONS_EACH}; i++) await sync.register(`tag-${{i}}`);
+        }};
+        addEventListener('online', () => {{}}); addEventListener('offline', () => go());"
+    );
+    block_on(async {
+        for number in 0..WORKERS {
+            runtime.register(origin(number)?.join("sw.js")?, None).await?;
+            let script = origin(number)?.join("page.js")?;
+            runtime.open_page(origin(number)?, PageSource::Script(script, page.clone())).await?;
+        }
+        runtime.idle().await?;
+        let started = Instant::now();
+        // Every page begins at the same event, and nothing fires meanwhile.
+        runtime.set_network(NetworkState::Offline).await?;
+        runtime.idle().await?;
+        let time = started.elapsed();
+        let registered = runtime.unsettled_syncs().await?.len();
+        assert_eq!(registered, WORKERS * REGISTRATIONS_EACH, "every registration is stored");
+        runtime.shut_down().await?;
+        Ok(time)
+    })
+}
+
+fn commit_with_rusqlite(file: &Path) -> Result<Duration> {
+    let connection = rusqlite::Connection::open(file)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.execute_batch(
+        "CREATE TABLE syncs (registration INTEGER, tag TEXT, state TEXT, attempts INTEGER,
+         PRIMARY KEY (registration, tag)) STRICT, WITHOUT ROWID",
+    )?;
+    let started = Instant::now();
+    for tag in 0..REGISTRATIONS_EACH {
+        let transaction = connection.unchecked_transaction()?;
+        for registration in 0..WORKERS {
+            transaction
+                .prepare_cached("INSERT INTO syncs VALUES (?1, ?2, 'pending', 0)")?
+                .execute((registration as i64, format!("tag-{tag}")))?;
+        }
+        transaction.commit()?;
+    }
+    Ok(started.elapsed())
+}
+
+/// From the claim of an event to its settlement, in a warm worker with state in memory; beside a
+/// call of an empty async function from Rust, to its promise's end.
+fn one_event() -> Result<()> {
+    let event = median(sync_events()?);
+    let call = median(async_calls()?);
+    println!("  sync event, claimed to settled  {event:>9.1?}");
+    println!("  empty async function            {call:>9.1?}");
+    target("times an empty call", event.as_secs_f64() / call.as_secs_f64(), 10.0, true);
+    Ok(())
+}
+
+fn sync_events() -> Result<Vec<Duration>> {
+    let root = tempfile::tempdir()?;
+    // The worker registers the next event as soon as this one is over, and so stays warm.
+    let worker = "let left = LEFT;
+        addEventListener('activate', (event) => event.waitUntil(registration.sync.register('a')));
+        addEventListener('sync', (event) => {
+          if (left-- > 0) registration.sync.register(event.tag === 'a' ? 'b' : 'a');
+          event.waitUntil((async () => {})());
+        });";
+    let worker = worker.replace("LEFT", &(2 * EVENTS).to_string());
+    std::fs::write(root.path().join("sw.js"), worker)?;
+    let times = Arc::new(Mutex::new((None, Vec::new())));
+    let seen = times.clone();
+    let origin = Url::parse("https://app.test")?;
+    let runtime = Runtime::builder()
+        .servers(ScriptedServers::default())
+        .serve(origin.clone(), root.path())
+        .on_trace(move |event| {
+            let TraceKind::Sync { state, .. } = &event.kind else { return };
+            let (fired, times) = &mut *seen.lock().expect("nothing panics here");
+            match state {
+                SyncTraceState::Firing => *fired = Some(Instant::now()),
+                SyncTraceState::Done => times.extend(fired.map(|fired| fired.elapsed())),
+                _ => {}
+            }
+        })
+        .sync_concurrency(1, 1)
+        .start()?;
+    block_on(async {
+        runtime.register(origin.join("sw.js")?, None).await?;
+        runtime.idle().await?;
+        runtime.shut_down().await?;
+        let times = times.lock().expect("nothing panics here").1.split_off(EVENTS);
+        Ok(times)
+    })
+}
+
+fn async_calls() -> Result<Vec<Duration>> {
+    let mut runtime = JsRuntime::new(RuntimeOptions::default());
+    let function = runtime.execute_script("empty.js", "(async () => {})")?;
+    let function = {
+        deno_core::scope!(scope, runtime);
+        let function = v8::Local::new(scope, function);
+        let function: v8::Local<v8::Function> = function.try_into()?;
+        v8::Global::new(scope, function)
+    };
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _entered = tokio.enter();
+    let mut times = Vec::new();
+    for _ in 0..2 * EVENTS {
+        let started = Instant::now();
+        let mut call = pin!(runtime.call(&function));
+        let mut context = Context::from_waker(futures::task::noop_waker_ref());
+        while call.as_mut().poll(&mut context).is_pending() {
+            let _ = runtime.poll_event_loop(&mut context, PollEventLoopOptions::default());
+        }
+        times.push(started.elapsed());
+    }
+    Ok(times.split_off(EVENTS))
+}
+
+/// A claim and its settlement when a million registrations are pending, beside a thousand.
+fn claim_among_many() -> Result<()> {
+    let few = median(claims(&store_with(10, 100)?)?);
+    let many = median(claims(&store_with(10_000, 100)?)?);
+    println!("  among     1,000 pending  {few:>9.1?}");
+    println!("  among 1,000,000 pending  {many:>9.1?}");
+    target("times the cost among a thousand", many.as_secs_f64() / few.as_secs_f64(), 2.0, true);
+    Ok(())
+}
+
+fn store_with(registrations: usize, tags: usize) -> Result<Store> {
+    let store = Store::in_memory()?;
+    let policy = SyncPolicy::default();
+    for number in 0..registrations {
+        let script_url = format!("https://app{number}.test/sw.js");
+        let resource = ScriptResource {
+            url: script_url.clone(),
+            content_type: "text/javascript".to_owned(),
+            body: Vec::new(),
+        };
+        let (registration, version) = store.install(&InstalledWorker {
+            origin: format!("https://app{number}.test"),
+            scope: format!("https://app{number}.test/"),
+            script_url,
+            script_type: ScriptType::Classic,
+            update_via_cache: UpdateViaCache::Imports,
+            resources: vec![resource],
+        })?;
+        store.activating(version)?;
+        store.activated(version)?;
+        let write =
+            |tag| kittiwake_store::SyncWrite::Register { registration, tag: format!("tag-{tag}") };
+        store.sync_write_all(&(0..tags).map(write).collect::<Vec<_>>(), &policy, 0)?;
+    }
+    Ok(store)
+}
+
+fn claims(store: &Store) -> Result<Vec<Duration>> {
+    let policy = SyncPolicy::default();
+    let mut limits = ClaimLimits::up_to(1);
+    let mut times = Vec::new();
+    // Two of a thousand are claimed at a time, so that both stores keep their size.
+    for _ in 0..CLAIMS {
+        let started = Instant::now();
+        let claimed = store.sync_claim_due(&policy, 0, &limits)?;
+        let claim = claimed.first().ok_or("nothing is pending")?;
+        store.sync_settle(claim.registration, &claim.tag, Outcome::Fulfilled, &policy, 0)?;
+        times.push(started.elapsed());
+        limits.after = Some(RegistrationId(claim.registration.0));
+        store.sync_register(claim.registration, &claim.tag, &policy, 0)?;
+    }
+    Ok(times)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn target(what: &str, ratio: f64, bound: f64, at_most: bool) {
+    let met = if at_most { ratio <= bound } else { ratio >= bound };
+    let word = if at_most { "at most" } else { "at least" };
+    let verdict = if met { "met" } else { "MISSED" };
+    println!("  {ratio:.2} {what}; target {word} {bound}: {verdict}");
+}
