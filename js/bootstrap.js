@@ -11,6 +11,7 @@ import * as backgroundSync from "ext:kittiwake/background_sync.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
 import {
+  defineHandler,
   dispatchPlatformEvent,
   installErrorReporting,
 } from "ext:kittiwake/events.js";
@@ -23,6 +24,7 @@ import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
 import {
   assertThis,
+  attributeOwner,
   requireArguments,
   requireHostKey,
   string,
@@ -33,6 +35,7 @@ const web = (file) => core.loadExtScript(`ext:deno_web/${file}`);
 const event = web("02_event.js");
 const {
   ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptor,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
@@ -202,7 +205,12 @@ function defineOperations(target, operations) {
 }
 
 function defineGetter(target, name, get) {
-  ObjectDefineProperty(target, name, { get, set: undefined, enumerable: true, configurable: true });
+  const attribute = {
+    get [name]() {
+      return ReflectApply(get, attributeOwner(this, target), []);
+    },
+  };
+  ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
 }
 
 // https://webidl.spec.whatwg.org/#Replaceable
@@ -214,9 +222,9 @@ function defineReplaceable(target, name, get) {
 }
 
 function defineHandlers(target, names) {
-  for (const name of names) event.defineEventHandler(target, name);
+  for (const name of names) defineHandler(target, name);
   if (target !== globalThis || startedAs.kind === "page") {
-    event.defineEventHandler(target, "error", undefined, true);
+    defineHandler(target, "error", true);
   }
 }
 

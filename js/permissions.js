@@ -4,6 +4,7 @@
 // while the realm lives, so that `change` never fires.
 
 import { core, primordials } from "ext:core/mod.js";
+import { defineHandler } from "ext:kittiwake/events.js";
 import {
   assertThis,
   enumValue,
@@ -15,7 +16,7 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { EventTarget, defineEventHandler } = core.loadExtScript("ext:deno_web/02_event.js");
+const { EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
 const { op_permission_query } = core.ops;
 const { TypeError } = primordials;
 
@@ -80,7 +81,7 @@ export class PermissionStatus extends EventTarget {
   }
 }
 webidl.configureInterface(PermissionStatus);
-defineEventHandler(PermissionStatus.prototype, "change");
+defineHandler(PermissionStatus.prototype, "change");
 const PermissionStatusPrototype = PermissionStatus.prototype;
 
 /** The realm's `navigator.permissions`. */

@@ -6,7 +6,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
-import { dispatchTrusted } from "ext:kittiwake/events.js";
+import { defineHandler, dispatchTrusted } from "ext:kittiwake/events.js";
 import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
 import {
   assertThis,
@@ -19,7 +19,7 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { Event, EventTarget, MessageEvent, defineEventHandler } = core.loadExtScript(
+const { Event, EventTarget, MessageEvent } = core.loadExtScript(
   "ext:deno_web/02_event.js",
 );
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
@@ -95,8 +95,8 @@ export class ServiceWorker extends EventTarget {
   }
 }
 webidl.configureInterface(ServiceWorker);
-defineEventHandler(ServiceWorker.prototype, "statechange");
-defineEventHandler(ServiceWorker.prototype, "error");
+defineHandler(ServiceWorker.prototype, "statechange");
+defineHandler(ServiceWorker.prototype, "error");
 
 // https://w3c.github.io/ServiceWorker/#serviceworkerregistration-interface
 export class ServiceWorkerRegistration extends EventTarget {
@@ -174,7 +174,7 @@ export class ServiceWorkerRegistration extends EventTarget {
   }
 }
 webidl.configureInterface(ServiceWorkerRegistration);
-defineEventHandler(ServiceWorkerRegistration.prototype, "updatefound");
+defineHandler(ServiceWorkerRegistration.prototype, "updatefound");
 const ServiceWorkerRegistrationPrototype = ServiceWorkerRegistration.prototype;
 
 // https://w3c.github.io/ServiceWorker/#get-the-service-worker-object
@@ -300,7 +300,7 @@ export class ServiceWorkerContainer extends EventTarget {
 }
 webidl.configureInterface(ServiceWorkerContainer);
 for (const name of ["controllerchange", "message", "messageerror"]) {
-  defineEventHandler(ServiceWorkerContainer.prototype, name);
+  defineHandler(ServiceWorkerContainer.prototype, name);
 }
 
 // https://w3c.github.io/ServiceWorker/#match-service-worker-registration

@@ -34,6 +34,17 @@ export function assertThis(self, Interface, prefix) {
   }
 }
 
+/**
+ * The object whose attribute is read or set: the global object if there is none, and an exception if
+ * it is not `target`'s. https://webidl.spec.whatwg.org/#dfn-attribute-getter
+ */
+export function attributeOwner(self, target) {
+  const owner = self ?? globalThis;
+  const isOwn = owner === target || ObjectPrototypeIsPrototypeOf(target, owner);
+  if (!isOwn || owner[webidl.brand] !== webidl.brand) throw new TypeError("Illegal invocation");
+  return owner;
+}
+
 /** A dictionary argument: an object, or the empty dictionary for undefined and null. */
 export function dictionary(value, name, prefix) {
   if (value === undefined || value === null) return { __proto__: null };
