@@ -383,6 +383,8 @@ impl Shard {
         if let Some(signal) = self.signal.borrow_mut().take() {
             signal.abort();
         }
+        // What is given back must not fire again.
+        self.signal_is_known.set(false);
         self.flush_commits();
         let firing = self.firing.take().into_iter();
         let back = firing.map(|(registration, tag)| SyncWrite::HandBack { registration, tag });

@@ -148,14 +148,23 @@ pub(crate) fn claim(shard: &Rc<Shard>) -> Result<(), StoreError> {
 /// <https://wicg.github.io/periodic-background-sync/#fire-a-periodicsync-event>
 async fn fire(shard: &Rc<Shard>, claim: &PeriodicClaimed) -> Result<(), StoreError> {
     let PeriodicClaimed { registration: id, tag, attempt } = claim;
-    let (Some((registration, worker)), true) = (worker_for(shard, *id).await, shard.is_online())
-    else {
+    let key = (*id, tag.clone());
+    // A graceful stop gives claims back: then there is nothing left to settle.
+    let is_given_back = || !shard.firing_periodic.borrow().contains(&key);
+    let ready = worker_for(shard, *id).await;
+    if is_given_back() {
+        return Ok(());
+    }
+    let (Some((registration, worker)), true) = (ready, shard.is_online()) else {
         return shard.store.periodic_hand_back(*id, tag).map(drop);
     };
     let line = Line { tag, scope: &registration.scope, attempt: *attempt };
     line.trace(shard, SyncTraceState::Firing, None, None);
     let init = ExtendableInit::PeriodicSync { tag: tag.clone() };
     let end = dispatch(shard, &worker, init).await;
+    if is_given_back() {
+        return Ok(());
+    }
     let (outcome, reason) = outcome_of(&end);
     let now_ms = shard.now_ms();
     match shard.store.periodic_settle(*id, tag, outcome, &shard.policy, now_ms)? {

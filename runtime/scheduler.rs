@@ -129,7 +129,13 @@ fn claim(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<(), Sto
 /// Dispatches one sync event and settles it.
 /// <https://wicg.github.io/background-sync/spec/#fire-a-sync-event>
 async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>> {
+    let key = (claim.registration, claim.tag.clone());
+    // A graceful stop gives claims back: then there is nothing left to settle.
+    let is_given_back = || !shard.firing.borrow().contains(&key);
     let ready = worker_for(shard, claim.registration).await;
+    if is_given_back() {
+        return Ok(());
+    }
     let (Some((registration, worker)), true) = (ready, shard.is_online()) else {
         let Claimed { registration, tag, .. } = claim.clone();
         return write(shard, SyncWrite::HandBack { registration, tag }).await.map(drop);
@@ -137,6 +143,9 @@ async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>>
     trace_sync(shard, claim, &registration.scope, SyncTraceState::Firing, None, None);
     let init = ExtendableInit::Sync { tag: claim.tag.clone(), last_chance: claim.last_chance };
     let end = dispatch(shard, &worker, init).await;
+    if is_given_back() {
+        return Ok(());
+    }
     let (outcome, reason) = outcome_of(&end);
     let Claimed { registration: id, tag, .. } = claim.clone();
     match write(shard, SyncWrite::Settle { registration: id, tag, outcome }).await? {
