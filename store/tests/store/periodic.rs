@@ -220,6 +220,41 @@ fn syncs_of_one_origin_share_a_moment_or_are_twelve_hours_apart() {
     assert_eq!(world.register("later", 30 * HOUR_MS, 6 * HOUR_MS), begun(36));
 }
 
+/// Three syncs of one origin in a real Chromium whose gap was 2 s and whose penalty was 2, so that
+/// the shortest period was 4 s; retries after 1 and 3 s. `bad` always fails.
+#[test]
+fn the_schedule_is_the_one_that_chromium_was_seen_to_keep() {
+    let seen = "4 ok, 6 bad, 6 late, 7 bad, 8 ok, 10 bad, 10 late, 12 ok, 14 bad, 14 late, \
+                15 bad, 16 ok, 18 bad, 18 late, 20 ok, 22 bad, 22 late, 23 bad, 24 ok, 26 bad, \
+                26 late, 28 ok, 30 bad, 30 late, 31 bad, 32 ok, 34 bad, 34 late, 36 ok, 38 bad, \
+                38 late, 39 bad, 40 ok";
+    let world = World {
+        policy: SyncPolicy {
+            min_periodic_interval_ms: 2_000,
+            initial_retry_delay_ms: 1_000,
+            ..SyncPolicy::default()
+        },
+        ..World::new()
+    };
+    world.register("ok", 4_000, 0);
+    world.register("bad", 4_000, 5);
+    world.register("late", 4_000, 1_005);
+    let mut fired = Vec::new();
+    while fired.last().is_none_or(|(second, _)| *second < 40) {
+        let now_ms = world.store.periodic_next_due().unwrap().unwrap();
+        let claimed = world.claim(now_ms);
+        for (tag, _) in claimed {
+            fired.push(((now_ms + 500) / 1_000, tag.clone()));
+            let failed = tag == "bad";
+            let outcome = if failed { Outcome::Rejected } else { Outcome::Fulfilled };
+            world.settle(&tag, outcome, now_ms + 5);
+        }
+    }
+    fired.sort();
+    let fired: Vec<_> = fired.iter().map(|(second, tag)| format!("{second} {tag}")).collect();
+    assert_eq!(fired.join(", "), seen);
+}
+
 #[test]
 fn unregistering_stops_it_also_in_mid_event() {
     let world = World::new();
