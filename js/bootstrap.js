@@ -45,7 +45,8 @@ const {
   TypeError,
 } = primordials;
 
-// Every source is loaded now: what is left over would be read from a registry's folder at each start.
+// Every source is loaded now: what is left over would be read from a registry's folder at each
+// start.
 const base64 = web("05_base64.js");
 const dom = web("01_dom_exception.js");
 const abort = web("03_abort_signal.js");
@@ -368,7 +369,8 @@ const makeEvent = {
 
 const hostCalls = new SafeMap(Object.entries({
   start,
-  dispatchExtendable: (type, id, init) => extendable.dispatchExtendableEvent(id, makeEvent[type](init)),
+  dispatchExtendable: (type, id, init) =>
+    extendable.dispatchExtendableEvent(id, makeEvent[type](init)),
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
   changeRegistration: serviceWorker.changeRegistration,

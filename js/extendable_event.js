@@ -64,7 +64,8 @@ export function addLifetimePromise(event, promise) {
   }
   const active = !lifetime.timedOut && (lifetime.dispatching || lifetime.pendingPromises > 0);
   if (!active) {
-    const text = "The event handler is already finished and no extend lifetime promises are outstanding.";
+    const text = "The event handler is already finished and no extend lifetime promises are " +
+      "outstanding.";
     throw new DOMException(`${prefix}: ${text}`, "InvalidStateError");
   }
   lifetime.pendingPromises++;

@@ -1,6 +1,6 @@
 // fetch(): https://fetch.spec.whatwg.org/#fetch-method
 //
-// Invariant: whatever stops a request is "Failed to fetch" to the script; the cause is in the trace.
+// Invariant: whatever stops a request is "Failed to fetch" to the script; the trace has the cause.
 
 import { core, primordials } from "ext:core/mod.js";
 import { requireArguments } from "ext:kittiwake/webidl.js";

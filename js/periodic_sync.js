@@ -59,7 +59,8 @@ webidl.configureInterface(PeriodicSyncManager);
 function minInterval(options, prefix) {
   const { minInterval } = dictionary(options, "BackgroundSyncOptions", prefix);
   if (minInterval === undefined) return 0;
-  const reading = `${prefix}: Failed to read the 'minInterval' property from 'BackgroundSyncOptions'`;
+  const reading = `${prefix}: Failed to read the 'minInterval' property from ` +
+    "'BackgroundSyncOptions'";
   return unsignedLongLong(minInterval, reading);
 }
 

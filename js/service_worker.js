@@ -6,7 +6,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
-import { defineHandler, dispatchTrusted } from "ext:kittiwake/events.js";
+import { defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
 import {
   assertThis,
@@ -151,7 +151,8 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-update
   async update() {
-    assertThis(this, ServiceWorkerRegistration, "Failed to execute 'update' on 'ServiceWorkerRegistration'");
+    const prefix = "Failed to execute 'update' on 'ServiceWorkerRegistration'";
+    assertThis(this, ServiceWorkerRegistration, prefix);
     const { installing, waiting, active, scope, updateViaCache } = this.#state;
     const newest = installing ?? waiting ?? active;
     if (newest === null) {
@@ -169,7 +170,8 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-unregister
   async unregister() {
-    assertThis(this, ServiceWorkerRegistration, "Failed to execute 'unregister' on 'ServiceWorkerRegistration'");
+    const prefix = "Failed to execute 'unregister' on 'ServiceWorkerRegistration'";
+    assertThis(this, ServiceWorkerRegistration, prefix);
     return op_worker_unregister(this.#state.scope);
   }
 }
@@ -206,7 +208,9 @@ export function registrationFor(state) {
 export function changeRegistration(state, updateFound) {
   const known = registrations.get(state.scope);
   const registration = registrationFor(state);
-  if (known !== undefined && updateFound) dispatchTrusted(registration, new Event("updatefound"));
+  if (known !== undefined && updateFound) {
+    dispatchPlatformEvent(registration, new Event("updatefound"));
+  }
 }
 
 // https://w3c.github.io/ServiceWorker/#update-state
@@ -214,7 +218,7 @@ export function changeWorkerState(id, state) {
   const worker = workers.get(id);
   if (worker === undefined || worker.state === state) return;
   workerInternals(worker).state = state;
-  dispatchTrusted(worker, new Event("statechange"));
+  dispatchPlatformEvent(worker, new Event("statechange"));
   // Only now: Chromium resolves `ready` after the statechange event of the worker that is active.
   const registration = registrationOf(worker);
   if (registration !== undefined) container?.[registrationChanged](registration);
@@ -229,7 +233,7 @@ function registrationOf(worker) {
 
 // https://w3c.github.io/ServiceWorker/#notify-controller-change
 export function changeController() {
-  if (container !== undefined) dispatchTrusted(container, new Event("controllerchange"));
+  if (container !== undefined) dispatchPlatformEvent(container, new Event("controllerchange"));
 }
 
 /** A message of a worker to this client. */
@@ -239,7 +243,7 @@ export function receiveClientMessage(data, source) {
     origin: new URL(getLocationHref()).origin,
     source: workerFor(source),
   };
-  dispatchTrusted(container, new MessageEvent("message", init));
+  dispatchPlatformEvent(container, new MessageEvent("message", init));
 }
 
 const registrationChanged = Symbol("registrationChanged");

@@ -5,7 +5,12 @@
 import { core, primordials } from "ext:core/mod.js";
 
 const { op_clock_now, op_entropy_random } = core.ops;
-const { Date: RealDate, DatePrototypeToString, ObjectDefineProperty, ReflectConstruct } = primordials;
+const {
+  Date: RealDate,
+  DatePrototypeToString,
+  ObjectDefineProperty,
+  ReflectConstruct,
+} = primordials;
 
 // https://tc39.es/ecma262/#sec-date-constructor
 function SimulatedDate(...args) {
@@ -31,7 +36,8 @@ export function installSimulatedClock() {
 }
 
 function define(target, name, value) {
-  ObjectDefineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
+  const descriptor = { value, writable: true, configurable: true, enumerable: false };
+  ObjectDefineProperty(target, name, descriptor);
 }
 
 function hide(target, name, value) {

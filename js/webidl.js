@@ -35,8 +35,8 @@ export function assertThis(self, Interface, prefix) {
 }
 
 /**
- * The object whose attribute is read or set: the global object if there is none, and an exception if
- * it is not `target`'s. https://webidl.spec.whatwg.org/#dfn-attribute-getter
+ * The object whose attribute is read or set: the global object if there is none, and an exception
+ * if it is not `target`'s. https://webidl.spec.whatwg.org/#dfn-attribute-getter
  */
 export function attributeOwner(self, target) {
   const owner = self ?? globalThis;

@@ -97,7 +97,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct RunOptions {
-    /// A service worker script (a file, or an https URL; http on this machine), or a scenario folder
+    /// A service worker script (a file; an https URL; http on this machine), or a scenario folder
     #[arg(value_name = "SCRIPT | SCENARIO-FOLDER")]
     target: Option<String>,
     /// Opens a page once the worker is activated: a script or HTML file, or a URL; repeatable

@@ -1,6 +1,6 @@
-//! Group commit: writes of background syncs that arrive together share one commit, and so one fsync.
+//! Group commit: writes of background syncs that arrive together share one commit and one fsync.
 //!
-//! Invariant: whoever waits for a write is answered after its commit reached the disk; whoever reads
+//! Invariant: whoever waits for a write is answered after its commit reached the disk; who reads
 //! the store sees every write that was asked for before.
 
 use std::cell::RefCell;

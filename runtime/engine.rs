@@ -1,7 +1,7 @@
 //! The one thread that initialises V8, and the parent of all host threads.
 //!
 //! Invariant: every thread that runs an isolate descends from the thread that initialised V8. With
-//! memory protection keys a thread inherits its rights from its parent, and V8 crashes without them.
+//! memory protection keys a thread has the rights of its parent, and V8 crashes without them.
 
 use std::io;
 use std::sync::OnceLock;

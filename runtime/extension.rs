@@ -18,7 +18,7 @@ extension!(
     kittiwake_stubs,
     lazy_loaded_js = [
         dir "js",
-        "ext:deno_net/02_tls.js" = { source = "(function () { return { loadTlsKeyPair() {} }; })()" },
+        "ext:deno_net/02_tls.js" = { source = "(() => ({ loadTlsKeyPair() {} }))()" },
     ],
 );
 

@@ -49,7 +49,7 @@ impl Shard {
             }
             PeriodicRegistered::Unchanged => return Ok(()),
         }
-        // Committed: only now may anyone act on it, and the scheduler reads the store, not this call.
+        // Committed: only now may anyone act on it, and the scheduler reads the store.
         self.wake.wake(&self.activity);
         Ok(())
     }
@@ -117,9 +117,9 @@ pub(crate) fn recover(shard: &Shard) -> Result<(), StoreError> {
 }
 
 /// When there is something to claim next, as far as anything may be claimed.
-pub(crate) fn next_due(shard: &Shard) -> Option<i64> {
+pub(crate) fn next_due(shard: &Shard) -> Result<Option<i64>, StoreError> {
     let may_claim = shard.may_fire_periodic() && shard.free_sync_slots() > 0;
-    if may_claim { shard.store.periodic_next_due().unwrap_or_default() } else { None }
+    if may_claim { shard.store.periodic_next_due() } else { Ok(None) }
 }
 
 /// Takes what is due, and fires it.

@@ -227,6 +227,9 @@ impl Drop for Realm {
     }
 }
 
+/// What a function of the realm is called with.
+type Arguments<'s> = Vec<v8::Local<'s, v8::Value>>;
+
 /// The isolate is entered and the watchdog armed for as long as this lives.
 struct Turn<'a> {
     runtime: &'a mut JsRuntime,
@@ -255,8 +258,7 @@ impl<'a> Turn<'a> {
     fn call_host<'m>(
         &mut self,
         name: &str,
-        arguments: impl for<'s, 'i> FnOnce(&mut v8::PinScope<'s, 'i>) -> Vec<v8::Local<'s, v8::Value>>
-        + 'm,
+        arguments: impl for<'s, 'i> FnOnce(&mut v8::PinScope<'s, 'i>) -> Arguments<'s> + 'm,
     ) -> Result<(), Failure> {
         deno_core::scope!(scope, self.runtime);
         v8::tc_scope!(let scope, scope);

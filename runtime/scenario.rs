@@ -1,7 +1,7 @@
-//! Scenarios: a folder with a worker, perhaps a page, and a `scenario.toml` that says what the world
+//! Scenarios: a folder with a worker, perhaps a page, and a `scenario.toml` that says what a world
 //! does to them. One scenario, one trace.
 //!
-//! Invariant: a scenario touches no socket and no real clock, so its trace is the same in every run.
+//! Invariant: a scenario touches no socket and no real clock, so each run has the same trace.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

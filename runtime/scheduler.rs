@@ -19,7 +19,7 @@ use tokio::task::spawn_local;
 use crate::activity::{Activity, Busy};
 use crate::host::{EventEnd, Shard};
 use crate::lifecycle::{Registration, Worker};
-use crate::network::Outlook;
+use crate::network::Outlook as NetworkOutlook;
 use crate::periodic;
 use crate::realm::ExtendableInit;
 use crate::trace::{SyncTraceState, SyncType, TraceKind};
@@ -38,32 +38,56 @@ impl Wake {
     }
 }
 
-/// Settles what a crash left firing, then schedules until the shard ends.
+/// How long the scheduler leaves a store alone that failed.
+const STORE_RETRY: Duration = Duration::from_secs(30);
+
+/// Schedules until the shard ends.
 pub(crate) async fn run(shard: Rc<Shard>) {
-    let mut hold: Option<Busy>;
     let mut last = None;
     loop {
         let looking = shard.wake.busy.borrow_mut().take();
-        if shard.may_fire_syncs()
-            && let Err(error) = claim(&shard, &mut last).and_then(|()| periodic::claim(&shard))
-        {
+        let outlook = look(&shard, &mut last).unwrap_or_else(|error| {
             shard.trace_store_error(&error);
-        }
-        let due = shard.store.sync_next_due().unwrap_or_default();
-        hold = expects_work(&shard, due).then(|| shard.activity.begin());
+            Outlook { work: false, next: Some(STORE_RETRY) }
+        });
+        let hold = outlook.work.then(|| shard.activity.begin());
         drop(looking);
         let woken = shard.wake.notify.notified();
-        let due = due.filter(|_| shard.may_fire_syncs());
-        match due.into_iter().chain(periodic::next_due(&shard)).min() {
+        match outlook.next {
             None => woken.await,
-            Some(due) => {
-                let left = Duration::from_millis(due.saturating_sub(shard.now_ms()).max(0) as u64);
-                // Whichever comes first; a wake that was not waited for is kept by `Notify`.
-                let _ = tokio::time::timeout(left, woken).await;
-            }
+            // Whichever comes first; a wake that was not waited for is kept by `Notify`.
+            Some(next) => drop(tokio::time::timeout(next, woken).await),
         }
-        drop(hold.take());
+        drop(hold);
     }
+}
+
+/// What is to come once everything that may fire has been fired.
+struct Outlook {
+    /// Whether a sync can still move without anyone's doing.
+    work: bool,
+    /// When the scheduler has to look again, if nobody wakes it.
+    next: Option<Duration>,
+}
+
+fn look(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<Outlook, StoreError> {
+    let may_fire = shard.may_fire_syncs();
+    if may_fire {
+        claim(shard, last)?;
+        periodic::claim(shard)?;
+    }
+    let due = shard.store.sync_next_due()?;
+    let unsettled = due.is_some() || shard.store.sync_has_pending()?;
+    let left = |due: i64| Duration::from_millis(due.saturating_sub(shard.now_ms()).max(0) as u64);
+    Ok(Outlook {
+        work: unsettled && (may_fire || shard.outlook.get() == NetworkOutlook::Open),
+        next: due
+            .filter(|_| may_fire)
+            .into_iter()
+            .chain(periodic::next_due(shard)?)
+            .min()
+            .map(left),
+    })
 }
 
 /// Settles what a crash left firing. Once, before anything else is scheduled.
@@ -88,12 +112,6 @@ pub(crate) fn recover(shard: &Shard) -> Result<(), StoreError> {
         }
     }
     periodic::recover(shard)
-}
-
-/// Whether a sync can still move without anyone's doing.
-fn expects_work(shard: &Shard, due: Option<i64>) -> bool {
-    let unsettled = due.is_some() || shard.store.sync_has_pending().unwrap_or(false);
-    unsettled && (shard.may_fire_syncs() || shard.outlook.get() == Outlook::Open)
 }
 
 /// Takes what may fire now, and fires it. `last` is the registration that was served last.

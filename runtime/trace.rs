@@ -1,8 +1,8 @@
-//! The vocabulary of observable events. Its text form is the golden format of the fixtures, its JSON
+//! The vocabulary of observable events. Its text form is the fixtures' golden format, its JSON
 //! form is what machines read.
 //!
-//! Invariant: both forms are made from one value; neither contains anything that the other lacks
-//! but stacks and field names.
+//! Invariant: both forms are made from one value and share their words; the JSON form has what a
+//! person does not need besides: scopes, stacks, and the attempt on each line of a sync.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What survives when the process is killed: real processes, ended by SIGKILL, with one state folder.
+//! What survives when a process is killed: real ones, ended by SIGKILL, with one state folder.
 //!
 //! Invariant: a sync whose registration was reported fires after any crash, as often as it must.
 

@@ -57,7 +57,7 @@ fn start(files: &[(&str, &str)]) -> (Runtime, Heard, tempfile::TempDir) {
 /// Long for any turn here that ends, on a busy machine too; short for one that does not.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
 
-/// How many origins are served. Realms of one origin hear of each other's workers, which takes time.
+/// How many origins are served. Realms of one origin hear of each other's workers, which is slow.
 const ORIGINS: usize = 100;
 
 fn origin(number: usize) -> Url {

@@ -1,3 +1,4 @@
+// The least that a service worker with background sync can be.
 self.addEventListener("message", (event) => {
   event.waitUntil(self.registration.sync.register("outbox"));
 });

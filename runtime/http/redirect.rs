@@ -1,4 +1,4 @@
-//! Redirects, by the Fetch Standard: https://fetch.spec.whatwg.org/#http-redirect-fetch
+//! Redirects, by the Fetch Standard: <https://fetch.spec.whatwg.org/#http-redirect-fetch>
 //!
 //! Invariant: the real door and the scripted servers follow redirects by this code alone.
 

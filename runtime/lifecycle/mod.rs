@@ -16,7 +16,7 @@ use kittiwake_ops::{RealmId, RegistrationState, ScriptException, ServiceWorkerSt
 use kittiwake_store::{
     RegistrationId, ScriptResource, StoreError, UpdateViaCache, VersionId, VersionState,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_local;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
@@ -60,6 +60,8 @@ pub(crate) struct Worker {
     retired: Cell<bool>,
     /// Counts events, so that an idle timer knows whether one came meanwhile.
     events_seen: Cell<u32>,
+    /// Held while the script starts: events wait for it in the order in which they came.
+    starting: Mutex<()>,
 }
 
 impl Registration {
@@ -176,6 +178,7 @@ impl Shard {
             events_under_way: Cell::default(),
             events_seen: Cell::default(),
             retired: Cell::default(),
+            starting: Mutex::default(),
         })
     }
 
@@ -210,10 +213,11 @@ impl Shard {
     /// Starts the worker if it sleeps, and answers its realm.
     /// <https://w3c.github.io/ServiceWorker/#run-service-worker>
     pub(crate) async fn ensure_running(&self, worker: &Rc<Worker>) -> Result<RealmId, RealmError> {
+        let _starting = worker.starting.lock().await;
         if let Some(realm) = worker.realm.get() {
             return Ok(realm);
         }
-        let source = self.script_source(worker, &worker.script_url).unwrap_or_default();
+        let source = self.main_script(worker)?;
         let registration = worker.registration.upgrade().map(|found| found.describe());
         let start = StartOptions {
             kind: RealmKind::ServiceWorker,
@@ -232,6 +236,16 @@ impl Shard {
             self.drop_realm(realm);
         }
         evaluated.map(|()| realm)
+    }
+
+    fn main_script(&self, worker: &Worker) -> Result<String, RealmError> {
+        let url = &worker.script_url;
+        let failed = |cause| {
+            let text = format!("{url} cannot be started: {cause}");
+            RealmError::Exception(plain_exception(text))
+        };
+        let source = self.script_source(worker, url).map_err(|error| failed(error.to_string()))?;
+        source.ok_or_else(|| failed("its script is not in the store".to_owned()))
     }
 
     pub(crate) fn stop_worker(&self, worker: &Worker) {

@@ -92,7 +92,7 @@ impl Shard {
             }
             Err(error) => return Err(error),
         };
-        if same_script && self.is_up_to_date(newest.as_deref(), &main) {
+        if same_script && self.is_up_to_date(newest.as_deref(), &main).await {
             return Ok((registration, None));
         }
         let worker = self.evaluate_new(&registration, &job, main).await?;
@@ -129,7 +129,7 @@ impl Shard {
     }
 
     /// Byte for byte, the main script; imported scripts are compared only if it is the same.
-    fn is_up_to_date(&self, newest: Option<&Worker>, main: &ScriptResource) -> bool {
+    async fn is_up_to_date(&self, newest: Option<&Worker>, main: &ScriptResource) -> bool {
         let Some(newest) = newest else { return false };
         let Some(version) = newest.version.get() else {
             let resources = newest.resources.borrow();
@@ -142,19 +142,24 @@ impl Shard {
                 return true;
             }
         };
-        stored.iter().all(|known| {
+        for known in stored {
             if known.url == main.url {
-                return known.body == main.body;
+                if known.body != main.body {
+                    return false;
+                }
+            } else if self.import_has_changed(&known).await {
+                return false;
             }
-            // A bad response is ignored, says the specification.
-            let Ok(url) = Url::parse(&known.url) else {
-                return true;
-            };
-            let loaded = self.http.load(&url);
-            loaded.map_or(true, |loaded| {
-                !(200..300).contains(&loaded.status) || loaded.body == known.body
-            })
-        })
+        }
+        true
+    }
+
+    /// A response that is bad, or does not come, is ignored.
+    async fn import_has_changed(&self, known: &ScriptResource) -> bool {
+        let Ok(url) = Url::parse(&known.url) else { return false };
+        let Ok(response) = self.http.send(HttpRequest::get(url)).await else { return false };
+        let Ok(loaded) = response.into_loaded().await else { return false };
+        (200..300).contains(&loaded.status) && loaded.body != known.body
     }
 
     async fn evaluate_new(

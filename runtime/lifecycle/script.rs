@@ -10,17 +10,16 @@ use crate::http::Loaded;
 
 impl Shard {
     /// The source of a script in the worker's script resource map.
-    pub(super) fn script_source(&self, worker: &Worker, url: &str) -> Option<String> {
+    pub(super) fn script_source(
+        &self,
+        worker: &Worker,
+        url: &str,
+    ) -> Result<Option<String>, StoreError> {
         if let Some(resource) = worker.resources.borrow().get(url) {
-            return Some(decode(&resource.body));
+            return Ok(Some(decode(&resource.body)));
         }
-        match self.stored_resource(worker, url) {
-            Ok(resource) => resource.map(|resource| decode(&resource.body)),
-            Err(error) => {
-                self.trace_store_error(&error);
-                None
-            }
-        }
+        let stored = self.stored_resource(worker, url)?;
+        Ok(stored.map(|resource| decode(&resource.body)))
     }
 
     pub(super) fn stored_resource(
@@ -38,8 +37,13 @@ impl Shard {
     /// <https://w3c.github.io/ServiceWorker/#importscripts>
     pub(crate) fn import_script_for(&self, worker: &Worker, url: &str) -> Result<String, OpError> {
         let failed = || OpError::ImportFailed { url: url.to_owned() };
-        if let Some(source) = self.script_source(worker, url) {
-            return Ok(source);
+        match self.script_source(worker, url) {
+            Ok(Some(source)) => return Ok(source),
+            Ok(None) => {}
+            Err(error) => {
+                self.trace_store_error(&error);
+                return Err(failed());
+            }
         }
         if !worker.is_installing() {
             return Err(failed());

@@ -27,7 +27,7 @@ use crate::realm::{Message, RealmError};
 pub use builder::Builder;
 pub use error::Error;
 
-/// Virtual time after which a simulation that never becomes idle counts as idle all the same: a page
+/// Virtual time after which a simulation that never becomes idle counts as idle anyway: a page
 /// with an interval, for example.
 const SIMULATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 

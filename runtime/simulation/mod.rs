@@ -31,8 +31,8 @@ use crate::http::{
 /// "GET /broken" = { fail = "connection refused" }  # or "timeout", "connection reset"
 /// ```
 ///
-/// Another path on such an origin is a 404 that says so; another origin is
-/// [`HttpError::NoServer`]. Clones are the same servers.
+/// Another path on such an origin is a 404 that says so; a request to another
+/// origin fails. Clones are the same servers.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(try_from = "BTreeMap<String, BTreeMap<String, serde_json::Value>>")]
 pub struct ScriptedServers(Arc<Mutex<World>>);

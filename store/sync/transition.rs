@@ -274,7 +274,9 @@ fn settled(
 fn interrupted(record: SyncRecord, policy: &SyncPolicy, now_ms: i64) -> Option<SyncRecord> {
     let interruptions = record.interruptions.saturating_add(1);
     if interruptions >= policy.max_interruptions {
-        return settled(record, Outcome::Terminated, policy, now_ms);
+        // Also if it was registered again: what registers itself and dies would loop for ever.
+        let firing = SyncRecord { state: SyncState::Firing, ..record };
+        return settled(firing, Outcome::Terminated, policy, now_ms);
     }
     Some(SyncRecord { interruptions, ..record.pending() })
 }

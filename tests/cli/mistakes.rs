@@ -1,4 +1,4 @@
-//! Runs that cannot work: each mistake gets a clear error, its exit code, and leaves nothing behind.
+//! Runs that cannot work: each mistake has its message and exit code, and leaves nothing behind.
 
 use std::net::TcpListener;
 

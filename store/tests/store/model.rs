@@ -127,6 +127,7 @@ impl Model {
             };
             entry.crashes += 1;
             if entry.crashes == self.policy.max_interruptions {
+                entry.promised_again = false;
                 self.settle(tag, Outcome::Terminated);
             } else {
                 entry.begin_anew();
