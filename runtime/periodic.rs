@@ -124,10 +124,12 @@ pub(crate) fn next_due(shard: &Shard) -> Result<Option<i64>, StoreError> {
 
 /// Takes what is due, and fires it.
 pub(crate) fn claim(shard: &Rc<Shard>) -> Result<(), StoreError> {
-    if !shard.may_fire_periodic() {
+    let now_ms = shard.now_ms();
+    // Asked at every wake of either kind of sync, so that it begins no transaction in vain.
+    if next_due(shard)?.is_none_or(|due_at_ms| due_at_ms > now_ms) {
         return Ok(());
     }
-    for claim in shard.store.periodic_claim_due(shard.now_ms(), shard.free_sync_slots())? {
+    for claim in shard.store.periodic_claim_due(now_ms, shard.free_sync_slots())? {
         let key = (claim.registration, claim.tag.clone());
         shard.firing_periodic.borrow_mut().insert(key.clone());
         let busy = shard.activity.begin();
