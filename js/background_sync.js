@@ -2,20 +2,20 @@
 //
 // Invariant: the promise of register() resolves only after the host has the registration on disk.
 
-import { core, primordials } from "ext:core/mod.js";
+import { core } from "ext:core/mod.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
 import {
   assertThis,
   hostKey,
-  isObject,
   requireArguments,
   requireHostKey,
+  requiredDictionary,
+  requiredStringMember,
   string,
   webidl,
 } from "ext:kittiwake/webidl.js";
 
 const { op_sync_register, op_sync_resolved, op_sync_tags } = core.ops;
-const { TypeError } = primordials;
 
 // https://wicg.github.io/background-sync/spec/#sync-manager-interface
 export class SyncManager {
@@ -57,13 +57,10 @@ export class SyncEvent extends ExtendableEvent {
   constructor(type, init) {
     const prefix = "Failed to construct 'SyncEvent'";
     requireArguments(arguments.length, 2, prefix);
-    super(type, requireInit(init, prefix));
+    super(string(type, prefix), requiredDictionary(init, "SyncEventInit", prefix));
     // Members are read after the inherited ones, in the order of their names.
     this.#lastChance = Boolean(init.lastChance);
-    const tag = init.tag;
-    const reading = `${prefix}: Failed to read the 'tag' property from 'SyncEventInit'`;
-    if (tag === undefined) throw new TypeError(`${reading}: Required member is undefined.`);
-    this.#tag = string(tag, reading);
+    this.#tag = requiredStringMember(init, "tag", "SyncEventInit", prefix);
   }
 
   get tag() {
@@ -78,12 +75,3 @@ export class SyncEvent extends ExtendableEvent {
 }
 webidl.configureInterface(SyncEvent);
 const SyncEventPrototype = SyncEvent.prototype;
-
-function requireInit(init, prefix) {
-  if (isObject(init)) return init;
-  // A dictionary with a required member has no empty default.
-  const missing = "Failed to read the 'tag' property from 'SyncEventInit': Required member is " +
-    "undefined.";
-  const text = init === undefined ? missing : "The provided value is not of type 'SyncEventInit'.";
-  throw new TypeError(`${prefix}: ${text}`);
-}

@@ -11,16 +11,20 @@ import * as backgroundSync from "ext:kittiwake/background_sync.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
 import {
+  defineHandler,
   dispatchPlatformEvent,
   installErrorReporting,
 } from "ext:kittiwake/events.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
 import { fetch } from "ext:kittiwake/fetch.js";
 import * as navigator from "ext:kittiwake/navigator.js";
+import * as periodicSync from "ext:kittiwake/periodic_sync.js";
+import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
 import {
   assertThis,
+  attributeOwner,
   requireArguments,
   requireHostKey,
   string,
@@ -31,6 +35,7 @@ const web = (file) => core.loadExtScript(`ext:deno_web/${file}`);
 const event = web("02_event.js");
 const {
   ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptor,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
@@ -118,6 +123,9 @@ const interfaces = {
   PerformanceMeasure: performance.PerformanceMeasure,
   PerformanceObserver: performance.PerformanceObserver,
   PerformanceObserverEntryList: performance.PerformanceObserverEntryList,
+  PeriodicSyncManager: periodicSync.PeriodicSyncManager,
+  Permissions,
+  PermissionStatus,
   PromiseRejectionEvent: event.PromiseRejectionEvent,
   QuotaExceededError: dom.QuotaExceededError,
   ReadableByteStreamController: streams.ReadableByteStreamController,
@@ -198,7 +206,12 @@ function defineOperations(target, operations) {
 }
 
 function defineGetter(target, name, get) {
-  ObjectDefineProperty(target, name, { get, set: undefined, enumerable: true, configurable: true });
+  const attribute = {
+    get [name]() {
+      return ReflectApply(get, attributeOwner(this, target), []);
+    },
+  };
+  ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
 }
 
 // https://webidl.spec.whatwg.org/#Replaceable
@@ -210,9 +223,9 @@ function defineReplaceable(target, name, get) {
 }
 
 function defineHandlers(target, names) {
-  for (const name of names) event.defineEventHandler(target, name);
+  for (const name of names) defineHandler(target, name);
   if (target !== globalThis || startedAs.kind === "page") {
-    event.defineEventHandler(target, "error", undefined, true);
+    defineHandler(target, "error", true);
   }
 }
 
@@ -266,6 +279,7 @@ function startServiceWorker(options) {
   defineInterface("ExtendableEvent", extendable.ExtendableEvent);
   defineInterface("ExtendableMessageEvent", extendable.ExtendableMessageEvent);
   defineInterface("InstallEvent", extendable.InstallEvent);
+  defineInterface("PeriodicSyncEvent", periodicSync.PeriodicSyncEvent);
   defineInterface("SyncEvent", backgroundSync.SyncEvent);
   defineInterface("WindowClient", clients.WindowClient);
   defineInterface("WorkerNavigator", navigator.WorkerNavigator);
@@ -280,7 +294,7 @@ function startServiceWorker(options) {
   defineGetter(globalThis, "serviceWorker", () => ownWorker);
   defineOperations(globalThis, { skipWaiting });
   defineHandlers(globalThis, [
-    "activate", "fetch", "install", "message", "messageerror", "sync",
+    "activate", "fetch", "install", "message", "messageerror", "periodicsync", "sync",
   ]);
 }
 
@@ -344,6 +358,7 @@ const makeEvent = {
   install: () => new extendable.InstallEvent("install"),
   activate: () => new extendable.ExtendableEvent("activate"),
   sync: (init) => new backgroundSync.SyncEvent("sync", init),
+  periodicsync: (init) => new periodicSync.PeriodicSyncEvent("periodicsync", init),
   message: (init) =>
     new extendable.ExtendableMessageEvent("message", {
       data: init.data === null ? init.json : serviceWorker.receiveMessage(init.data),

@@ -4,9 +4,11 @@
 // dispatch is over. A dispatch therefore starts from Rust, never inside a microtask.
 
 import { core, primordials } from "ext:core/mod.js";
+import { attributeOwner } from "ext:kittiwake/webidl.js";
 
 const {
   PromiseRejectionEvent,
+  defineEventHandler,
   dispatch,
   eventTargetData,
   kResistStopImmediatePropagation,
@@ -14,7 +16,14 @@ const {
   setIsTrusted,
 } = core.loadExtScript("ext:deno_web/02_event.js");
 const { op_exception_report } = core.ops;
-const { ArrayPrototypeFilter, ArrayPrototypePush, SafeWeakSet } = primordials;
+const {
+  ArrayPrototypeFilter,
+  ArrayPrototypePush,
+  ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptor,
+  ReflectApply,
+  SafeWeakSet,
+} = primordials;
 
 let platformEvent = null;
 
@@ -47,6 +56,25 @@ export function dispatchPlatformEvent(target, event) {
     platformEvent = null;
     listeners[type] = ArrayPrototypeFilter(listeners[type], (record) => record !== checkpoint);
   }
+}
+
+/**
+ * Defines `on${type}`. deno_web's accessors take any object and have no names; these do not and do.
+ * https://html.spec.whatwg.org/#event-handler-idl-attributes
+ */
+export function defineHandler(target, type, isErrorHandler = false) {
+  const name = `on${type}`;
+  defineEventHandler(target, type, undefined, isErrorHandler);
+  const { get, set } = ObjectGetOwnPropertyDescriptor(target, name);
+  const attribute = {
+    get [name]() {
+      return ReflectApply(get, attributeOwner(this, target), []);
+    },
+    set [name](value) {
+      ReflectApply(set, attributeOwner(this, target), [value]);
+    },
+  };
+  ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
 }
 
 /** Dispatches a trusted event from JavaScript that may itself run inside a microtask. */

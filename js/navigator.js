@@ -3,6 +3,7 @@
 // Invariant: `onLine` is the network signal, the same that decides whether fetch() works.
 
 import { core } from "ext:core/mod.js";
+import { createPermissions } from "ext:kittiwake/permissions.js";
 import { hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
 
 const { op_network_online } = core.ops;
@@ -11,6 +12,8 @@ const identity = { userAgent: "", languages: Object.freeze(["en-US", "en"]) };
 
 function defineNavigator(name) {
   const Navigator = class {
+    #permissions;
+
     constructor(key = undefined) {
       requireHostKey(key, name);
       this[webidl.brand] = webidl.brand;
@@ -36,6 +39,12 @@ function defineNavigator(name) {
     }
     get onLine() {
       return op_network_online();
+    }
+    // https://w3c.github.io/permissions/#navigator-and-workernavigator-extension
+    get permissions() {
+      webidl.assertBranded(this, Navigator.prototype);
+      this.#permissions ??= createPermissions();
+      return this.#permissions;
     }
     get platform() {
       return "Linux x86_64";

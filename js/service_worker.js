@@ -6,7 +6,8 @@
 import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
-import { dispatchPlatformEvent } from "ext:kittiwake/events.js";
+import { defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
+import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
 import {
   assertThis,
   dictionary,
@@ -18,7 +19,7 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { Event, EventTarget, MessageEvent, defineEventHandler } = core.loadExtScript(
+const { Event, EventTarget, MessageEvent } = core.loadExtScript(
   "ext:deno_web/02_event.js",
 );
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
@@ -94,13 +95,14 @@ export class ServiceWorker extends EventTarget {
   }
 }
 webidl.configureInterface(ServiceWorker);
-defineEventHandler(ServiceWorker.prototype, "statechange");
-defineEventHandler(ServiceWorker.prototype, "error");
+defineHandler(ServiceWorker.prototype, "statechange");
+defineHandler(ServiceWorker.prototype, "error");
 
 // https://w3c.github.io/ServiceWorker/#serviceworkerregistration-interface
 export class ServiceWorkerRegistration extends EventTarget {
   #state;
   #sync;
+  #periodicSync;
 
   static {
     registrationInternals = (registration) => registration.#state;
@@ -112,6 +114,7 @@ export class ServiceWorkerRegistration extends EventTarget {
     this[webidl.brand] = webidl.brand;
     this.#state = { ...state, installing: null, waiting: null, active: null };
     this.#sync = createSyncManager(state.scope);
+    this.#periodicSync = createPeriodicSyncManager(state.scope);
   }
 
   get installing() {
@@ -136,7 +139,14 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://wicg.github.io/background-sync/spec/#service-worker-registration-extensions
   get sync() {
+    webidl.assertBranded(this, ServiceWorkerRegistrationPrototype);
     return this.#sync;
+  }
+
+  // https://wicg.github.io/periodic-background-sync/#serviceworkerregistration-interface
+  get periodicSync() {
+    webidl.assertBranded(this, ServiceWorkerRegistrationPrototype);
+    return this.#periodicSync;
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-update
@@ -166,7 +176,8 @@ export class ServiceWorkerRegistration extends EventTarget {
   }
 }
 webidl.configureInterface(ServiceWorkerRegistration);
-defineEventHandler(ServiceWorkerRegistration.prototype, "updatefound");
+defineHandler(ServiceWorkerRegistration.prototype, "updatefound");
+const ServiceWorkerRegistrationPrototype = ServiceWorkerRegistration.prototype;
 
 // https://w3c.github.io/ServiceWorker/#get-the-service-worker-object
 export function workerFor(state) {
@@ -197,7 +208,9 @@ export function registrationFor(state) {
 export function changeRegistration(state, updateFound) {
   const known = registrations.get(state.scope);
   const registration = registrationFor(state);
-  if (known !== undefined && updateFound) dispatchPlatformEvent(registration, new Event("updatefound"));
+  if (known !== undefined && updateFound) {
+    dispatchPlatformEvent(registration, new Event("updatefound"));
+  }
 }
 
 // https://w3c.github.io/ServiceWorker/#update-state
@@ -291,7 +304,7 @@ export class ServiceWorkerContainer extends EventTarget {
 }
 webidl.configureInterface(ServiceWorkerContainer);
 for (const name of ["controllerchange", "message", "messageerror"]) {
-  defineEventHandler(ServiceWorkerContainer.prototype, name);
+  defineHandler(ServiceWorkerContainer.prototype, name);
 }
 
 // https://w3c.github.io/ServiceWorker/#match-service-worker-registration

@@ -4,7 +4,14 @@
 import { core, primordials } from "ext:core/mod.js";
 
 const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
-const { ObjectPrototypeIsPrototypeOf, Symbol, TypeError } = primordials;
+const {
+  MathTrunc,
+  NumberIsNaN,
+  NumberMAX_SAFE_INTEGER,
+  ObjectPrototypeIsPrototypeOf,
+  Symbol,
+  TypeError,
+} = primordials;
 
 /** The first argument of a constructor that only Kittiwake may call. */
 export const hostKey = Symbol("host");
@@ -27,6 +34,17 @@ export function assertThis(self, Interface, prefix) {
   }
 }
 
+/**
+ * The object whose attribute is read or set: the global object if there is none, and an exception
+ * if it is not `target`'s. https://webidl.spec.whatwg.org/#dfn-attribute-getter
+ */
+export function attributeOwner(self, target) {
+  const owner = self ?? globalThis;
+  const isOwn = owner === target || ObjectPrototypeIsPrototypeOf(target, owner);
+  if (!isOwn || owner[webidl.brand] !== webidl.brand) throw new TypeError("Illegal invocation");
+  return owner;
+}
+
 /** A dictionary argument: an object, or the empty dictionary for undefined and null. */
 export function dictionary(value, name, prefix) {
   if (value === undefined || value === null) return { __proto__: null };
@@ -36,15 +54,57 @@ export function dictionary(value, name, prefix) {
   return value;
 }
 
+/** A dictionary argument that has a required member, so that undefined and null are refused. */
+export function requiredDictionary(value, name, prefix) {
+  if (isObject(value)) return value;
+  throw new TypeError(`${prefix}: The provided value is not of type '${name}'.`);
+}
+
+/** A member of a dictionary that may not be left out. */
+export function requiredMember(value, reading) {
+  if (value === undefined) throw new TypeError(`${reading}: Required member is undefined.`);
+  return value;
+}
+
+/** A required member that is a string. */
+export function requiredStringMember(init, member, dictionaryName, prefix) {
+  const reading = `${prefix}: Failed to read the '${member}' property from '${dictionaryName}'`;
+  return string(requiredMember(init[member], reading), reading);
+}
+
 /** A member of a dictionary that is an enumeration value. */
 export function enumMember(value, fallback, allowed, member, dictionaryName, enumName, prefix) {
   if (value === undefined) return fallback;
-  const text = `${value}`;
+  const reading = `${prefix}: Failed to read the '${member}' property from '${dictionaryName}'`;
+  return enumValue(value, allowed, enumName, reading);
+}
+
+/** https://webidl.spec.whatwg.org/#js-enumeration */
+export function enumValue(value, allowed, enumName, reading) {
+  const text = string(value, reading);
   if (allowed.includes(text)) return text;
   throw new TypeError(
-    `${prefix}: Failed to read the '${member}' property from '${dictionaryName}': The provided ` +
-      `value '${text}' is not a valid enum value of type ${enumName}.`,
+    `${reading}: The provided value '${text}' is not a valid enum value of type ${enumName}.`,
   );
+}
+
+/** An `[EnforceRange] unsigned long long`: https://webidl.spec.whatwg.org/#js-unsigned-long-long */
+export function unsignedLongLong(value, prefix) {
+  if (typeof value === "symbol" || typeof value === "bigint") {
+    const kind = typeof value === "symbol" ? "Symbol" : "BigInt";
+    throw new TypeError(`${prefix}: Cannot convert a ${kind} value to a number`);
+  }
+  const number = +value;
+  const type = "'unsigned long long'";
+  if (NumberIsNaN(number)) throw new TypeError(`${prefix}: Value is not of type ${type}.`);
+  if (number === Infinity || number === -Infinity) {
+    throw new TypeError(`${prefix}: Value is infinite and not of type ${type}.`);
+  }
+  const integer = MathTrunc(number) + 0; // no negative zero
+  if (integer < 0 || integer > NumberMAX_SAFE_INTEGER) {
+    throw new TypeError(`${prefix}: Value is outside the ${type} value range.`);
+  }
+  return integer;
 }
 
 export function isObject(value) {

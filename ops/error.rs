@@ -9,13 +9,20 @@ use serde::Serialize;
 /// The script's fault, or what a script may learn of the world's.
 #[derive(Debug, thiserror::Error, deno_error::JsError)]
 pub enum OpError {
-    /// `sync.register()` before there is an active worker.
+    /// `register()` of either kind of sync before there is an active worker.
     #[class("DOMExceptionInvalidStateError")]
     #[error(
-        "Failed to execute 'register' on 'SyncManager': Registration failed - no active Service \
+        "Failed to execute 'register' on '{interface}': Registration failed - no active Service \
          Worker"
     )]
-    NoActiveWorker,
+    NoActiveWorker {
+        /// `SyncManager` or `PeriodicSyncManager`.
+        interface: &'static str,
+    },
+    /// `register()` of either kind of sync without the permission.
+    #[class("DOMExceptionNotAllowedError")]
+    #[error("Permission denied.")]
+    PermissionDenied,
     /// A tag of more than 10,240 bytes (Chromium has one message for this and a missing window).
     #[class("DOMExceptionInvalidAccessError")]
     #[error("Attempted to register a sync event without a window or registration tag too long.")]

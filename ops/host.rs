@@ -9,8 +9,8 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, RegisterWorker,
-    RegistrationState, ScriptException, ServiceWorkerState,
+    ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, Permission, PermissionState,
+    RegisterWorker, RegistrationState, ScriptException, ServiceWorkerState,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -63,6 +63,21 @@ pub trait Services {
     fn sync_resolved(&self);
     /// The tags of the registration's background syncs.
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
+
+    /// Registers a periodic background sync; when it returns, the registration is on disk.
+    fn periodic_register(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        tag: &str,
+        min_interval_ms: i64,
+    ) -> Result<(), OpError>;
+    /// The tags of the registration's periodic background syncs.
+    fn periodic_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
+    /// Ends a periodic background sync, if there is one.
+    fn periodic_unregister(&self, realm: RealmId, scope: &str, tag: &str) -> Result<(), OpError>;
+    /// Whether the asking realm's origin may use a feature.
+    fn permission(&self, realm: RealmId, permission: Permission) -> PermissionState;
 
     /// Sends a request through the HTTP door.
     fn fetch(

@@ -15,6 +15,8 @@ mod error;
 mod event;
 mod fetch;
 mod host;
+mod periodic;
+mod permissions;
 mod service_worker;
 mod sync;
 
@@ -25,5 +27,7 @@ pub use error::{OpError, ScriptException};
 pub use event::*;
 pub use fetch::*;
 pub use host::{Host, RealmId, Services};
+pub use periodic::*;
+pub use permissions::*;
 pub use service_worker::*;
 pub use sync::*;

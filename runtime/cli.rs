@@ -15,8 +15,9 @@ use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use kittiwake::{
-    Builder, ConsoleLevel, Error, NetworkState, PageSource, Runtime, Scenario, ScenarioError,
-    SyncState, SyncTraceState, Timeline, TraceEvent, TraceKind, UnsettledSync, page_from_file,
+    Builder, ConsoleLevel, Error, NetworkState, PageSource, Permission, PermissionState, Runtime,
+    Scenario, ScenarioError, SyncState, SyncTraceState, Timeline, TraceEvent, TraceKind,
+    UnsettledSync, page_from_file,
 };
 use url::Url;
 
@@ -121,6 +122,10 @@ struct RunOptions {
     /// Ends when nothing is left to do, never, or after a duration like `10s`
     #[arg(long, value_name = "idle | forever | DURATION", default_value = "idle")]
     until: Until,
+    /// Denies a permission, background-sync or periodic-background-sync; repeatable [default: both
+    /// are granted]
+    #[arg(long, value_name = "PERMISSION")]
+    deny: Vec<Permission>,
     /// How the trace is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -203,6 +208,10 @@ impl Plan {
             Some(folder) => builder.state_folder(folder),
             None => builder,
         };
+        let deny = |builder: Builder, permission: &Permission| {
+            builder.permission(*permission, PermissionState::Denied)
+        };
+        let builder = options.deny.iter().fold(builder, deny);
         if let Some(target) = options.target.as_deref().map(Path::new)
             && target.is_dir()
         {
@@ -232,6 +241,7 @@ impl Plan {
             ("--network", options.network.is_some()),
             ("--clock", options.clock.is_some()),
             ("--seed", options.seed.is_some()),
+            ("--deny", !options.deny.is_empty()),
             ("--until", options.until != Until::Idle),
         ];
         if let Some((option, _)) = own.iter().find(|(_, given)| *given) {

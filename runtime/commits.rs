@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use crate::host::Shard;
-use crate::trace::{SyncTraceState, TraceKind};
+use crate::trace::{SyncTraceState, SyncType, TraceKind};
 
 /// Writes that wait for the next commit, in the order in which they were asked for.
 pub(crate) type Queue = RefCell<Vec<(SyncWrite, oneshot::Sender<Written>)>>;
@@ -74,6 +74,7 @@ impl Shard {
         };
         let scope = self.registration_by_id(*registration).map(|found| found.scope.clone());
         self.trace(TraceKind::Sync {
+            sync_type: SyncType::OneShot,
             tag: tag.clone(),
             scope: scope.unwrap_or_default(),
             state,

@@ -24,6 +24,7 @@ use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
 use crate::network::{NetworkSignal, NetworkState, Outlook};
 use crate::pages::Page;
+use crate::permissions::PermissionPolicy;
 use crate::realm::{
     Call, EventLoop, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions,
 };
@@ -61,6 +62,7 @@ pub(crate) struct Shard {
     /// Whether syncs may fire: not while nobody has said what the network is.
     pub(crate) signal_is_known: Cell<bool>,
     pub(crate) policy: SyncPolicy,
+    pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     /// Set in a simulation.
@@ -71,6 +73,7 @@ pub(crate) struct Shard {
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(RegistrationId, String)>>,
+    pub(crate) firing_periodic: RefCell<BTreeSet<(RegistrationId, String)>>,
     trace: RefCell<TraceSink>,
     started: Instant,
     watchdog: Rc<Watchdog>,
@@ -95,6 +98,7 @@ pub(crate) struct ShardParts {
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) signal_is_known: bool,
     pub(crate) policy: SyncPolicy,
+    pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
@@ -140,6 +144,7 @@ impl Shard {
             outlook: Cell::new(Outlook::Fixed),
             signal_is_known: Cell::new(parts.signal_is_known),
             policy: parts.policy,
+            permissions: parts.permissions,
             limits: parts.limits,
             user_agent: parts.user_agent,
             seed: parts.seed,
@@ -149,6 +154,7 @@ impl Shard {
             registrations: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
+            firing_periodic: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -181,6 +187,12 @@ impl Shard {
 
     pub(crate) fn may_fire_syncs(&self) -> bool {
         self.signal_is_known.get() && self.is_online() && !self.stopping.get()
+    }
+
+    /// How many more sync events of either kind may be under way.
+    pub(crate) fn free_sync_slots(&self) -> usize {
+        let taken = self.firing.borrow().len() + self.firing_periodic.borrow().len();
+        self.limits.syncs.saturating_sub(taken)
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
@@ -379,12 +391,17 @@ impl Shard {
         if let Some(signal) = self.signal.borrow_mut().take() {
             signal.abort();
         }
+        // What is given back must not fire again.
+        self.signal_is_known.set(false);
         self.flush_commits();
         self.stopping.set(true);
         let firing = self.firing.take().into_iter();
         let back = firing.map(|(registration, tag)| SyncWrite::HandBack { registration, tag });
         for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {
             result?;
+        }
+        for (registration, tag) in self.firing_periodic.take() {
+            self.store.periodic_hand_back(registration, &tag)?;
         }
         self.realms.borrow_mut().clear();
         Ok(())

@@ -14,6 +14,8 @@ mod http;
 mod lifecycle;
 mod network;
 mod pages;
+mod periodic;
+mod permissions;
 mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
@@ -25,7 +27,7 @@ mod simulation;
 mod trace;
 mod watchdog;
 
-pub use kittiwake_ops::{ConsoleLevel, ScriptException};
+pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
 
 pub use network::{NetworkState, RealSignalError, Timeline, TimelineError};
@@ -33,7 +35,9 @@ pub use pages::PageSource;
 pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSync};
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
-pub use trace::{LifecycleSubject, MessageRecipient, SyncTraceState, TraceEvent, TraceKind};
+pub use trace::{
+    LifecycleSubject, MessageRecipient, SyncTraceState, SyncType, TraceEvent, TraceKind,
+};
 
 /// The README's example, compiled and run with the tests of the documentation.
 #[cfg(doctest)]

@@ -81,6 +81,7 @@ pub(crate) enum ExtendableInit {
     Install,
     Activate,
     Sync { tag: String, last_chance: bool },
+    PeriodicSync { tag: String },
     Message { message: Message, source: Option<ClientState> },
 }
 
@@ -311,6 +312,7 @@ impl ExtendableInit {
             ExtendableInit::Install => "install",
             ExtendableInit::Activate => "activate",
             ExtendableInit::Sync { .. } => "sync",
+            ExtendableInit::PeriodicSync { .. } => "periodicsync",
             ExtendableInit::Message { .. } => "message",
         }
     }
@@ -326,6 +328,10 @@ impl ExtendableInit {
             last_chance: bool,
         }
         #[derive(Serialize)]
+        struct PeriodicSync {
+            tag: String,
+        }
+        #[derive(Serialize)]
         struct Posted {
             data: Option<serde_v8::ToJsBuffer>,
             json: Option<serde_json::Value>,
@@ -335,6 +341,7 @@ impl ExtendableInit {
         let init = match self {
             ExtendableInit::Install | ExtendableInit::Activate => v8::undefined(scope).into(),
             ExtendableInit::Sync { tag, last_chance } => to_v8(scope, &Sync { tag, last_chance }),
+            ExtendableInit::PeriodicSync { tag } => to_v8(scope, &PeriodicSync { tag }),
             ExtendableInit::Message { message, source } => {
                 let (data, json) = match message {
                     Message::Serialized(bytes) => (Some(bytes.into()), None),

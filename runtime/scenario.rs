@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::network::{NetworkState, Timeline};
 use crate::pages::PageSource;
+use crate::permissions::PermissionPolicy;
 use crate::runtime::{Builder, Error, Runtime, UnsettledSync};
 use crate::simulation::ScriptedServers;
 
@@ -36,6 +37,9 @@ struct Script {
     network: Option<Timeline>,
     #[serde(default)]
     servers: ScriptedServers,
+    /// What origins may do; what is not named is granted.
+    #[serde(default)]
+    permissions: PermissionPolicy,
     /// What happens, in order. Without steps, `page.js` is opened if it is there.
     steps: Option<Vec<Step>>,
     #[serde(default)]
@@ -125,7 +129,11 @@ impl Scenario {
     /// [`ScenarioError::Run`] with the first step that went wrong.
     pub async fn run(self, builder: Builder) -> Result<Vec<UnsettledSync>, ScenarioError> {
         let Scenario { folder, script } = self;
-        let runtime = builder
+        let set = |builder: Builder, (permission, state)| builder.permission(permission, state);
+        let runtime = script
+            .permissions
+            .iter()
+            .fold(builder, set)
             .simulated(script.seed)
             .await_network_signal()
             .servers(script.servers)

@@ -19,9 +19,11 @@ use tokio::time::Instant;
 
 use crate::activity::{Activity, Busy};
 use crate::host::{EventEnd, Shard};
+use crate::lifecycle::{Registration, Worker};
 use crate::network::Outlook as NetworkOutlook;
+use crate::periodic;
 use crate::realm::ExtendableInit;
-use crate::trace::{SyncTraceState, TraceKind};
+use crate::trace::{SyncTraceState, SyncType, TraceKind};
 
 /// Wakes the scheduler. The shard counts as busy from the call until the scheduler has looked.
 #[derive(Default)]
@@ -90,13 +92,19 @@ fn look(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<Outlook,
     let may_fire = shard.may_fire_syncs();
     if may_fire {
         claim(shard, last)?;
+        periodic::claim(shard)?;
     }
     let due = shard.store.sync_next_due()?;
     let unsettled = due.is_some() || shard.store.sync_has_pending()?;
     let left = |due: i64| Duration::from_millis(due.saturating_sub(shard.now_ms()).max(0) as u64);
     Ok(Outlook {
         work: unsettled && (may_fire || shard.outlook.get() == NetworkOutlook::Open),
-        next: due.filter(|_| may_fire).map(left),
+        next: due
+            .filter(|_| may_fire)
+            .into_iter()
+            .chain(periodic::next_due(shard)?)
+            .min()
+            .map(left),
     })
 }
 
@@ -121,7 +129,7 @@ pub(crate) fn recover(shard: &Shard) -> Result<(), StoreError> {
             trace_settled(shard, &claim, &registration.scope, settled, reason);
         }
     }
-    Ok(())
+    periodic::recover(shard)
 }
 
 /// Takes what may fire now, and fires it. `last` is the registration that was served last.
@@ -132,7 +140,7 @@ fn claim(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<(), Sto
         *under_way.entry(*registration).or_default() += 1;
     }
     let limits = ClaimLimits {
-        total: shard.limits.syncs.saturating_sub(shard.firing.borrow().len()),
+        total: shard.free_sync_slots(),
         per_registration: shard.limits.syncs_per_registration,
         under_way,
         after: *last,
@@ -157,22 +165,22 @@ fn claim(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<(), Sto
 /// Dispatches one sync event and settles it.
 /// <https://wicg.github.io/background-sync/spec/#fire-a-sync-event>
 async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>> {
-    let registration = shard.registration_by_id(claim.registration);
-    let ready = match &registration {
-        Some(registration) => registration.activated_worker().await.map(|w| (registration, w)),
-        None => None,
-    };
+    let key = (claim.registration, claim.tag.clone());
+    // A graceful stop gives claims back: then there is nothing left to settle.
+    let is_given_back = || !shard.firing.borrow().contains(&key);
+    let ready = worker_for(shard, claim.registration).await;
+    if is_given_back() {
+        return Ok(());
+    }
     let (Some((registration, worker)), true) = (ready, shard.is_online()) else {
         let Claimed { registration, tag, .. } = claim.clone();
         return write(shard, SyncWrite::HandBack { registration, tag }).await.map(drop);
     };
     trace_sync(shard, claim, &registration.scope, SyncTraceState::Firing, None, None);
     let init = ExtendableInit::Sync { tag: claim.tag.clone(), last_chance: claim.last_chance };
-    let limit = Duration::from_millis(shard.policy.max_event_duration_ms.max(0) as u64);
-    let end = shard.dispatch_functional(&worker, init, limit).await;
-    if matches!(end, EventEnd::TimedOut) {
-        // A worker that sits on its event is stopped, as Chromium does, and starts afresh.
-        shard.stop_worker(&worker);
+    let end = dispatch(shard, &worker, init).await;
+    if is_given_back() {
+        return Ok(());
     }
     if shard.is_stopping() {
         // The end of the runtime ended the event, and has given it back.
@@ -192,7 +200,29 @@ async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>>
     }
 }
 
-fn outcome_of(end: &EventEnd) -> (Outcome, Option<String>) {
+/// The registration and its worker, once that is activated; `None` if either is gone.
+pub(crate) async fn worker_for(
+    shard: &Shard,
+    registration: RegistrationId,
+) -> Option<(Rc<Registration>, Rc<Worker>)> {
+    let registration = shard.registration_by_id(registration)?;
+    let worker = registration.activated_worker().await?;
+    Some((registration, worker))
+}
+
+/// Dispatches an event of either kind of sync.
+pub(crate) async fn dispatch(shard: &Shard, worker: &Rc<Worker>, init: ExtendableInit) -> EventEnd {
+    let limit = Duration::from_millis(shard.policy.max_event_duration_ms.max(0) as u64);
+    let end = shard.dispatch_functional(worker, init, limit).await;
+    if matches!(end, EventEnd::TimedOut) {
+        // A worker that sits on its event is stopped, as Chromium does, and starts afresh.
+        shard.stop_worker(worker);
+    }
+    end
+}
+
+/// What the end of an event is to the store; with a failure comes its reason.
+pub(crate) fn outcome_of(end: &EventEnd) -> (Outcome, Option<String>) {
     match end {
         EventEnd::Fulfilled => (Outcome::Fulfilled, None),
         EventEnd::Rejected(rejection) => (Outcome::Rejected, Some(rejection.message.clone())),
@@ -235,6 +265,7 @@ fn trace_sync(
     reason: Option<String>,
 ) {
     shard.trace(TraceKind::Sync {
+        sync_type: SyncType::OneShot,
         tag: claim.tag.clone(),
         scope: scope.to_owned(),
         state,

@@ -6,8 +6,9 @@
 use deno_core::futures::future::LocalBoxFuture;
 use deno_core::futures::{FutureExt, StreamExt};
 use kittiwake_ops::{
-    ClientState, ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, RealmId, Recipient,
-    RegisterWorker, RegistrationState, ScriptException, ServiceWorkerState, Services, WorkerState,
+    ClientState, ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, Permission,
+    PermissionState, RealmId, Recipient, RegisterWorker, RegistrationState, ScriptException,
+    ServiceWorkerState, Services, WorkerState,
 };
 use kittiwake_store::{StoreError, SyncWrite, UpdateViaCache};
 use tokio::task::spawn_local;
@@ -18,6 +19,8 @@ use crate::http::{HttpRequest, HttpResponse, RedirectMode};
 use crate::lifecycle::{Refusal, RegisterError, RegisterRequest, Registration, refused};
 use crate::realm::{Call, ExtendableInit, Message};
 use crate::trace::{MessageRecipient, TraceKind};
+
+const SYNC_MANAGER: &str = "SyncManager";
 
 impl Services for Shard {
     fn now_ms(&self) -> f64 {
@@ -58,12 +61,16 @@ impl Services for Shard {
         let registration = self.own_registration(realm, scope);
         let active = registration.filter(|found| found.active().is_some());
         let Some(id) = active.and_then(|found| found.id.get()) else {
-            return std::future::ready(Err(OpError::NoActiveWorker)).boxed_local();
+            let refusal = OpError::NoActiveWorker { interface: SYNC_MANAGER };
+            return std::future::ready(Err(refusal)).boxed_local();
         };
+        if let Err(refusal) = self.require_permission(Permission::BackgroundSync, &tag) {
+            return std::future::ready(Err(refusal)).boxed_local();
+        }
         let written = self.commit(SyncWrite::Register { registration: id, tag });
         async move {
             let written = written.await.expect("a commit answers every write");
-            written.map(drop).map_err(|error| shard.sync_error(&error))
+            written.map(drop).map_err(|error| shard.sync_error(&error, SYNC_MANAGER))
         }
         .boxed_local()
     }
@@ -79,7 +86,29 @@ impl Services for Shard {
         let Some(id) = registration.id.get() else {
             return Ok(vec![]);
         };
-        self.store.sync_tags(id).map_err(|error| self.sync_error(&error))
+        self.store.sync_tags(id).map_err(|error| self.sync_error(&error, SYNC_MANAGER))
+    }
+
+    fn periodic_register(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        tag: &str,
+        min_interval_ms: i64,
+    ) -> Result<(), OpError> {
+        self.register_periodic(realm, scope, tag, min_interval_ms)
+    }
+
+    fn periodic_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError> {
+        self.tags_of_periodic(realm, scope)
+    }
+
+    fn periodic_unregister(&self, realm: RealmId, scope: &str, tag: &str) -> Result<(), OpError> {
+        self.unregister_periodic(realm, scope, tag)
+    }
+
+    fn permission(&self, _realm: RealmId, permission: Permission) -> PermissionState {
+        self.permissions.state(permission)
     }
 
     fn fetch(
@@ -241,14 +270,19 @@ impl Shard {
         }
     }
 
-    fn own_registration(&self, realm: RealmId, scope: &str) -> Option<std::rc::Rc<Registration>> {
+    pub(crate) fn own_registration(
+        &self,
+        realm: RealmId,
+        scope: &str,
+    ) -> Option<std::rc::Rc<Registration>> {
         let origin = self.origin_of(realm)?;
         self.registration(scope).filter(|registration| registration.origin == origin)
     }
 
-    fn sync_error(&self, error: &StoreError) -> OpError {
+    /// What a script learns of a failure; `interface` is the one that it called.
+    pub(crate) fn sync_error(&self, error: &StoreError, interface: &'static str) -> OpError {
         match error {
-            StoreError::NoActiveWorker { .. } => OpError::NoActiveWorker,
+            StoreError::NoActiveWorker { .. } => OpError::NoActiveWorker { interface },
             StoreError::TagTooLong { .. } => OpError::SyncTagTooLong,
             error => {
                 self.trace_store_error(error);

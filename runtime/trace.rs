@@ -37,6 +37,9 @@ pub enum TraceKind {
     },
     /// A background sync entered a state.
     Sync {
+        /// Of which kind it is. The text says `sync` or `periodic`; JSON has it if it is periodic.
+        #[serde(skip_serializing_if = "SyncType::is_one_shot")]
+        sync_type: SyncType,
         /// The tag.
         tag: String,
         /// The scope of its registration.
@@ -45,9 +48,11 @@ pub enum TraceKind {
         state: SyncTraceState,
         /// The attempt that is under way or was the last; 0 before the first.
         attempt: u32,
-        /// Whether that attempt is the last that the policy grants.
+        /// Whether that attempt is the last that the policy grants; never of a periodic sync, which
+        /// goes on with its next period.
         last_chance: bool,
-        /// For `waiting`: the time until the next attempt is due.
+        /// For `waiting`: the time until the next attempt is due. Of a periodic sync, for the other
+        /// states too: the time until its next period.
         #[serde(skip_serializing_if = "Option::is_none")]
         delay_ms: Option<u64>,
         /// For `waiting` and `gave-up`: why the attempt failed.
@@ -114,6 +119,30 @@ pub enum MessageRecipient {
     Page,
 }
 
+/// The kinds of background sync, as Chromium names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncType {
+    /// <https://wicg.github.io/background-sync/spec/>
+    OneShot,
+    /// <https://wicg.github.io/periodic-background-sync/>
+    Periodic,
+}
+
+impl SyncType {
+    fn is_one_shot(&self) -> bool {
+        *self == SyncType::OneShot
+    }
+
+    /// The word that a line of text begins with.
+    fn kind(self) -> &'static str {
+        match self {
+            SyncType::OneShot => "sync",
+            SyncType::Periodic => "periodic",
+        }
+    }
+}
+
 /// What the trace says of a background sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -130,6 +159,8 @@ pub enum SyncTraceState {
     Done,
     /// Its last attempt failed.
     GaveUp,
+    /// A script ended it. Periodic syncs only.
+    Unregistered,
 }
 
 impl fmt::Display for TraceEvent {
@@ -139,8 +170,18 @@ impl fmt::Display for TraceEvent {
             TraceKind::Lifecycle { subject, url, state } => {
                 write!(f, "{at}  lifecycle  {}  {url}  {state}", word(subject))
             }
-            TraceKind::Sync { tag, state, attempt, last_chance, delay_ms, reason, .. } => {
-                write!(f, "{at}  sync       {}  {}", tag_text(tag), word(state))?;
+            TraceKind::Sync {
+                sync_type,
+                tag,
+                state,
+                attempt,
+                last_chance,
+                delay_ms,
+                reason,
+                ..
+            } => {
+                let kind = sync_type.kind();
+                write!(f, "{at}  {kind:<9}  {}  {}", tag_text(tag), word(state))?;
                 match state {
                     SyncTraceState::Firing => write!(f, "  attempt {attempt}")?,
                     _ => write!(f, "{}", delay_ms.map_or(String::new(), after))?,

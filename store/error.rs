@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use crate::periodic::IllegalPeriodicTransition;
 use crate::registrations::{RegistrationId, VersionId, VersionState};
 use crate::sync::IllegalTransition;
 
@@ -162,6 +163,20 @@ pub enum StoreError {
         tag: String,
         /// The state and the event.
         source: IllegalTransition,
+    },
+
+    /// The same, of a periodic sync registration.
+    #[error(
+        "periodic sync tag {tag:?} of service worker registration {registration} refused an event \
+         ({source}): please report this bug"
+    )]
+    IllegalPeriodicTransition {
+        /// The service worker registration.
+        registration: RegistrationId,
+        /// The periodic sync registration's tag.
+        tag: String,
+        /// The state and the event.
+        source: IllegalPeriodicTransition,
     },
 
     /// The service worker version is not in the state that the step starts from.

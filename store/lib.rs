@@ -44,6 +44,7 @@
 mod columns;
 mod error;
 mod folder;
+mod periodic;
 mod registrations;
 mod sync;
 
@@ -57,6 +58,11 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 use crate::error::Failure;
 
 pub use crate::error::{LockHolder, StoreError};
+pub use crate::periodic::{
+    IllegalPeriodicTransition, Moment, PeriodicClaimed, PeriodicRecovered, PeriodicRegistered,
+    PeriodicSettled, PeriodicSyncEvent, PeriodicSyncRecord, PeriodicSyncRegistration,
+    PeriodicSyncState, PeriodicUnregistered, next_periodic,
+};
 pub use crate::registrations::{
     InstalledWorker, Registration, RegistrationId, ScriptResource, ScriptType, Unregistered,
     UpdateViaCache, Version, VersionId, VersionState,
@@ -251,7 +257,7 @@ mod tests {
     #[test]
     fn the_questions_of_every_wake_are_answered_from_an_index() {
         let store = Store::in_memory().unwrap();
-        for (sql, index) in sync::WAKE_QUERIES {
+        for (sql, index) in sync::WAKE_QUERIES.into_iter().chain(periodic::WAKE_QUERIES) {
             let plan = plan(&store, sql);
             assert!(plan.contains(index), "{sql}\nuses {plan}, not {index}");
             assert!(!plan.contains("TEMP B-TREE"), "{sql}\nsorts: {plan}");
@@ -341,6 +347,9 @@ mod tests {
             ("sync_registrations", "1, 'crashes', 'waiting', 1, 5, 1"),
             ("sync_registrations", "1, 'unknown state', 'done', 0, NULL, 0"),
             ("sync_registrations", "2, 'no parent', 'pending', 0, NULL, 0"),
+            ("periodic_sync_registrations", "1, 'waits', 'https://a.test', 'waiting', 0, 0, 0, 0"),
+            ("periodic_sync_registrations", "1, 'past', 'https://a.test', 'firing', -1, 0, 0, 0"),
+            ("periodic_sync_registrations", "2, 'none', 'https://a.test', 'firing', 0, 0, 0, 0"),
             ("versions", "2, 1, 'second active', 'classic', 'activating'"),
             ("versions", "2, 1, 'unknown state', 'classic', 'redundant'"),
         ] {

@@ -54,3 +54,23 @@ CREATE INDEX sync_registrations_due
     ON sync_registrations (due_at_ms) WHERE state = 'waiting';
 CREATE INDEX sync_registrations_pending
     ON sync_registrations (registration_id, tag) WHERE state = 'pending';
+
+-- Periodic Background Sync: https://wicg.github.io/periodic-background-sync/. Tags of its own; no
+-- state `waiting`, because every pending registration waits until it is due.
+CREATE TABLE periodic_sync_registrations (
+    registration_id INTEGER NOT NULL REFERENCES registrations (id) ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    -- A copy of the registration's, which never changes: periods are kept apart per origin.
+    origin TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'firing', 'reregistered-while-firing')),
+    min_interval_ms INTEGER NOT NULL CHECK (min_interval_ms >= 0),
+    attempts INTEGER NOT NULL CHECK (attempts BETWEEN 0 AND 4294967295),
+    due_at_ms INTEGER NOT NULL,
+    interruptions INTEGER NOT NULL CHECK (interruptions BETWEEN 0 AND 4294967295),
+    PRIMARY KEY (registration_id, tag)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX periodic_sync_registrations_due
+    ON periodic_sync_registrations (due_at_ms, registration_id, tag) WHERE state = 'pending';
+CREATE INDEX periodic_sync_registrations_of_origin
+    ON periodic_sync_registrations (origin, due_at_ms);

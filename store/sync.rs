@@ -14,6 +14,7 @@ pub use claim::ClaimLimits;
 pub use transition::{
     IllegalTransition, Outcome, Profile, SyncEvent, SyncPolicy, SyncRecord, SyncState, next,
 };
+pub(crate) use write::require_active_worker;
 pub use write::{SyncWrite, SyncWritten};
 
 /// One sync registration, for listings.
@@ -269,9 +270,10 @@ pub(crate) const WAKE_QUERIES: [(&str, &str); 5] = [
     (claim::PENDING_KEYS, "sync_registrations_pending"),
 ];
 
-struct Key {
-    registration: RegistrationId,
-    tag: String,
+/// A registration of either kind of sync; each kind has a table of its own.
+pub(crate) struct Key {
+    pub(crate) registration: RegistrationId,
+    pub(crate) tag: String,
 }
 
 /// What one event did to one registration.
@@ -347,7 +349,7 @@ fn delete(connection: &Connection, key: &Key) -> Result<(), Failure> {
 }
 
 /// Collected before any row is changed: a statement must not read an index that changes under it.
-fn select_keys(
+pub(crate) fn select_keys(
     connection: &Connection,
     sql: &str,
     parameters: impl Params,

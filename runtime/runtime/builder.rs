@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kittiwake_ops::{Permission, PermissionState};
 use kittiwake_store::SyncPolicy;
 use tokio::sync::mpsc;
 use url::Url;
@@ -12,6 +13,7 @@ use super::thread::run_host_thread;
 use super::{Error, Runtime};
 use crate::engine::spawn_host_thread;
 use crate::host::{Limits, TraceSink};
+use crate::permissions::PermissionPolicy;
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
 
@@ -26,6 +28,7 @@ pub struct Builder {
     pub(super) servers: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
     pub(super) policy: SyncPolicy,
+    pub(super) permissions: PermissionPolicy,
     pub(super) limits: Limits,
     pub(super) user_agent: String,
     pub(super) trace: TraceSink,
@@ -47,6 +50,7 @@ impl Default for Builder {
             servers: None,
             files: Vec::new(),
             policy: SyncPolicy::default(),
+            permissions: PermissionPolicy::default(),
             limits: Limits {
                 turn: Duration::from_secs(10),
                 event: Duration::from_secs(5 * 60),
@@ -99,6 +103,15 @@ impl Builder {
     /// The rules of background sync. By default Chromium's.
     pub fn sync_policy(mut self, policy: SyncPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Grants or denies a feature to every origin. By default both kinds of sync are granted:
+    /// nobody can be asked, and a tool for tests should not need to be. A browser grants
+    /// `periodic-background-sync` to installed apps only. While that is denied, no periodic sync
+    /// fires; `background-sync` is asked for by `register()` alone, as in Chromium.
+    pub fn permission(mut self, permission: Permission, state: PermissionState) -> Self {
+        self.permissions.set(permission, state);
         self
     }
 

@@ -89,6 +89,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         network,
         signal_is_known: builder.signal_is_known,
         policy: builder.policy,
+        permissions: builder.permissions,
         limits: builder.limits,
         user_agent: builder.user_agent,
         seed,

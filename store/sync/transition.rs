@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::StoreError;
 use crate::columns::text_enum;
 
 text_enum! {
@@ -92,6 +93,10 @@ pub struct SyncPolicy {
     pub max_event_duration_ms: i64,
     /// How long a tag may be, in bytes of UTF-8.
     pub max_tag_bytes: usize,
+    /// The shortest time between two periodic sync events of one origin, in ms; also the unit in
+    /// which periods are counted.
+    /// <https://wicg.github.io/periodic-background-sync/#minimum-periodic-sync-interval-across-origins>
+    pub min_periodic_interval_ms: i64,
     /// Deaths of the process in mid-event, in a row, after which the event counts as terminated.
     /// Kittiwake's own, so that a script that kills its process cannot do so for ever. Zero means
     /// one.
@@ -167,6 +172,7 @@ impl Default for SyncPolicy {
             retry_delay_factor: 3,
             max_event_duration_ms: 180_000,
             max_tag_bytes: 10_240,
+            min_periodic_interval_ms: 43_200_000,
             max_interruptions: 3,
         }
     }
@@ -176,6 +182,16 @@ impl SyncPolicy {
     /// The specification's behaviour. It names no numbers, so they stay Chromium's.
     pub fn spec() -> Self {
         Self { profile: Profile::Spec, ..Self::default() }
+    }
+
+    /// Whether a tag keeps to [`SyncPolicy::max_tag_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TagTooLong`].
+    pub fn require_short_tag(&self, tag: &str) -> Result<(), StoreError> {
+        let (bytes, max_bytes) = (tag.len(), self.max_tag_bytes);
+        if bytes > max_bytes { Err(StoreError::TagTooLong { bytes, max_bytes }) } else { Ok(()) }
     }
 
     /// The wait after so many failed attempts, in ms. It saturates.

@@ -105,10 +105,7 @@ pub(super) fn register(
     now_ms: i64,
 ) -> Result<Registered, Failure> {
     require_active_worker(connection, key.registration)?;
-    if key.tag.len() > policy.max_tag_bytes {
-        let (bytes, max_bytes) = (key.tag.len(), policy.max_tag_bytes);
-        return Err(StoreError::TagTooLong { bytes, max_bytes }.into());
-    }
+    policy.require_short_tag(&key.tag)?;
     let step = advance(connection, key, SyncEvent::Registered, policy, now_ms)?;
     let after = step.after.expect("invariant: registering never removes");
     Ok(match step.before {
@@ -140,7 +137,8 @@ pub(super) fn hand_back(connection: &Connection, key: &Key) -> Result<HandedBack
     Ok(if step.after.is_some() { HandedBack::Pending } else { HandedBack::Gone })
 }
 
-fn require_active_worker(
+/// The rule of both kinds of sync.
+pub(crate) fn require_active_worker(
     connection: &Connection,
     registration: RegistrationId,
 ) -> Result<(), Failure> {

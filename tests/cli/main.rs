@@ -3,6 +3,7 @@
 //! Invariant: every claim is about what the process writes, sends, keeps, and its exit code.
 
 mod mistakes;
+mod periodic;
 #[path = "../process/mod.rs"]
 mod process;
 mod runs;

@@ -71,6 +71,22 @@ fn a_run_that_is_asked_to_stop_leaves_its_state_usable() {
 }
 
 #[test]
+fn a_graceful_stop_gives_a_firing_sync_back_uncounted() {
+    let project = project();
+    let endless =
+        "onsync = (event) => event.waitUntil(new Promise(() => setTimeout(() => {}, 1e9)));";
+    write(project.path(), "sw.js", endless);
+    let simulated = ["--clock", "simulated", "--until", "1m"];
+    let register = ["run", "sw.js", "--page", "page.js", "--state", "state"];
+    for options in [&register[..], &["run", "--state", "state"]] {
+        let run = run(project.path(), &[options, &simulated].concat()).expect_code(1);
+        assert_eq!(run.lines_with("firing").len(), 1, "{run:#?}");
+        assert_eq!(run.lines_with("sync       mail  firing  attempt 1").len(), 1, "{run:#?}");
+        assert_eq!(run.lines_with("waiting").len() + run.lines_with("error").len(), 0, "{run:#?}");
+    }
+}
+
+#[test]
 fn a_worker_that_rejects_install_leaves_nothing_registered() {
     let project = project();
     write(

@@ -3,6 +3,7 @@
 
 mod model;
 mod open;
+mod periodic;
 mod registrations;
 mod sync;
 mod transitions;
