@@ -15,7 +15,7 @@ import {
 } from "ext:kittiwake/webidl.js";
 
 const { op_sync_register, op_sync_tags } = core.ops;
-const { TypeError } = primordials;
+const { StringPrototypeIsWellFormed, TypeError } = primordials;
 
 // https://wicg.github.io/background-sync/spec/#sync-manager-interface
 export class SyncManager {
@@ -32,7 +32,7 @@ export class SyncManager {
     const prefix = "Failed to execute 'register' on 'SyncManager'";
     assertThis(this, SyncManager, prefix);
     requireArguments(arguments.length, 1, prefix);
-    op_sync_register(this.#scope, string(tag, prefix));
+    op_sync_register(this.#scope, storableTag(tag, prefix));
   }
 
   // https://wicg.github.io/background-sync/spec/#dom-syncmanager-gettags
@@ -42,6 +42,15 @@ export class SyncManager {
   }
 }
 webidl.configureInterface(SyncManager);
+
+/** A tag may be any DOMString, but one with a lone surrogate is no text that a disk could keep and an
+ * event could give back; Chromium ends the renderer that registers it. Two such tags must not become
+ * one, so it is refused. */
+function storableTag(value, prefix) {
+  const tag = string(value, prefix);
+  if (StringPrototypeIsWellFormed(tag)) return tag;
+  throw new TypeError(`${prefix}: The tag has a lone surrogate, which cannot be stored.`);
+}
 
 /** The manager of the registration with this scope. */
 export function createSyncManager(scope) {
