@@ -5,14 +5,17 @@
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
 mod activity;
+mod dispatch;
 mod doors;
 mod engine;
 mod extension;
 mod host;
 mod http;
 mod lifecycle;
+mod listing;
 mod network;
 mod pages;
+mod policy;
 mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
@@ -24,12 +27,17 @@ mod simulation;
 mod trace;
 mod watchdog;
 
+pub use dispatch::{EventOutcome, LastChance};
 pub use kittiwake_ops::{ConsoleLevel, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
 
+pub use listing::{StoredSync, StoredSyncs, SyncKind, stored_syncs};
 pub use network::{NetworkState, RealSignalError, Timeline, TimelineError};
 pub use pages::PageSource;
+pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};
 pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSync};
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
-pub use trace::{LifecycleSubject, MessageRecipient, SyncTraceState, TraceEvent, TraceKind};
+pub use trace::{
+    DispatchTraceState, LifecycleSubject, MessageRecipient, SyncTraceState, TraceEvent, TraceKind,
+};

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::network::{NetworkState, Timeline};
 use crate::pages::PageSource;
+use crate::policy::PolicyOptions;
 use crate::runtime::{Builder, Error, Runtime, UnsettledSync};
 use crate::simulation::ScriptedServers;
 
@@ -38,6 +39,9 @@ struct Script {
     servers: ScriptedServers,
     /// What happens, in order. Without steps, `page.js` is opened if it is there.
     steps: Option<Vec<Step>>,
+    /// The rules of background sync.
+    #[serde(default)]
+    sync: PolicyOptions,
     #[serde(default)]
     seed: u64,
 }
@@ -118,7 +122,7 @@ impl Scenario {
     }
 
     /// Runs the scenario on a runtime that `builder` starts, which may have a trace and a state
-    /// folder; clock, servers and files are the scenario's own. Answers the syncs that are left.
+    /// folder; clock, servers, files and rules are the scenario's own. Answers the syncs that are left.
     ///
     /// # Errors
     ///
@@ -127,6 +131,7 @@ impl Scenario {
         let Scenario { folder, script } = self;
         let runtime = builder
             .simulated(script.seed)
+            .sync_policy(script.sync.policy())
             .await_network_signal()
             .servers(script.servers)
             .serve(script.origin.clone(), &folder)

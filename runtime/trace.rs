@@ -54,6 +54,20 @@ pub enum TraceKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A sync event that somebody wished for, beside the registrations.
+    Dispatch {
+        /// The event's tag.
+        tag: String,
+        /// The scope of its worker.
+        scope: String,
+        /// How far it is.
+        state: DispatchTraceState,
+        /// The event's `lastChance`.
+        last_chance: bool,
+        /// For `rejected`: the rejection.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// A request of a script got its response, or failed.
     Fetch {
         /// The method.
@@ -132,6 +146,22 @@ pub enum SyncTraceState {
     GaveUp,
 }
 
+/// What the trace says of a sync event beside the registrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DispatchTraceState {
+    /// It begins.
+    Dispatched,
+    /// It succeeded.
+    Fulfilled,
+    /// A promise that it waits for was rejected.
+    Rejected,
+    /// It took too long.
+    TimedOut,
+    /// Its worker was stopped.
+    Terminated,
+}
+
 impl fmt::Display for TraceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = duration_text(self.at_ms);
@@ -146,6 +176,13 @@ impl fmt::Display for TraceEvent {
                     _ => write!(f, "{}", delay_ms.map_or(String::new(), after))?,
                 }
                 if *last_chance && *state == SyncTraceState::Firing {
+                    write!(f, "  last chance")?;
+                }
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))
+            }
+            TraceKind::Dispatch { tag, state, last_chance, reason, .. } => {
+                write!(f, "{at}  dispatch   {}  {}", tag_text(tag), word(state))?;
+                if *last_chance && *state == DispatchTraceState::Dispatched {
                     write!(f, "  last chance")?;
                 }
                 reason.as_ref().map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))

@@ -1,10 +1,13 @@
 //! The command `kittiwake`. It uses the library's public API only.
 //!
-//! Invariant: the exit code is 0 if every sync was done, 1 if something failed, 2 for wrong usage.
+//! Invariant: the exit code is 0 if what was asked for was done, every sync included, 1 if something
+//! failed, 2 for wrong usage.
 
 mod files;
 mod output;
 mod run;
+mod sync;
+mod syncs;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -17,6 +20,8 @@ fn main() -> ExitCode {
     let name = command.name();
     let done = match command {
         Command::Run(options) => run::run(options),
+        Command::Syncs(options) => syncs::list(&options),
+        Command::Sync(options) => sync::dispatch(options),
     };
     match done {
         Ok(code) => code,
@@ -37,19 +42,27 @@ struct Cli {
 enum Command {
     /// Registers a service worker, opens pages, and prints what happens
     Run(run::RunOptions),
+    /// Lists the background syncs of a state folder, and fires none
+    Syncs(syncs::SyncsOptions),
+    /// Dispatches one sync event now, at the worker of a state folder, and leaves registrations alone
+    Sync(sync::SyncOptions),
 }
 
 const EXAMPLES: &str = "Examples:
   kittiwake run fixtures/scenarios/an_outbox_is_sent_when_the_network_returns
   kittiwake run sw.js --page page.js --network offline,online@2s
   kittiwake run https://app.example/sw.js --state ./state --network real --until forever
-  kittiwake run sw.js --page page.js --format json | jq 'select(.kind == \"sync\")'";
+  kittiwake run sw.js --page page.js --format json | jq 'select(.kind == \"sync\")'
+  kittiwake syncs --state ./state
+  kittiwake sync --state ./state outbox --last-chance";
 
 impl Command {
     /// As it is written on the command line.
     fn name(&self) -> &'static str {
         match self {
             Command::Run(_) => "run",
+            Command::Syncs(_) => "syncs",
+            Command::Sync(_) => "sync",
         }
     }
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use kittiwake::{
-    Builder, Error, NetworkState, PageSource, Runtime, Scenario, Timeline, UnsettledSync,
+    Builder, Error, NetworkState, PageSource, PolicyOptions, Profile, Runtime, Scenario,
+    SyncPolicy, Timeline, UnsettledSync, parse_max_event, parse_profile,
 };
 use url::Url;
 
@@ -53,6 +54,16 @@ pub struct RunOptions {
     /// Real time, or simulated: waits take no time, and only local files are served [default: real]
     #[arg(long, value_enum)]
     clock: Option<Clock>,
+    /// Whose behaviour is followed where the two differ: chromium or spec [default: chromium]
+    #[arg(long, value_name = "NAME", value_parser = parse_profile)]
+    profile: Option<Profile>,
+    /// How failed syncs are tried again; each part may be left out
+    /// [default: attempts=3,initial=5m,factor=3]
+    #[arg(long, value_name = "attempts=N,initial=TIME,factor=N")]
+    retry: Option<PolicyOptions>,
+    /// How long a sync event may take before it has failed [default: 3m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_max_event)]
+    max_event: Option<Duration>,
     /// Ends when nothing is left to do, never, or after a duration like `10s`
     #[arg(long, value_name = "idle | forever | DURATION", default_value = "idle")]
     until: Until,
@@ -62,6 +73,14 @@ pub struct RunOptions {
     /// Seeds the random numbers of a simulated run
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+}
+
+impl RunOptions {
+    fn policy(&self) -> SyncPolicy {
+        let retry = self.retry.unwrap_or_default();
+        let (profile, max_event) = (self.profile, self.max_event);
+        PolicyOptions { profile, max_event, ..retry }.policy()
+    }
 }
 
 #[derive(Clone)]
@@ -161,6 +180,9 @@ impl Plan {
             ("--network", options.network.is_some()),
             ("--clock", options.clock.is_some()),
             ("--seed", options.seed.is_some()),
+            ("--profile", options.profile.is_some()),
+            ("--retry", options.retry.is_some()),
+            ("--max-event", options.max_event.is_some()),
             ("--until", options.until != Until::Idle),
         ];
         if let Some((option, _)) = own.iter().find(|(_, given)| *given) {
@@ -185,6 +207,7 @@ impl Plan {
 
 impl WorkerPlan {
     fn from(options: RunOptions, mut builder: Builder) -> Result<Self, Refusal> {
+        builder = builder.sync_policy(options.policy());
         let simulated = options.clock == Some(Clock::Simulated);
         let network = options.network.clone();
         let network =

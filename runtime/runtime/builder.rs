@@ -12,6 +12,7 @@ use super::thread::run_host_thread;
 use super::{Error, Runtime};
 use crate::engine::spawn_host_thread;
 use crate::host::{Limits, TraceSink};
+use crate::policy::require_forward_time;
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
 
@@ -117,8 +118,10 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`], [`Error::Files`] and [`Error::Thread`]; nothing has been changed then.
+    /// [`Error::Policy`], [`Error::Store`], [`Error::Files`] and [`Error::Thread`]; nothing has been
+    /// changed then.
     pub fn start(self) -> Result<Runtime, Error> {
+        require_forward_time(&self.policy)?;
         let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);
         let (report, started) = std::sync::mpsc::sync_channel(1);
         let main = move || run_host_thread(self, incoming, report);
