@@ -21,7 +21,7 @@ use crate::doors::{Clock, Entropy};
 use crate::extension::OriginShare;
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
-use crate::network::{NetworkSignal, NetworkState, Outlook};
+use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
 use crate::pages::Page;
 use crate::realm::{
     Call, EventLoop, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions,
@@ -52,6 +52,7 @@ pub(crate) struct Shard {
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) network: Rc<Cell<NetworkState>>,
+    conditions: Rc<RefCell<Conditions>>,
     pub(crate) outlook: Cell<Outlook>,
     /// Whether syncs may fire: not while nobody has said what the network is.
     pub(crate) signal_is_known: Cell<bool>,
@@ -85,6 +86,7 @@ pub(crate) struct ShardParts {
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) network: Rc<Cell<NetworkState>>,
+    pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) signal_is_known: bool,
     pub(crate) policy: SyncPolicy,
     pub(crate) limits: Limits,
@@ -129,6 +131,7 @@ impl Shard {
             entropy: parts.entropy,
             http: parts.http,
             network: parts.network,
+            conditions: parts.conditions,
             outlook: Cell::new(Outlook::Fixed),
             signal_is_known: Cell::new(parts.signal_is_known),
             policy: parts.policy,
@@ -311,7 +314,7 @@ impl Shard {
             before.abort();
         }
         let Some(state) = signal.next().await else { return };
-        self.set_network(state);
+        self.set_network(state, signal.conditions());
         self.signal_is_known.set(true);
         let shard = self.me();
         let task = spawn_local(async move { shard.watch_network(signal).await });
@@ -326,15 +329,21 @@ impl Shard {
             // A timeline is work: it ends, and until then something may happen.
             let _busy = (outlook == Outlook::Scripted).then(|| self.activity.begin());
             let Some(state) = signal.next().await else { break };
-            self.set_network(state);
+            self.set_network(state, signal.conditions());
         }
     }
 
-    pub(crate) fn set_network(&self, state: NetworkState) {
-        if self.network.replace(state) == state {
+    fn set_network(&self, state: NetworkState, conditions: Conditions) {
+        let before = self.network.replace(state);
+        let same_conditions = self.conditions.replace(conditions.clone()) == conditions;
+        if before == state && same_conditions {
             return;
         }
-        self.trace(TraceKind::Network { state });
+        let text = (!conditions.is_clear()).then(|| conditions.to_string());
+        self.trace(TraceKind::Network { state, conditions: text });
+        if before == state {
+            return;
+        }
         let name = match state {
             NetworkState::Online => "online",
             NetworkState::Offline => "offline",

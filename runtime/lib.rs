@@ -32,7 +32,9 @@ pub use kittiwake_ops::{ConsoleLevel, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
 
 pub use listing::{StoredSync, StoredSyncs, SyncKind, stored_syncs};
-pub use network::{NetworkState, RealSignalError, Timeline, TimelineError};
+pub use network::{
+    Conditions, Network, NetworkError, NetworkState, RealSignalError, Timeline, TimelineError,
+};
 pub use pages::PageSource;
 pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};
 pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSync};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use crate::network::{NetworkState, Timeline};
+use crate::network::{Network, NetworkState, Timeline};
 use crate::pages::PageSource;
 use crate::policy::PolicyOptions;
 use crate::runtime::{Builder, Error, Runtime, UnsettledSync};
@@ -61,8 +61,8 @@ enum Step {
     Open(String),
     /// Posts a message to the worker.
     Message(serde_json::Value),
-    /// Sets the network signal.
-    Network(NetworkState),
+    /// Sets the network signal, and what requests meet.
+    Network(Network),
     /// Lets time pass.
     Wait(#[serde(deserialize_with = "duration")] Duration),
     /// Lets time pass until nothing is left to do.
@@ -172,7 +172,7 @@ async fn take(
             runtime.open_page(url, source).await?;
         }
         Step::Message(message) => runtime.post_message(None, message).await?,
-        Step::Network(state) => runtime.set_network(state).await?,
+        Step::Network(network) => runtime.set_network(network).await?,
         Step::Wait(duration) => runtime.run_for(duration).await?,
         Step::Idle(_) => runtime.idle().await?,
     }

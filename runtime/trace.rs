@@ -85,6 +85,9 @@ pub enum TraceKind {
     Network {
         /// To what.
         state: NetworkState,
+        /// What requests meet from now on, as a timeline writes it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        conditions: Option<String>,
     },
     /// A script wrote to its console.
     Console {
@@ -196,7 +199,10 @@ impl fmt::Display for TraceEvent {
                     }
                 }
             }
-            TraceKind::Network { state } => write!(f, "{at}  network    {state}"),
+            TraceKind::Network { state, conditions } => {
+                write!(f, "{at}  network    {state}")?;
+                conditions.as_ref().map_or(Ok(()), |text| write!(f, "  {text}"))
+            }
             TraceKind::Console { level, text } => {
                 write!(f, "{at}  console    {}  {}", word(level), one_line(text))
             }

@@ -48,7 +48,19 @@ pub struct RunOptions {
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// online, offline, real, or a timeline like `offline,online@10s,offline@1m`, which starts when
-    /// the script is activated [default: online]
+    /// the script is activated; see --help for latency, loss and more [default: online]
+    ///
+    /// Each item of a timeline says all about the network from its time on. Conditions follow the
+    /// state after a `+`, or stand alone, which means online:
+    ///
+    ///   latency=200ms      responses begin so much later
+    ///   loss=10%           so many requests and responses never arrive
+    ///   bandwidth=64kbit   per second, in each direction; also bit, mbit
+    ///   portal             every answer is a redirect to a log-in page; also portal=URL
+    ///   down=api.test      that host refuses connections; repeatable
+    ///
+    /// As in `online,latency=2s+loss=10%@30s,down=api.test@1m,online@2m`.
+    #[arg(verbatim_doc_comment)]
     #[arg(long, value_name = "SIGNAL")]
     network: Option<Network>,
     /// Real time, or simulated: waits take no time, and only local files are served [default: real]

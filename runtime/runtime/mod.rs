@@ -21,7 +21,7 @@ use url::Url;
 use crate::dispatch::{EventOutcome, LastChance};
 use crate::host::Shard;
 use crate::lifecycle::{RegisterError, RegisterRequest, plain_exception};
-use crate::network::{NetworkState, RealSignal, Timeline};
+use crate::network::{Network, RealSignal, Timeline};
 use crate::pages::PageSource;
 use crate::realm::{Message, RealmError};
 
@@ -160,8 +160,8 @@ impl Runtime {
     }
 
     /// Sets the network signal, which then stays so.
-    pub async fn set_network(&self, state: NetworkState) -> Result<(), Error> {
-        self.play_network(Timeline::constant(state)).await
+    pub async fn set_network(&self, network: impl Into<Network>) -> Result<(), Error> {
+        self.play_network(Timeline::constant(network)).await
     }
 
     /// Follows a scripted network signal from now on.
