@@ -23,7 +23,7 @@ fn main() {
         extension_transpiler: None,
         with_runtime_cb: None,
     };
-    // Functions are compiled now, and are in the snapshot with their bytecode: a realm compiles none.
+    // Functions are compiled now and are in the snapshot as bytecode: a realm compiles none.
     deno_core::v8::V8::set_flags_from_string("--no-lazy");
     let snapshot = create_snapshot(options, None).expect("the global scope evaluates");
     #[expect(clippy::disallowed_methods, reason = "cargo names the folder this way")]

@@ -11,6 +11,7 @@ import {
   requireHostKey,
   requiredDictionary,
   requiredStringMember,
+  storableTag,
   string,
   webidl,
 } from "ext:kittiwake/webidl.js";
@@ -32,7 +33,7 @@ export class SyncManager {
     const prefix = "Failed to execute 'register' on 'SyncManager'";
     assertThis(this, SyncManager, prefix);
     requireArguments(arguments.length, 1, prefix);
-    await op_sync_register(this.#scope, string(tag, prefix));
+    await op_sync_register(this.#scope, storableTag(tag, prefix));
     op_sync_resolved();
   }
 

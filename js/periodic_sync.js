@@ -13,6 +13,7 @@ import {
   requireHostKey,
   requiredDictionary,
   requiredStringMember,
+  storableTag,
   string,
   unsignedLongLong,
   webidl,
@@ -35,7 +36,7 @@ export class PeriodicSyncManager {
     const prefix = "Failed to execute 'register' on 'PeriodicSyncManager'";
     assertThis(this, PeriodicSyncManager, prefix);
     requireArguments(arguments.length, 1, prefix);
-    const text = string(tag, prefix);
+    const text = storableTag(tag, prefix);
     op_periodic_register(this.#scope, text, minInterval(options, prefix));
   }
 

@@ -9,6 +9,7 @@ const {
   NumberIsNaN,
   NumberMAX_SAFE_INTEGER,
   ObjectPrototypeIsPrototypeOf,
+  StringPrototypeIsWellFormed,
   Symbol,
   TypeError,
 } = primordials;
@@ -117,6 +118,15 @@ export function string(value, prefix) {
     throw new TypeError(`${prefix}: Cannot convert a Symbol value to a string`);
   }
   return `${value}`;
+}
+
+/** A sync's tag may be any DOMString, but one with a lone surrogate is no text that a disk could
+ * keep and an event could give back; Chromium ends the renderer that registers it. Two such tags
+ * must not become one, so it is refused. */
+export function storableTag(value, prefix) {
+  const tag = string(value, prefix);
+  if (StringPrototypeIsWellFormed(tag)) return tag;
+  throw new TypeError(`${prefix}: The tag has a lone surrogate, which cannot be stored.`);
 }
 
 export { webidl };

@@ -8,10 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use deno_core::futures::future::poll_fn;
 use kittiwake_ops::{RealmId, ScriptException, Services};
 use kittiwake_store::{RegistrationId, Store, StoreError, SyncPolicy, SyncWrite};
-use std::task::Poll;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
@@ -19,15 +17,14 @@ use tokio::time::{Instant, timeout};
 use crate::activity::{Activity, Busy};
 use crate::commits;
 use crate::doors::{Clock, Entropy};
+use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
-use crate::network::{NetworkSignal, NetworkState, Outlook};
+use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
-use crate::realm::{
-    Call, EventLoop, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions,
-};
+use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
 use crate::scheduler::Wake;
 use crate::trace::{TraceEvent, TraceKind};
 use crate::watchdog::Watchdog;
@@ -58,6 +55,7 @@ pub(crate) struct Shard {
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) network: Rc<Cell<NetworkState>>,
+    conditions: Rc<RefCell<Conditions>>,
     pub(crate) outlook: Cell<Outlook>,
     /// Whether syncs may fire: not while nobody has said what the network is.
     pub(crate) signal_is_known: Cell<bool>,
@@ -96,6 +94,7 @@ pub(crate) struct ShardParts {
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) network: Rc<Cell<NetworkState>>,
+    pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) signal_is_known: bool,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
@@ -127,11 +126,6 @@ pub(crate) enum RealmOwner {
     Page(Rc<Page>),
 }
 
-enum Command {
-    Call(Call),
-    Evaluate { url: String, source: String, done: oneshot::Sender<Result<(), RealmError>> },
-}
-
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
         Rc::new_cyclic(|me| Shard {
@@ -141,6 +135,7 @@ impl Shard {
             entropy: parts.entropy,
             http: parts.http,
             network: parts.network,
+            conditions: parts.conditions,
             outlook: Cell::new(Outlook::Fixed),
             signal_is_known: Cell::new(parts.signal_is_known),
             policy: parts.policy,
@@ -344,7 +339,7 @@ impl Shard {
             before.abort();
         }
         let Some(state) = signal.next().await else { return };
-        self.set_network(state);
+        self.set_network(state, signal.conditions());
         self.signal_is_known.set(true);
         let shard = self.me();
         let task = spawn_local(async move { shard.watch_network(signal).await });
@@ -359,15 +354,21 @@ impl Shard {
             // A timeline is work: it ends, and until then something may happen.
             let _busy = (outlook == Outlook::Scripted).then(|| self.activity.begin());
             let Some(state) = signal.next().await else { break };
-            self.set_network(state);
+            self.set_network(state, signal.conditions());
         }
     }
 
-    pub(crate) fn set_network(&self, state: NetworkState) {
-        if self.network.replace(state) == state {
+    fn set_network(&self, state: NetworkState, conditions: Conditions) {
+        let before = self.network.replace(state);
+        let same_conditions = self.conditions.replace(conditions.clone()) == conditions;
+        if before == state && same_conditions {
             return;
         }
-        self.trace(TraceKind::Network { state });
+        let text = (!conditions.is_clear()).then(|| conditions.to_string());
+        self.trace(TraceKind::Network { state, conditions: text });
+        if before == state {
+            return;
+        }
         let name = match state {
             NetworkState::Online => "online",
             NetworkState::Offline => "offline",
@@ -380,11 +381,6 @@ impl Shard {
     }
 
     // --- the end ---
-
-    /// Whether what is under way has been given back.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.get()
-    }
 
     /// Gives firing syncs back uncounted, and ends every realm.
     pub(crate) fn shut_down(&self) -> Result<(), StoreError> {
@@ -405,91 +401,5 @@ impl Shard {
         }
         self.realms.borrow_mut().clear();
         Ok(())
-    }
-}
-
-/// Drives one realm: its host's calls first, then its event loop.
-async fn drive(
-    shard: Rc<Shard>,
-    id: RealmId,
-    mut realm: Realm,
-    mut commands: mpsc::UnboundedReceiver<(Command, Busy)>,
-) {
-    let mut busy: Option<Busy> = Some(shard.activity.begin());
-    let ended = poll_fn(|context| {
-        loop {
-            match commands.poll_recv(context) {
-                Poll::Ready(Some((command, _busy))) => {
-                    if let Err(RealmError::Terminated) =
-                        run_command(&shard, id, &mut realm, command)
-                    {
-                        return Poll::Ready(Some(RealmError::Terminated));
-                    }
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => break,
-            }
-        }
-        loop {
-            match realm.poll_event_loop(context) {
-                Ok(EventLoop::Busy) => {
-                    busy.get_or_insert_with(|| shard.activity.begin());
-                    return Poll::Pending;
-                }
-                Ok(EventLoop::Quiet) => {
-                    busy = None;
-                    return Poll::Pending;
-                }
-                Err(RealmError::Terminated) => return Poll::Ready(Some(RealmError::Terminated)),
-                Err(RealmError::Exception(exception)) => shard.exception(id, exception),
-            }
-        }
-    })
-    .await;
-    if let Some(error) = ended {
-        shard.trace_terminated(id, &error);
-    }
-    shard.drop_realm(id);
-}
-
-fn run_command(
-    shard: &Shard,
-    id: RealmId,
-    realm: &mut Realm,
-    command: Command,
-) -> Result<(), RealmError> {
-    match command {
-        Command::Call(call) => match realm.call(call) {
-            Err(RealmError::Exception(exception)) => {
-                shard.exception(id, exception);
-                Ok(())
-            }
-            other => other,
-        },
-        Command::Evaluate { url, source, done } => {
-            let result = realm.evaluate(&url, source);
-            let terminated = matches!(result, Err(RealmError::Terminated));
-            // Whoever asked has gone: the result is of no use.
-            let _ = done.send(result);
-            if terminated { Err(RealmError::Terminated) } else { Ok(()) }
-        }
-    }
-}
-
-impl Shard {
-    fn trace_terminated(&self, id: RealmId, error: &RealmError) {
-        let url = match self.realm_owner(id) {
-            Some(RealmOwner::Worker(worker)) => Some(worker.script_url.clone()),
-            Some(RealmOwner::Page(page)) => Some(page.url.to_string()),
-            None => None,
-        };
-        let exception = ScriptException {
-            message: error.to_string(),
-            file: url,
-            line: None,
-            column: None,
-            stack: None,
-        };
-        self.trace(TraceKind::Error { exception });
     }
 }

@@ -6,16 +6,20 @@
 
 mod activity;
 mod commits;
+mod dispatch;
 mod doors;
+mod drive;
 mod engine;
 mod extension;
 mod host;
 mod http;
 mod lifecycle;
+mod listing;
 mod network;
 mod pages;
 mod periodic;
 mod permissions;
+mod policy;
 mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
@@ -27,16 +31,22 @@ mod simulation;
 mod trace;
 mod watchdog;
 
+pub use dispatch::{EventOutcome, LastChance};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
 
-pub use network::{NetworkState, RealSignalError, Timeline, TimelineError};
+pub use listing::{StoredSync, StoredSyncs, SyncKind, stored_syncs};
+pub use network::{
+    Conditions, Network, NetworkError, NetworkState, RealSignalError, Timeline, TimelineError,
+};
 pub use pages::PageSource;
+pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};
 pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSync};
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use trace::{
-    LifecycleSubject, MessageRecipient, SyncTraceState, SyncType, TraceEvent, TraceKind,
+    DispatchTraceState, LifecycleSubject, MessageRecipient, SyncTraceState, SyncType, TraceEvent,
+    TraceKind,
 };
 
 /// The README's example, compiled and run with the tests of the documentation.

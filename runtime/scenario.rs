@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use crate::network::{NetworkState, Timeline};
+use crate::network::{Network, NetworkState, Timeline};
 use crate::pages::PageSource;
 use crate::permissions::PermissionPolicy;
+use crate::policy::PolicyOptions;
 use crate::runtime::{Builder, Error, Runtime, UnsettledSync};
 use crate::simulation::ScriptedServers;
 
@@ -42,6 +43,9 @@ struct Script {
     permissions: PermissionPolicy,
     /// What happens, in order. Without steps, `page.js` is opened if it is there.
     steps: Option<Vec<Step>>,
+    /// The rules of background sync.
+    #[serde(default)]
+    sync: PolicyOptions,
     #[serde(default)]
     seed: u64,
 }
@@ -61,8 +65,8 @@ enum Step {
     Open(String),
     /// Posts a message to the worker.
     Message(serde_json::Value),
-    /// Sets the network signal.
-    Network(NetworkState),
+    /// Sets the network signal, and what requests meet.
+    Network(Network),
     /// Lets time pass.
     Wait(#[serde(deserialize_with = "duration")] Duration),
     /// Lets time pass until nothing is left to do.
@@ -122,7 +126,7 @@ impl Scenario {
     }
 
     /// Runs the scenario on a runtime that `builder` starts, which may have a trace and a state
-    /// folder; clock, servers and files are the scenario's own. Answers the syncs that are left.
+    /// folder; clock, servers, files and rules are the scenario's own. Answers the syncs that are left.
     ///
     /// # Errors
     ///
@@ -135,6 +139,7 @@ impl Scenario {
             .iter()
             .fold(builder, set)
             .simulated(script.seed)
+            .sync_policy(script.sync.policy())
             .await_network_signal()
             .servers(script.servers)
             .serve(script.origin.clone(), &folder)
@@ -175,7 +180,7 @@ async fn take(
             runtime.open_page(url, source).await?;
         }
         Step::Message(message) => runtime.post_message(None, message).await?,
-        Step::Network(state) => runtime.set_network(state).await?,
+        Step::Network(network) => runtime.set_network(network).await?,
         Step::Wait(duration) => runtime.run_for(duration).await?,
         Step::Idle(_) => runtime.idle().await?,
     }

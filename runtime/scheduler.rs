@@ -151,40 +151,46 @@ fn claim(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<(), Sto
         let busy = shard.activity.begin();
         let shard = shard.clone();
         spawn_local(async move {
-            if let Err(error) = fire(&shard, &claim).await {
-                shard.trace_store_error(&error);
-            }
+            let fired = fire(&shard, &claim).await;
             shard.firing.borrow_mut().remove(&(claim.registration, claim.tag));
-            shard.wake.wake(&shard.activity);
+            match fired {
+                Ok(Fired::Settled) => shard.wake.wake(&shard.activity),
+                // It would be claimed again at once; activation or the network will wake.
+                Ok(Fired::GivenBack) => {}
+                Err(error) => shard.trace_store_error(&error),
+            }
             drop(busy);
         });
     }
     Ok(())
 }
 
+/// What became of a claim.
+enum Fired {
+    Settled,
+    GivenBack,
+}
+
 /// Dispatches one sync event and settles it.
 /// <https://wicg.github.io/background-sync/spec/#fire-a-sync-event>
-async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>> {
+async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<Fired, Arc<StoreError>> {
     let key = (claim.registration, claim.tag.clone());
     // A graceful stop gives claims back: then there is nothing left to settle.
     let is_given_back = || !shard.firing.borrow().contains(&key);
     let ready = worker_for(shard, claim.registration).await;
     if is_given_back() {
-        return Ok(());
+        return Ok(Fired::GivenBack);
     }
     let (Some((registration, worker)), true) = (ready, shard.is_online()) else {
         let Claimed { registration, tag, .. } = claim.clone();
-        return write(shard, SyncWrite::HandBack { registration, tag }).await.map(drop);
+        write(shard, SyncWrite::HandBack { registration, tag }).await?;
+        return Ok(Fired::GivenBack);
     };
     trace_sync(shard, claim, &registration.scope, SyncTraceState::Firing, None, None);
     let init = ExtendableInit::Sync { tag: claim.tag.clone(), last_chance: claim.last_chance };
     let end = dispatch(shard, &worker, init).await;
     if is_given_back() {
-        return Ok(());
-    }
-    if shard.is_stopping() {
-        // The end of the runtime ended the event, and has given it back.
-        return Ok(());
+        return Ok(Fired::GivenBack);
     }
     let (outcome, reason) = outcome_of(&end);
     let Claimed { registration: id, tag, .. } = claim.clone();
@@ -194,7 +200,7 @@ async fn fire(shard: &Rc<Shard>, claim: &Claimed) -> Result<(), Arc<StoreError>>
                 shard.trace_rejection(end);
             }
             trace_settled(shard, claim, &registration.scope, settled, reason);
-            Ok(())
+            Ok(Fired::Settled)
         }
         other => unreachable!("a settle is answered as one, not as {other:?}"),
     }

@@ -59,6 +59,20 @@ pub enum TraceKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A sync event that somebody wished for, beside the registrations.
+    Dispatch {
+        /// The event's tag.
+        tag: String,
+        /// The scope of its worker.
+        scope: String,
+        /// How far it is.
+        state: DispatchTraceState,
+        /// The event's `lastChance`.
+        last_chance: bool,
+        /// For `rejected`: the rejection.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// A request of a script got its response, or failed.
     Fetch {
         /// The method.
@@ -76,6 +90,9 @@ pub enum TraceKind {
     Network {
         /// To what.
         state: NetworkState,
+        /// What requests meet from now on, as a timeline writes it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        conditions: Option<String>,
     },
     /// A script wrote to its console.
     Console {
@@ -163,6 +180,22 @@ pub enum SyncTraceState {
     Unregistered,
 }
 
+/// What the trace says of a sync event beside the registrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DispatchTraceState {
+    /// It begins.
+    Dispatched,
+    /// It succeeded.
+    Fulfilled,
+    /// A promise that it waits for was rejected.
+    Rejected,
+    /// It took too long.
+    TimedOut,
+    /// Its worker was stopped.
+    Terminated,
+}
+
 impl fmt::Display for TraceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = duration_text(self.at_ms);
@@ -191,6 +224,13 @@ impl fmt::Display for TraceEvent {
                 }
                 reason.as_ref().map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))
             }
+            TraceKind::Dispatch { tag, state, last_chance, reason, .. } => {
+                write!(f, "{at}  dispatch   {}  {}", tag_text(tag), word(state))?;
+                if *last_chance && *state == DispatchTraceState::Dispatched {
+                    write!(f, "  last chance")?;
+                }
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))
+            }
             TraceKind::Fetch { method, url, status, error } => {
                 write!(f, "{at}  fetch      {method} {url}  ")?;
                 match (status, error) {
@@ -200,7 +240,10 @@ impl fmt::Display for TraceEvent {
                     }
                 }
             }
-            TraceKind::Network { state } => write!(f, "{at}  network    {state}"),
+            TraceKind::Network { state, conditions } => {
+                write!(f, "{at}  network    {state}")?;
+                conditions.as_ref().map_or(Ok(()), |text| write!(f, "  {text}"))
+            }
             TraceKind::Console { level, text } => {
                 write!(f, "{at}  console    {}  {}", word(level), one_line(text))
             }

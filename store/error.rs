@@ -26,6 +26,16 @@ pub enum StoreError {
         folder: PathBuf,
     },
 
+    /// There is no such state folder, and it was not to be made.
+    #[error(
+        "there is no state folder {}: give the folder that `--state` named in an earlier run",
+        folder.display()
+    )]
+    NoFolder {
+        /// The path that was to be the state folder.
+        folder: PathBuf,
+    },
+
     /// The state folder cannot be created, read or written.
     #[error(
         "state folder {} cannot be used ({source}): make it a folder that this user may read and \

@@ -19,6 +19,32 @@ pub(crate) fn create(folder: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Whether a runtime has kept state in a folder.
+pub(crate) enum Contents {
+    State,
+    Nothing,
+}
+
+/// Looks into a folder that must be there, and leaves it as it is.
+pub(crate) fn look(folder: &Path) -> Result<Contents, StoreError> {
+    match fs::metadata(folder) {
+        Ok(found) if !found.is_dir() => {
+            return Err(StoreError::NotAFolder { folder: folder.to_path_buf() });
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(StoreError::NoFolder { folder: folder.to_path_buf() });
+        }
+        Err(source) => return Err(folder_error(folder, source)),
+    }
+    let database = folder.join(DATABASE_FILE);
+    match database.try_exists() {
+        Ok(true) => Ok(Contents::State),
+        Ok(false) => Ok(Contents::Nothing),
+        Err(source) => Err(folder_error(folder, source)),
+    }
+}
+
 /// Takes the folder for one runtime, until the returned file is closed; the operating system
 /// closes it when the process dies in any way, so no lock is ever stale.
 pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {

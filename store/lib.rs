@@ -56,6 +56,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::error::Failure;
+use crate::folder::Contents;
 
 pub use crate::error::{LockHolder, StoreError};
 pub use crate::periodic::{
@@ -116,6 +117,19 @@ impl Store {
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
         Ok(Self { connection, database, _lock: Some(lock) })
+    }
+
+    /// Opens the state folder only if a runtime has kept state in it: a folder without a database
+    /// is `None` and stays as it is. Otherwise as [`Store::open`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoFolder`], and those of [`Store::open`].
+    pub fn open_existing(folder: &Path) -> Result<Option<Self>, StoreError> {
+        match folder::look(folder)? {
+            Contents::State => Self::open(folder).map(Some),
+            Contents::Nothing => Ok(None),
+        }
     }
 
     /// A store without a folder, for simulations and tests. It vanishes when it is dropped.

@@ -157,14 +157,18 @@ impl Store {
         })
     }
 
-    /// Makes the waiting worker the active one, and deletes the worker that was active before.
+    /// Makes the waiting worker the active one, and deletes the worker that was active before. One
+    /// whose `activate` event a crash cut off is activating already, and stays so for a new event.
     /// Durable when it returns. <https://w3c.github.io/ServiceWorker/#activation-algorithm>
     ///
     /// # Errors
     ///
-    /// [`StoreError::VersionState`] if the version is not the waiting worker.
+    /// [`StoreError::VersionState`] if the version is neither waiting nor activating.
     pub fn activating(&self, version: VersionId) -> Result<(), StoreError> {
         self.write(|transaction| {
+            if load_state(transaction, version)? == Some(VersionState::Activating) {
+                return Ok(());
+            }
             require_state(transaction, version, VersionState::Installed)?;
             transaction
                 .prepare_cached(
@@ -332,14 +336,21 @@ fn require_state(
     version: VersionId,
     expected: VersionState,
 ) -> Result<(), Failure> {
-    let found = connection
-        .prepare_cached("SELECT state FROM versions WHERE id = ?1")?
-        .query_row([version], |row| row.get(0))
-        .optional()?;
+    let found = load_state(connection, version)?;
     if found == Some(expected) {
         return Ok(());
     }
     Err(StoreError::VersionState { version, expected, found }.into())
+}
+
+fn load_state(
+    connection: &Connection,
+    version: VersionId,
+) -> Result<Option<VersionState>, Failure> {
+    Ok(connection
+        .prepare_cached("SELECT state FROM versions WHERE id = ?1")?
+        .query_row([version], |row| row.get(0))
+        .optional()?)
 }
 
 fn set_state(

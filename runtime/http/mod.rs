@@ -1,10 +1,11 @@
 //! The HTTP door: the only way by which a request leaves Kittiwake. Real sockets are in `real.rs`,
-//! files in `files.rs`; a simulation's servers are in `simulation.rs`.
+//! files in `files.rs`, a poor network in `link.rs`; a simulation's servers are in `simulation/`.
 //!
 //! Invariant: a door answers with what the server said, or with why there is no answer. Every
 //! decision about CORS, modes and caches was made before, in `js/fetch.js`.
 
 mod files;
+mod link;
 mod real;
 mod redirect;
 
@@ -20,6 +21,7 @@ use url::{Host, Url};
 use crate::network::NetworkState;
 
 pub use files::OriginFiles;
+pub use link::Link;
 pub use real::ReqwestHttp;
 pub(crate) use real::{Proxying, client_builder};
 pub(crate) use redirect::follow;

@@ -1,20 +1,22 @@
-//! The network signal: is the machine online, and when does that change. Manual and scripted
-//! signals are here, the real one is in `real.rs`.
+//! The network signal: is the machine online, and when does that change. Scripted signals are in
+//! `timeline.rs`, with what else they can say of the network in `conditions.rs`; the real one is in
+//! `real.rs`.
 //!
 //! Invariant: a signal answers its current state first and after that only real changes, in order.
 
+mod conditions;
 mod real;
+mod timeline;
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
+pub use conditions::{Conditions, Network, NetworkError};
 pub use real::{RealSignal, RealSignalError};
+pub use timeline::{Timeline, TimelineError};
 
 /// Whether requests may leave the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,213 +68,16 @@ pub enum Outlook {
 /// The state of the network and its changes.
 pub trait NetworkSignal {
     /// The first call answers at once with the current state; each later one waits until the state
-    /// differs from the last answer. `None`: it will never change again. A call may be dropped
+    /// or the conditions differ from the last answer. `None`: it will never change again. A call may be dropped
     /// while it waits; no change is lost by that.
     fn next(&mut self) -> LocalBoxFuture<'_, Option<NetworkState>>;
 
+    /// What requests meet since the last answer of `next`: nothing but what is really there, unless
+    /// a script says more.
+    fn conditions(&self) -> Conditions {
+        Conditions::default()
+    }
+
     /// What is known about changes that `next` has not answered yet.
     fn outlook(&self) -> Outlook;
-}
-
-/// A scripted signal, written as `offline,online@10s,offline@1m`: the state at the start, then each
-/// change with its time since the start. The start is the first poll of `next`, on tokio's clock.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Timeline {
-    text: String,
-    changes: Vec<Change>,
-    /// How many of the changes `next` has answered.
-    answered: usize,
-    started: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Change {
-    state: NetworkState,
-    after: Duration,
-}
-
-impl Timeline {
-    /// A signal that never changes.
-    pub fn constant(state: NetworkState) -> Timeline {
-        let change = Change { state, after: Duration::ZERO };
-        Timeline { text: state.to_string(), changes: vec![change], answered: 0, started: None }
-    }
-}
-
-impl NetworkSignal for Timeline {
-    fn next(&mut self) -> LocalBoxFuture<'_, Option<NetworkState>> {
-        async {
-            let started = *self.started.get_or_insert_with(Instant::now);
-            let change = *self.changes.get(self.answered)?;
-            if !change.after.is_zero() {
-                tokio::time::sleep_until(started + change.after).await;
-            }
-            self.answered += 1;
-            Some(change.state)
-        }
-        .boxed_local()
-    }
-
-    fn outlook(&self) -> Outlook {
-        if self.answered < self.changes.len() { Outlook::Scripted } else { Outlook::Fixed }
-    }
-}
-
-impl fmt::Display for Timeline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl FromStr for Timeline {
-    type Err = TimelineError;
-
-    fn from_str(text: &str) -> Result<Timeline, TimelineError> {
-        let mut changes: Vec<Change> = Vec::new();
-        for item in text.split(',').map(str::trim) {
-            let change = parse_item(item, changes.last()).map_err(|remedy| TimelineError {
-                text: text.to_owned(),
-                item: item.to_owned(),
-                remedy,
-            })?;
-            changes.push(change);
-        }
-        Ok(Timeline { text: text.to_owned(), changes, answered: 0, started: None })
-    }
-}
-
-impl TryFrom<String> for Timeline {
-    type Error = TimelineError;
-
-    fn try_from(text: String) -> Result<Timeline, TimelineError> {
-        text.parse()
-    }
-}
-
-/// Reads one item; the error is the remedy.
-fn parse_item(item: &str, previous: Option<&Change>) -> Result<Change, String> {
-    let (state, time) = match item.split_once('@') {
-        Some((state, time)) => (state, Some(time)),
-        None => (item, None),
-    };
-    let state: NetworkState =
-        state.parse().map_err(|_| "write `online` or `offline`".to_owned())?;
-    let after = match time {
-        Some(time) => humantime::parse_duration(time)
-            .map_err(|cause| format!("write the time as in `10s` or `1m 30s` ({cause})"))?,
-        None if previous.is_none() => Duration::ZERO,
-        None => return Err(format!("say when it happens, as in `{state}@10s`")),
-    };
-    match previous {
-        None if after.is_zero() => {}
-        None => {
-            return Err(format!("the first item is the state at the start: write `{state}`"));
-        }
-        Some(previous) if after <= previous.after => {
-            let last = humantime::format_duration(previous.after);
-            return Err(format!("times count from the start: write one later than {last}"));
-        }
-        Some(previous) if state == previous.state => {
-            return Err(format!("the network is {state} already: leave this item out"));
-        }
-        Some(_) => {}
-    }
-    Ok(Change { state, after })
-}
-
-/// A timeline that cannot be read, and how to mend it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("network timeline `{text}`, at `{item}`: {remedy}")]
-pub struct TimelineError {
-    text: String,
-    item: String,
-    remedy: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::NetworkState::{Offline, Online};
-    use super::*;
-
-    fn remedy(text: &str) -> String {
-        text.parse::<Timeline>().unwrap_err().to_string()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_timeline_changes_at_its_times() {
-        let mut timeline: Timeline = "offline, online@10s,offline@1m".parse().unwrap();
-        let started = Instant::now();
-        let mut seen = Vec::new();
-        while let Some(state) = timeline.next().await {
-            seen.push((started.elapsed().as_secs(), state, timeline.outlook()));
-        }
-        let (to_come, over) = (Outlook::Scripted, Outlook::Fixed);
-        assert_eq!(seen, [(0, Offline, to_come), (10, Online, to_come), (60, Offline, over)],);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dropped_wait_loses_no_change() {
-        let mut timeline: Timeline = "offline,online@10s".parse().unwrap();
-        assert_eq!(timeline.next().await, Some(Offline));
-        let early = tokio::time::timeout(Duration::from_secs(4), timeline.next()).await;
-        assert!(early.is_err());
-        let waited = Instant::now();
-        assert_eq!(timeline.next().await, Some(Online));
-        assert_eq!(waited.elapsed(), Duration::from_secs(6));
-    }
-
-    #[test]
-    fn a_timeline_gives_its_text_back() {
-        for text in ["online", "offline@0s", "offline,online@1m 30s,offline@2m"] {
-            assert_eq!(text.parse::<Timeline>().unwrap().to_string(), text);
-        }
-    }
-
-    #[test]
-    fn a_wrong_timeline_says_where_and_what_to_write() {
-        let wrong = [
-            ("", "network timeline ``, at ``: write `online` or `offline`"),
-            ("on", "network timeline `on`, at `on`: write `online` or `offline`"),
-            (
-                "online,offline",
-                "network timeline `online,offline`, at `offline`: say when it happens, as in \
-                 `offline@10s`",
-            ),
-            (
-                "online@5s",
-                "network timeline `online@5s`, at `online@5s`: the first item is the state at the \
-                 start: write `online`",
-            ),
-            (
-                "online,offline@9s,online@9s",
-                "network timeline `online,offline@9s,online@9s`, at `online@9s`: times count from \
-                 the start: write one later than 9s",
-            ),
-            (
-                "online,online@9s",
-                "network timeline `online,online@9s`, at `online@9s`: the network is online \
-                 already: leave this item out",
-            ),
-        ];
-        for (text, message) in wrong {
-            assert_eq!(remedy(text), message);
-        }
-        assert!(remedy("online,offline@soon").contains("write the time as in `10s` or `1m 30s` ("));
-    }
-
-    #[test]
-    fn a_scenario_file_holds_a_timeline_or_a_state() {
-        #[derive(Deserialize)]
-        struct Scenario {
-            network: Timeline,
-            now: NetworkState,
-        }
-        let scenario: Scenario =
-            toml::from_str("network = 'offline,online@1s'\nnow = 'offline'").unwrap();
-        assert_eq!(scenario.network.to_string(), "offline,online@1s");
-        assert_eq!(scenario.now, Offline);
-        let wrong = toml::from_str::<Scenario>("network = 'up'").err().unwrap().to_string();
-        assert!(wrong.contains("network timeline `up`, at `up`"), "{wrong}");
-    }
 }

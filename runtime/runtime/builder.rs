@@ -14,6 +14,7 @@ use super::{Error, Runtime};
 use crate::engine::spawn_host_thread;
 use crate::host::{Limits, TraceSink};
 use crate::permissions::PermissionPolicy;
+use crate::policy::require_forward_time;
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
 
@@ -140,8 +141,10 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`], [`Error::Files`] and [`Error::Thread`]; nothing has been changed then.
+    /// [`Error::Policy`], [`Error::Store`], [`Error::Files`] and [`Error::Thread`]; nothing has been
+    /// changed then.
     pub fn start(self) -> Result<Runtime, Error> {
+        require_forward_time(&self.policy)?;
         let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);
         let (report, started) = std::sync::mpsc::sync_channel(1);
         let main = move || run_host_thread(self, incoming, report);

@@ -8,6 +8,7 @@ use kittiwake_store::StoreError;
 use url::Url;
 
 use crate::network::RealSignalError;
+use crate::policy::PolicyError;
 
 /// What can go wrong, in an operator's words.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum Error {
         /// What the system said.
         cause: Arc<std::io::Error>,
     },
+    /// A rule of background sync that cannot be kept.
+    #[error("{0}")]
+    Policy(#[from] PolicyError),
     /// The operating system gave no thread or no event queue.
     #[error("the host thread cannot start: {0}")]
     Thread(Arc<std::io::Error>),
@@ -60,11 +64,17 @@ pub enum Error {
         /// What it threw.
         cause: Box<ScriptException>,
     },
-    /// A message for a scope that has no worker.
-    #[error("no service worker is registered for {scope}; register one before posting to it")]
+    /// A message or event for a scope that has no worker.
+    #[error("no service worker is active for {scope}; register one first")]
     NoWorker {
         /// The scope, or `any scope`.
         scope: String,
+    },
+    /// An event for the only worker, though there are several.
+    #[error("there are several service workers; choose one of their scopes: {}", scopes.join(", "))]
+    ManyWorkers {
+        /// Their scopes.
+        scopes: Vec<String>,
     },
     /// The real network signal cannot be watched.
     #[error("{0}")]

@@ -18,9 +18,10 @@ use kittiwake_store::{SyncState, UpdateViaCache};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
+use crate::dispatch::{EventOutcome, LastChance};
 use crate::host::Shard;
 use crate::lifecycle::{RegisterError, RegisterRequest, plain_exception};
-use crate::network::{NetworkState, RealSignal, Timeline};
+use crate::network::{Network, RealSignal, Timeline};
 use crate::pages::PageSource;
 use crate::realm::{Message, RealmError};
 
@@ -139,9 +140,28 @@ impl Runtime {
         .await?
     }
 
+    /// Dispatches one `sync` event at the active worker of `scope`, or of the only registration, and
+    /// waits for its end. As DevTools' `dispatchSyncEvent`: whether the tag is registered does not
+    /// matter, no registration is made, changed or removed, and neither is a retry; the network
+    /// signal is not asked. What it was goes to the trace.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoWorker`], [`Error::ManyWorkers`]. A rejection is an outcome, not an error.
+    pub async fn dispatch_sync(
+        &self,
+        scope: Option<Url>,
+        tag: &str,
+        last_chance: LastChance,
+    ) -> Result<EventOutcome, Error> {
+        let tag = tag.to_owned();
+        self.ask(move |shard| async move { shard.dispatch_sync(scope, tag, last_chance).await })
+            .await?
+    }
+
     /// Sets the network signal, which then stays so.
-    pub async fn set_network(&self, state: NetworkState) -> Result<(), Error> {
-        self.play_network(Timeline::constant(state)).await
+    pub async fn set_network(&self, network: impl Into<Network>) -> Result<(), Error> {
+        self.play_network(Timeline::constant(network)).await
     }
 
     /// Follows a scripted network signal from now on.

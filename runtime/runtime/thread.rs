@@ -3,7 +3,7 @@
 //!
 //! Invariant: in a simulation time passes only while a command runs.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use super::builder::Time;
 use super::{Builder, Command, Error};
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 use crate::host::{Shard, ShardParts};
-use crate::http::{Gate, Http, OriginFiles, ReqwestHttp};
-use crate::network::NetworkState;
+use crate::http::{Gate, Http, Link, OriginFiles, ReqwestHttp};
+use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
 use crate::simulation::ScriptedServers;
@@ -81,12 +81,20 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
             (Rc::new(SimulatedClock::default()), Rc::new(SeededEntropy::new(seed)), Some(seed))
         }
     };
+    // A sequence of its own, so that a lossy network leaves the scripts' random numbers alone.
+    let fate: Rc<dyn Entropy> = match seed {
+        None => Rc::new(SystemEntropy::default()),
+        Some(seed) => Rc::new(SeededEntropy::new(!seed)),
+    };
+    let conditions = Rc::new(RefCell::new(Conditions::default()));
+    let link = Link::new(conditions.clone(), fate, Rc::from(http));
     let shard = Shard::new(ShardParts {
         store,
         clock,
         entropy,
-        http: Rc::new(Gate::new(network.clone(), http)),
+        http: Rc::new(Gate::new(network.clone(), Box::new(link))),
         network,
+        conditions,
         signal_is_known: builder.signal_is_known,
         policy: builder.policy,
         permissions: builder.permissions,

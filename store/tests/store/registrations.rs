@@ -87,6 +87,18 @@ fn an_update_keeps_the_registration_its_syncs_and_its_active_worker() {
 }
 
 #[test]
+fn an_activation_that_a_crash_cut_off_begins_anew() {
+    let store = Store::in_memory().unwrap();
+    let (registration, version) = store.install(&worker("https://app.test")).unwrap();
+    store.activating(version).unwrap();
+    store.activating(version).unwrap();
+    store.activated(version).unwrap();
+    let found = store.registration(registration).unwrap().unwrap();
+    assert_eq!(found.active.unwrap().id, version);
+    assert_eq!(store.script_resources(version).unwrap().len(), 2);
+}
+
+#[test]
 fn steps_of_activation_out_of_order_are_refused() {
     let store = Store::in_memory().unwrap();
     let (_, version) = store.install(&worker("https://app.test")).unwrap();

@@ -1,0 +1,96 @@
+//! One sync event at somebody's wish, beside the registrations: DevTools' `dispatchSyncEvent`.
+//! <https://chromedevtools.github.io/devtools-protocol/tot/ServiceWorker/#method-dispatchSyncEvent>
+//!
+//! Invariant: the store is not asked and not changed; only what the script does itself reaches it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use kittiwake_ops::ScriptException;
+use url::Url;
+
+use crate::host::{EventEnd, Shard};
+use crate::lifecycle::Registration;
+use crate::realm::ExtendableInit;
+use crate::runtime::Error;
+use crate::trace::{DispatchTraceState, TraceKind};
+
+/// Whether a sync event says that no attempt follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastChance {
+    /// `lastChance` is false.
+    No,
+    /// `lastChance` is true.
+    Yes,
+}
+
+/// How an event ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// Every `waitUntil` promise fulfilled; also if there was none, or no listener.
+    Fulfilled,
+    /// A `waitUntil` promise rejected with this, or the worker's script threw at its start.
+    Rejected(Box<ScriptException>),
+    /// It took longer than the policy allows.
+    TimedOut,
+    /// The worker was stopped in mid-event.
+    Terminated,
+}
+
+impl Shard {
+    /// Dispatches a sync event at the active worker of `scope`, or of the only registration.
+    pub(crate) async fn dispatch_sync(
+        &self,
+        scope: Option<Url>,
+        tag: String,
+        chance: LastChance,
+    ) -> Result<EventOutcome, Error> {
+        let registration = self.registration_to_ask(scope)?;
+        let scope = registration.scope.clone();
+        let worker = registration.activated_worker().await;
+        let worker = worker.ok_or_else(|| Error::NoWorker { scope: scope.clone() })?;
+        let last_chance = chance == LastChance::Yes;
+        let trace = |state, reason| {
+            let (tag, scope) = (tag.clone(), scope.clone());
+            self.trace(TraceKind::Dispatch { tag, scope, state, last_chance, reason });
+        };
+        trace(DispatchTraceState::Dispatched, None);
+        let init = ExtendableInit::Sync { tag: tag.clone(), last_chance };
+        let limit = Duration::from_millis(self.policy.max_event_duration_ms.max(0) as u64);
+        let outcome = match self.dispatch_functional(&worker, init, limit).await {
+            EventEnd::Fulfilled => EventOutcome::Fulfilled,
+            EventEnd::Rejected(rejection) => EventOutcome::Rejected(Box::new(rejection)),
+            EventEnd::TimedOut => {
+                // As after any event that is sat on: the worker is stopped.
+                self.stop_worker(&worker);
+                EventOutcome::TimedOut
+            }
+            EventEnd::Terminated => EventOutcome::Terminated,
+        };
+        match &outcome {
+            EventOutcome::Fulfilled => trace(DispatchTraceState::Fulfilled, None),
+            EventOutcome::Rejected(rejection) => {
+                trace(DispatchTraceState::Rejected, Some(rejection.message.clone()));
+            }
+            EventOutcome::TimedOut => trace(DispatchTraceState::TimedOut, None),
+            EventOutcome::Terminated => trace(DispatchTraceState::Terminated, None),
+        }
+        Ok(outcome)
+    }
+
+    fn registration_to_ask(&self, scope: Option<Url>) -> Result<Rc<Registration>, Error> {
+        let registrations = self.registrations.borrow();
+        if let Some(scope) = scope {
+            let found = registrations.get(scope.as_str()).cloned();
+            return found.ok_or_else(|| Error::NoWorker { scope: scope.to_string() });
+        }
+        let mut all = registrations.values();
+        match (all.next(), all.next()) {
+            (None, _) => Err(Error::NoWorker { scope: "any scope".to_owned() }),
+            (Some(only), None) => Ok(only.clone()),
+            (Some(_), Some(_)) => {
+                Err(Error::ManyWorkers { scopes: registrations.keys().cloned().collect() })
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The task of one realm.
+//!
+//! Invariant: the host's calls come first and in their order, each a turn of its own; then the
+//! realm's own timers and answers.
+
+use std::rc::Rc;
+use std::task::Poll;
+
+use deno_core::futures::future::poll_fn;
+use kittiwake_ops::{RealmId, ScriptException, Services};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::activity::Busy;
+use crate::host::{RealmOwner, Shard};
+use crate::realm::{Call, EventLoop, Realm, RealmError};
+use crate::trace::TraceKind;
+
+/// What the host wants of a realm at its next turn.
+pub(crate) enum Command {
+    Call(Call),
+    Evaluate { url: String, source: String, done: oneshot::Sender<Result<(), RealmError>> },
+}
+
+/// Drives one realm: its host's calls first, then its event loop.
+pub(crate) async fn drive(
+    shard: Rc<Shard>,
+    id: RealmId,
+    mut realm: Realm,
+    mut commands: mpsc::UnboundedReceiver<(Command, Busy)>,
+) {
+    let mut busy: Option<Busy> = Some(shard.activity.begin());
+    let ended = poll_fn(|context| {
+        loop {
+            match commands.poll_recv(context) {
+                Poll::Ready(Some((command, _busy))) => {
+                    if let Err(RealmError::Terminated) =
+                        run_command(&shard, id, &mut realm, command)
+                    {
+                        return Poll::Ready(Some(RealmError::Terminated));
+                    }
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => break,
+            }
+        }
+        loop {
+            match realm.poll_event_loop(context) {
+                Ok(EventLoop::Busy) => {
+                    busy.get_or_insert_with(|| shard.activity.begin());
+                    return Poll::Pending;
+                }
+                Ok(EventLoop::Quiet) => {
+                    busy = None;
+                    return Poll::Pending;
+                }
+                Err(RealmError::Terminated) => return Poll::Ready(Some(RealmError::Terminated)),
+                Err(RealmError::Exception(exception)) => shard.exception(id, exception),
+            }
+        }
+    })
+    .await;
+    if let Some(error) = ended {
+        shard.trace_terminated(id, &error);
+    }
+    shard.drop_realm(id);
+}
+
+fn run_command(
+    shard: &Shard,
+    id: RealmId,
+    realm: &mut Realm,
+    command: Command,
+) -> Result<(), RealmError> {
+    match command {
+        Command::Call(call) => match realm.call(call) {
+            Err(RealmError::Exception(exception)) => {
+                shard.exception(id, exception);
+                Ok(())
+            }
+            other => other,
+        },
+        Command::Evaluate { url, source, done } => {
+            let result = realm.evaluate(&url, source);
+            let terminated = matches!(result, Err(RealmError::Terminated));
+            // Whoever asked has gone: the result is of no use.
+            let _ = done.send(result);
+            if terminated { Err(RealmError::Terminated) } else { Ok(()) }
+        }
+    }
+}
+
+impl Shard {
+    fn trace_terminated(&self, id: RealmId, error: &RealmError) {
+        let url = match self.realm_owner(id) {
+            Some(RealmOwner::Worker(worker)) => Some(worker.script_url.clone()),
+            Some(RealmOwner::Page(page)) => Some(page.url.to_string()),
+            None => None,
+        };
+        let exception = ScriptException {
+            message: error.to_string(),
+            file: url,
+            line: None,
+            column: None,
+            stack: None,
+        };
+        self.trace(TraceKind::Error { exception });
+    }
+}
