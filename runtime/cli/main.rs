@@ -1,7 +1,7 @@
 //! The command `kittiwake`. It uses the library's public API only.
 //!
-//! Invariant: the exit code is 0 if what was asked for was done, every sync included, 1 if something
-//! failed, 2 for wrong usage.
+//! Invariant: the exit code is 0 if what was asked for was done, every sync included, 1 if
+//! something failed, 2 for wrong usage.
 
 mod files;
 mod output;

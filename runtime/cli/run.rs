@@ -32,7 +32,7 @@ pub fn run(options: RunOptions) -> Result<ExitCode, Refusal> {
 #[command(after_help = EXAMPLES)]
 /// The options of `kittiwake run`.
 pub struct RunOptions {
-    /// A service worker script (a file, or an https URL; http on this machine), or a scenario folder
+    /// A service worker script (a file; an https URL; http on this machine), or a scenario folder
     #[arg(value_name = "SCRIPT | SCENARIO-FOLDER")]
     pub target: Option<String>,
     /// Opens a page once the worker is activated: a script or HTML file, or a URL; repeatable

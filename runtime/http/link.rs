@@ -1,5 +1,5 @@
-//! The line between the gate and the servers: latency, loss, bandwidth, a captive portal, hosts that
-//! are down.
+//! The line between the gate and the servers: latency, loss, bandwidth, a captive portal, hosts
+//! that are down.
 //!
 //! Invariant: what a request meets depends on the conditions, on the entropy and on the requests
 //! before it; without conditions every request passes as it is.

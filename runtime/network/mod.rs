@@ -68,8 +68,8 @@ pub enum Outlook {
 /// The state of the network and its changes.
 pub trait NetworkSignal {
     /// The first call answers at once with the current state; each later one waits until the state
-    /// or the conditions differ from the last answer. `None`: it will never change again. A call may be dropped
-    /// while it waits; no change is lost by that.
+    /// or the conditions differ from the last answer. `None`: it will never change again. A call
+    /// may be dropped while it waits; no change is lost by that.
     fn next(&mut self) -> LocalBoxFuture<'_, Option<NetworkState>>;
 
     /// What requests meet since the last answer of `next`: nothing but what is really there, unless

@@ -1,7 +1,7 @@
 //! Scripted network signals.
 //!
-//! Invariant: a timeline that was read has a state at its start, later times in order, and no change
-//! that changes nothing.
+//! Invariant: a timeline that was read has a state at its start, later times in order, and no
+//! change that changes nothing.
 
 use std::fmt;
 use std::str::FromStr;
