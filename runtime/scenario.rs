@@ -126,7 +126,8 @@ impl Scenario {
     }
 
     /// Runs the scenario on a runtime that `builder` starts, which may have a trace and a state
-    /// folder; clock, servers, files and rules are the scenario's own. Answers the syncs that are left.
+    /// folder; clock, servers, files and rules are the scenario's own. Answers the syncs that are
+    /// left.
     ///
     /// # Errors
     ///

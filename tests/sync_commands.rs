@@ -1,7 +1,7 @@
 //! `kittiwake syncs`, `kittiwake sync`, and the options that make a policy: real processes with one
 //! state folder.
 //!
-//! Invariant: neither command changes a registration, and what is refused leaves the disk as it was.
+//! Invariant: neither command changes a registration; what is refused leaves the disk as it was.
 
 use std::fs;
 use std::path::Path;

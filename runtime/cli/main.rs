@@ -44,7 +44,7 @@ enum Command {
     Run(run::RunOptions),
     /// Lists the background syncs of a state folder, and fires none
     Syncs(syncs::SyncsOptions),
-    /// Dispatches one sync event now, at the worker of a state folder, and leaves registrations alone
+    /// Dispatches one sync event now, at the worker of a state folder; leaves registrations alone
     Sync(sync::SyncOptions),
 }
 

@@ -141,8 +141,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`], [`Error::Store`], [`Error::Files`] and [`Error::Thread`]; nothing has been
-    /// changed then.
+    /// [`Error::Policy`], [`Error::Store`], [`Error::Files`] and [`Error::Thread`]; nothing has
+    /// been changed then.
     pub fn start(self) -> Result<Runtime, Error> {
         require_forward_time(&self.policy)?;
         let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);

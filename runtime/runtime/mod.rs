@@ -140,8 +140,8 @@ impl Runtime {
         .await?
     }
 
-    /// Dispatches one `sync` event at the active worker of `scope`, or of the only registration, and
-    /// waits for its end. As DevTools' `dispatchSyncEvent`: whether the tag is registered does not
+    /// Dispatches one `sync` event at the active worker of `scope`, or of the only registration,
+    /// and waits for its end. As DevTools' `dispatchSyncEvent`: whether the tag is registered does not
     /// matter, no registration is made, changed or removed, and neither is a retry; the network
     /// signal is not asked. What it was goes to the trace.
     ///
