@@ -141,7 +141,8 @@ impl Runtime {
     }
 
     /// Dispatches one `sync` event at the active worker of `scope`, or of the only registration,
-    /// and waits for its end. As DevTools' `dispatchSyncEvent`: whether the tag is registered does not
+    /// and waits for its end. As DevTools' `dispatchSyncEvent`: whether the tag is registered does
+    /// not
     /// matter, no registration is made, changed or removed, and neither is a retry; the network
     /// signal is not asked. What it was goes to the trace.
     ///
