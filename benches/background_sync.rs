@@ -172,6 +172,8 @@ fn sync_events() -> Result<Vec<Duration>> {
 }
 
 fn async_calls() -> Result<Vec<Duration>> {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _entered = tokio.enter();
     let mut runtime = JsRuntime::new(RuntimeOptions::default());
     let function = runtime.execute_script("empty.js", "(async () => {})")?;
     let function = {
@@ -180,8 +182,6 @@ fn async_calls() -> Result<Vec<Duration>> {
         let function: v8::Local<v8::Function> = function.try_into()?;
         v8::Global::new(scope, function)
     };
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _entered = tokio.enter();
     let mut times = Vec::new();
     for _ in 0..2 * EVENTS {
         let started = Instant::now();
