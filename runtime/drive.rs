@@ -33,10 +33,8 @@ pub(crate) async fn drive(
         loop {
             match commands.poll_recv(context) {
                 Poll::Ready(Some((command, _busy))) => {
-                    if let Err(RealmError::Terminated) =
-                        run_command(&shard, id, &mut realm, command)
-                    {
-                        return Poll::Ready(Some(RealmError::Terminated));
+                    if let Err(ended) = run_command(&shard, id, &mut realm, command) {
+                        return Poll::Ready(Some(ended));
                     }
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
@@ -53,8 +51,8 @@ pub(crate) async fn drive(
                     busy = None;
                     return Poll::Pending;
                 }
-                Err(RealmError::Terminated) => return Poll::Ready(Some(RealmError::Terminated)),
                 Err(RealmError::Exception(exception)) => shard.exception(id, exception),
+                Err(ended) => return Poll::Ready(Some(ended)),
             }
         }
     })
@@ -81,10 +79,13 @@ fn run_command(
         },
         Command::Evaluate { url, source, done } => {
             let result = realm.evaluate(&url, source);
-            let terminated = matches!(result, Err(RealmError::Terminated));
+            let ended = match &result {
+                Err(RealmError::Terminated(limit)) => Err(RealmError::Terminated(*limit)),
+                _ => Ok(()),
+            };
             // Whoever asked has gone: the result is of no use.
             let _ = done.send(result);
-            if terminated { Err(RealmError::Terminated) } else { Ok(()) }
+            ended
         }
     }
 }

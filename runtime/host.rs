@@ -37,6 +37,8 @@ pub(crate) type TraceSink = Box<dyn FnMut(&TraceEvent) + Send>;
 pub(crate) struct Limits {
     /// Real time that one turn of JavaScript may take.
     pub(crate) turn: Duration,
+    /// Bytes that the heap of one realm may have.
+    pub(crate) heap: usize,
     /// Time that an extendable event other than `sync` may take.
     pub(crate) event: Duration,
     /// Time without an event after which a worker is stopped.
@@ -225,6 +227,7 @@ impl Shard {
             seed: self.seed.map(|seed| seed.wrapping_add(u64::from(id.0))),
             watchdog: self.watchdog.clone(),
             turn_limit: self.limits.turn,
+            heap_limit: self.limits.heap,
             start,
         });
         spawn_local(drive(self.me(), id, realm, incoming));
@@ -286,7 +289,7 @@ impl Shard {
             let command = Command::Evaluate { url: url.to_owned(), source, done };
             let _ = handle.commands.send((command, self.activity.begin()));
         }
-        evaluated.await.unwrap_or(Err(RealmError::Terminated))
+        evaluated.await.unwrap_or(Err(RealmError::Gone))
     }
 
     // --- extendable events ---

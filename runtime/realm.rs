@@ -19,7 +19,7 @@ use kittiwake_ops::{
 use serde::Serialize;
 
 use crate::extension::{OriginShare, extensions};
-use crate::watchdog::{Struck, Watchdog};
+use crate::watchdog::{Limit, Struck, Watchdog};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
 
@@ -33,6 +33,8 @@ pub(crate) struct RealmOptions {
     pub(crate) watchdog: Rc<Watchdog>,
     /// Real time that one turn may take.
     pub(crate) turn_limit: Duration,
+    /// Bytes that its heap may have.
+    pub(crate) heap_limit: usize,
     pub(crate) start: StartOptions,
 }
 
@@ -97,8 +99,10 @@ pub(crate) enum Message {
 pub(crate) enum RealmError {
     #[error("{0}")]
     Exception(ScriptException),
-    #[error("the script ran for longer than its limit and was terminated")]
-    Terminated,
+    #[error("the script {0} and was terminated")]
+    Terminated(Limit),
+    #[error("the realm has ended")]
+    Gone,
 }
 
 /// Whether the event loop has anything left to do.
@@ -123,9 +127,12 @@ impl Realm {
         let mut runtime = JsRuntime::new(RuntimeOptions {
             extensions: extensions(options.share, options.seed),
             startup_snapshot: Some(SNAPSHOT),
+            create_params: Some(v8::CreateParams::default().heap_limits(0, options.heap_limit)),
             module_loader: Some(Rc::new(modules::NoModules)),
             ..Default::default()
         });
+        let struck = Struck::default();
+        end_when_heap_is_full(&mut runtime, struck.clone());
         let host = Host { realm: options.id, services: options.services };
         runtime.op_state().borrow_mut().put(host);
         let host_call = take_host_call(&mut runtime);
@@ -135,7 +142,7 @@ impl Realm {
             runtime: Some(runtime),
             host_call: Some(host_call),
             watchdog: options.watchdog,
-            struck: Struck::default(),
+            struck,
             turn_limit: options.turn_limit,
         };
         realm
@@ -203,13 +210,13 @@ impl Realm {
         &mut self,
         take: impl FnOnce(&mut Turn<'_>) -> Result<R, Failure>,
     ) -> Result<R, RealmError> {
-        if self.struck.is_set() {
-            return Err(RealmError::Terminated);
+        if let Some(limit) = self.struck.limit() {
+            return Err(RealmError::Terminated(limit));
         }
         let result = take(&mut Turn::enter(self));
         // Termination surfaces as whatever the engine was doing; the mark alone is reliable.
-        if self.struck.is_set() {
-            return Err(RealmError::Terminated);
+        if let Some(limit) = self.struck.limit() {
+            return Err(RealmError::Terminated(limit));
         }
         result.map_err(RealmError::from)
     }
@@ -352,6 +359,17 @@ impl ExtendableInit {
         };
         (name, init)
     }
+}
+
+/// Ends the turn that fills the heap, before V8 ends the process.
+fn end_when_heap_is_full(runtime: &mut JsRuntime, struck: Struck) {
+    let isolate = runtime.v8_isolate().thread_safe_handle();
+    runtime.add_near_heap_limit_callback(move |current, _initial| {
+        struck.set(Limit::Memory);
+        isolate.terminate_execution();
+        // Room for the turn to unwind; nothing runs in this realm again.
+        current.saturating_mul(2)
+    });
 }
 
 /// Takes the host's way in off the global, before any script could see it.

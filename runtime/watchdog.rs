@@ -5,7 +5,8 @@
 //!
 //! Invariant: an isolate is terminated only during a turn of its own, never one of its neighbours'.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,9 +19,18 @@ pub(crate) struct Watchdog {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A realm's own mark: set when the watchdog ended one of its turns.
+/// What a script may not exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// The real time of one turn.
+    Time,
+    /// The size of the realm's heap.
+    Memory,
+}
+
+/// A realm's own mark: set when one of its turns was ended because it exceeded a limit.
 #[derive(Clone, Default)]
-pub(crate) struct Struck(Arc<AtomicBool>);
+pub(crate) struct Struck(Arc<AtomicU8>);
 
 struct Shared {
     watch: Mutex<Watch>,
@@ -76,9 +86,30 @@ impl Drop for Watchdog {
     }
 }
 
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Time => "ran for longer than its limit",
+            Limit::Memory => "used more memory than its limit",
+        })
+    }
+}
+
 impl Struck {
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    pub(crate) fn set(&self, limit: Limit) {
+        let mark = match limit {
+            Limit::Time => 1,
+            Limit::Memory => 2,
+        };
+        self.0.store(mark, Ordering::Relaxed);
+    }
+
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Limit::Time),
+            _ => Some(Limit::Memory),
+        }
     }
 }
 
@@ -98,7 +129,7 @@ impl Shared {
             };
             let left = turn.deadline.saturating_duration_since(now());
             if left.is_zero() {
-                turn.struck.0.store(true, Ordering::Relaxed);
+                turn.struck.set(Limit::Time);
                 turn.isolate.terminate_execution();
                 watch.turn = None;
                 continue;

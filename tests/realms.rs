@@ -155,6 +155,27 @@ fn a_script_that_never_returns_hurts_no_other_realm() {
 }
 
 #[test]
+fn a_script_that_fills_its_heap_hurts_no_other_realm() {
+    let greedy =
+        "const all = []; onmessage = () => { for (;;) all.push(new Array(1e5).fill(1)); };";
+    let (runtime, heard, _folder) = start(&[("sw.js", WORKER), ("greedy.js", greedy)]);
+    let (bad, good) = (url("/bad/"), url("/good/"));
+    block_on(async {
+        runtime.register(url("/greedy.js"), Some(bad.clone())).await.expect("it registers");
+        runtime.register(url("/sw.js"), Some(good.clone())).await.expect("it registers");
+        for scope in [bad, good] {
+            let posted = runtime.post_message(Some(scope), "hello".into()).await;
+            posted.expect("the worker is registered");
+            runtime.run_for(Duration::from_secs(1)).await.expect("it answers");
+        }
+        runtime.shut_down().await.expect("it ends");
+    });
+    let terminated = "error: the script used more memory than its limit and was terminated \
+                      (https://app0.test/greedy.js)";
+    assert_eq!(heard.lines(), [terminated, "https://app0.test/good/ heard hello"]);
+}
+
+#[test]
 fn a_script_that_never_returns_while_it_is_loaded_is_not_registered() {
     let (runtime, heard, folder) = start(&[("sw.js", WORKER), ("endless.js", "for (;;);")]);
     assert!(Path::exists(folder.path()));

@@ -265,8 +265,8 @@ impl Shard {
         worker.events_seen.set(worker.events_seen.get().wrapping_add(1));
         let end = match self.ensure_running(worker).await {
             Ok(realm) => self.dispatch(realm, init, limit).await,
-            Err(RealmError::Terminated) => EventEnd::Terminated,
             Err(RealmError::Exception(exception)) => EventEnd::Rejected(exception),
+            Err(RealmError::Terminated(_) | RealmError::Gone) => EventEnd::Terminated,
         };
         worker.events_under_way.set(worker.events_under_way.get() - 1);
         if worker.events_under_way.get() == 0 {

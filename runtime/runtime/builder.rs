@@ -54,6 +54,7 @@ impl Default for Builder {
             permissions: PermissionPolicy::default(),
             limits: Limits {
                 turn: Duration::from_secs(10),
+                heap: 256 << 20,
                 event: Duration::from_secs(5 * 60),
                 idle: Duration::from_secs(30),
                 syncs: 256,
@@ -128,6 +129,13 @@ impl Builder {
     /// 10 s.
     pub fn turn_limit(mut self, limit: Duration) -> Self {
         self.limits.turn = limit;
+        self
+    }
+
+    /// Bytes that the JavaScript heap of one realm may have before the realm is terminated. By
+    /// default 256 MiB. Array buffers are outside it.
+    pub fn heap_limit(mut self, bytes: usize) -> Self {
+        self.limits.heap = bytes;
         self
     }
 
