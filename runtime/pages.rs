@@ -132,7 +132,6 @@ impl Shard {
             origin: page.origin.clone(),
             simulated: self.seed.is_some(),
             user_agent: self.user_agent.clone(),
-            language: "en-US".to_owned(),
             registration: None,
             worker: None,
         };

@@ -47,7 +47,6 @@ pub(crate) struct StartOptions {
     pub(crate) origin: String,
     pub(crate) simulated: bool,
     pub(crate) user_agent: String,
-    pub(crate) language: String,
     pub(crate) registration: Option<RegistrationState>,
     pub(crate) worker: Option<ServiceWorkerState>,
 }

@@ -86,6 +86,7 @@ impl Services for Shard {
         let Some(id) = registration.id.get() else {
             return Ok(vec![]);
         };
+        self.flush_commits();
         self.store.sync_tags(id).map_err(|error| self.sync_error(&error, SYNC_MANAGER))
     }
 

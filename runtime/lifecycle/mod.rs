@@ -225,7 +225,6 @@ impl Shard {
             origin: worker.origin.clone(),
             simulated: self.seed.is_some(),
             user_agent: self.user_agent.clone(),
-            language: "en-US".to_owned(),
             registration,
             worker: Some(worker.describe()),
         };
