@@ -94,11 +94,16 @@ fn look(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<Outlook,
         claim(shard, last)?;
         periodic::claim(shard)?;
     }
+    let may_change = shard.outlook.get() == NetworkOutlook::Open;
+    if !may_fire && !may_change {
+        // Nothing can move before somebody wakes: the store need not be asked.
+        return Ok(Outlook { work: false, next: None });
+    }
     let due = shard.store.sync_next_due()?;
     let unsettled = due.is_some() || shard.store.sync_has_pending()?;
     let left = |due: i64| Duration::from_millis(due.saturating_sub(shard.now_ms()).max(0) as u64);
     Ok(Outlook {
-        work: unsettled && (may_fire || shard.outlook.get() == NetworkOutlook::Open),
+        work: unsettled,
         next: due
             .filter(|_| may_fire)
             .into_iter()

@@ -18,6 +18,7 @@ use kittiwake_store::{
 };
 use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::realm::{Call, ExtendableInit, RealmError, RealmKind, StartOptions};
@@ -58,8 +59,9 @@ pub(crate) struct Worker {
     events_under_way: Cell<u32>,
     /// It was unregistered in mid-event.
     retired: Cell<bool>,
-    /// Counts events, so that an idle timer knows whether one came meanwhile.
-    events_seen: Cell<u32>,
+    last_event_ended: Cell<Instant>,
+    /// Whether a task waits to stop it.
+    idle_watched: Cell<bool>,
     /// Held while the script starts: events wait for it in the order in which they came.
     starting: Mutex<()>,
 }
@@ -176,7 +178,8 @@ impl Shard {
             resources: RefCell::default(),
             skip_waiting: Cell::default(),
             events_under_way: Cell::default(),
-            events_seen: Cell::default(),
+            last_event_ended: Cell::new(Instant::now()),
+            idle_watched: Cell::default(),
             retired: Cell::default(),
             starting: Mutex::default(),
         })
@@ -261,7 +264,6 @@ impl Shard {
         limit: Duration,
     ) -> EventEnd {
         worker.events_under_way.set(worker.events_under_way.get() + 1);
-        worker.events_seen.set(worker.events_seen.get().wrapping_add(1));
         let end = match self.ensure_running(worker).await {
             Ok(realm) => self.dispatch(realm, init, limit).await,
             Err(RealmError::Exception(exception)) => EventEnd::Rejected(exception),
@@ -280,14 +282,26 @@ impl Shard {
         end
     }
 
+    /// Stops the worker when it has had no event for the idle limit. One task watches a worker,
+    /// however many events it has.
     fn stop_when_idle(&self, worker: Rc<Worker>) {
-        let (shard, seen) = (self.me(), worker.events_seen.get());
+        worker.last_event_ended.set(Instant::now());
+        if worker.idle_watched.replace(true) {
+            return;
+        }
+        let shard = self.me();
         spawn_local(async move {
-            tokio::time::sleep(shard.limits.idle).await;
-            let idle = worker.events_under_way.get() == 0 && worker.events_seen.get() == seen;
-            if idle && !worker.is_installing() {
-                shard.stop_worker(&worker);
+            // An event that is under way then has the worker watched anew when it ends.
+            while worker.events_under_way.get() == 0 {
+                let ended = worker.last_event_ended.get();
+                tokio::time::sleep_until(ended + shard.limits.idle).await;
+                let idle = worker.last_event_ended.get() == ended;
+                if idle && worker.events_under_way.get() == 0 {
+                    shard.stop_worker(&worker);
+                    break;
+                }
             }
+            worker.idle_watched.set(false);
         });
     }
 
