@@ -71,5 +71,7 @@ export async function fetch(input, init = undefined) {
   } catch (error) {
     forgetAbort();
     throw signal.aborted ? signal.reason : error;
+  } finally {
+    core.tryClose(cancel); // or each request would leave its handle behind
   }
 }
