@@ -322,6 +322,9 @@ function startPage(options) {
 // https://html.spec.whatwg.org/#import-scripts-into-worker-global-scope
 function importScripts(...urls) {
   const prefix = "Failed to execute 'importScripts' on 'WorkerGlobalScope'";
+  if (startedAs.module) {
+    throw new TypeError(`${prefix}: Module scripts don't support importScripts().`);
+  }
   const resolved = urls.map((each) => {
     const text = string(each, prefix);
     try {

@@ -159,13 +159,13 @@ export class ServiceWorkerRegistration extends EventTarget {
       const text = "Failed to update a ServiceWorker: The registration has no worker.";
       throw new DOMException(text, "InvalidStateError");
     }
-    await op_worker_register({
+    const state = await op_worker_register({
       scriptUrl: newest.scriptURL,
       scopeUrl: scope,
-      scriptType: "classic",
+      scriptType: workerInternals(newest).scriptType,
       updateViaCache,
     });
-    return this;
+    return registrationFor(state);
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-unregister

@@ -284,12 +284,21 @@ impl Shard {
         url: &str,
         source: String,
     ) -> Result<(), RealmError> {
-        let (done, evaluated) = oneshot::channel();
+        let url = url.to_owned();
+        self.ask_realm(id, |done| Command::Evaluate { url, source, done }).await
+    }
+
+    /// Has a realm do something that it answers.
+    pub(crate) async fn ask_realm<T>(
+        &self,
+        id: RealmId,
+        command: impl FnOnce(oneshot::Sender<Result<T, RealmError>>) -> Command,
+    ) -> Result<T, RealmError> {
+        let (done, answer) = oneshot::channel();
         if let Some(handle) = self.realms.borrow().get(&id) {
-            let command = Command::Evaluate { url: url.to_owned(), source, done };
-            let _ = handle.commands.send((command, self.activity.begin()));
+            let _ = handle.commands.send((command(done), self.activity.begin()));
         }
-        evaluated.await.unwrap_or(Err(RealmError::Gone))
+        answer.await.unwrap_or(Err(RealmError::Gone))
     }
 
     // --- extendable events ---

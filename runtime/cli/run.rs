@@ -35,6 +35,9 @@ pub struct RunOptions {
     /// A service worker script (a file; an https URL; http on this machine), or a scenario folder
     #[arg(value_name = "SCRIPT | SCENARIO-FOLDER")]
     pub target: Option<String>,
+    /// What the script is: classic, or module, as in register(url, { type: "module" })
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = WorkerType::Classic)]
+    worker_type: WorkerType,
     /// Opens a page once the worker is activated: a script or HTML file, or a URL; repeatable
     #[arg(long, value_name = "FILE-OR-URL")]
     pub page: Vec<String>,
@@ -111,6 +114,12 @@ enum Clock {
     Simulated,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WorkerType {
+    Classic,
+    Module,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
     Idle,
@@ -152,6 +161,7 @@ enum Plan {
 struct WorkerPlan {
     builder: Builder,
     script: Option<Url>,
+    worker_type: WorkerType,
     pages: Vec<(Url, PageSource)>,
     network: Network,
     /// What the real network signal asks: the script's own server.
@@ -194,6 +204,7 @@ impl Plan {
             ));
         }
         let own = [
+            ("--type", options.worker_type != WorkerType::Classic),
             ("--page", !options.page.is_empty()),
             ("--origin", options.origin.is_some()),
             ("--root", options.root.is_some()),
@@ -263,7 +274,8 @@ impl WorkerPlan {
         if let Some(root) = files.root {
             builder = builder.serve(files.origin, root);
         }
-        Ok(WorkerPlan { builder, script, pages, network, probe, until: options.until })
+        let (worker_type, until) = (options.worker_type, options.until);
+        Ok(WorkerPlan { builder, script, worker_type, pages, network, probe, until })
     }
 
     async fn run(mut self) -> Result<Vec<UnsettledSync>, Error> {
@@ -284,13 +296,13 @@ impl WorkerPlan {
         // The signal starts when the script is activated: at once, if an earlier run left it so.
         match self.script {
             Some(script) if !is_active(&script) => {
-                runtime.register(script, None).await?;
+                register(runtime, script, self.worker_type).await?;
                 follow(runtime, self.network, self.probe).await?;
             }
             script => {
                 follow(runtime, self.network, self.probe).await?;
                 if let Some(script) = script {
-                    runtime.register(script, None).await?;
+                    register(runtime, script, self.worker_type).await?;
                 }
             }
         }
@@ -308,6 +320,14 @@ impl WorkerPlan {
         }
         failure.map_or(Ok(()), Err)
     }
+}
+
+async fn register(runtime: &Runtime, script: Url, worker_type: WorkerType) -> Result<(), Error> {
+    let registered = match worker_type {
+        WorkerType::Classic => runtime.register(script, None).await,
+        WorkerType::Module => runtime.register_module(script, None).await,
+    };
+    registered.map(drop)
 }
 
 async fn follow(runtime: &Runtime, network: Network, probe: Option<Url>) -> Result<(), Error> {

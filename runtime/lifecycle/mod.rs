@@ -4,6 +4,7 @@
 //! Invariant: the store knows a worker only from the end of its install event on, so that nothing
 //! is ever half-registered.
 
+mod modules;
 mod register;
 mod script;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use kittiwake_ops::{RealmId, RegistrationState, ScriptException, ServiceWorkerState, WorkerState};
 use kittiwake_store::{
-    RegistrationId, ScriptResource, StoreError, UpdateViaCache, VersionId, VersionState,
+    RegistrationId, ScriptResource, ScriptType, StoreError, UpdateViaCache, VersionId, VersionState,
 };
 use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_local;
@@ -48,6 +49,7 @@ pub(crate) struct Worker {
     pub(crate) origin: String,
     pub(crate) scope: String,
     pub(crate) script_url: String,
+    pub(crate) script_type: ScriptType,
     registration: Weak<Registration>,
     pub(crate) state: Cell<WorkerState>,
     pub(crate) realm: Cell<Option<RealmId>>,
@@ -124,6 +126,10 @@ impl Worker {
         ServiceWorkerState {
             id: self.id,
             script_url: self.script_url.clone(),
+            script_type: match self.script_type {
+                ScriptType::Classic => "classic",
+                ScriptType::Module => "module",
+            },
             state: self.state.get(),
         }
     }
@@ -141,7 +147,8 @@ impl Shard {
             registration.id.set(Some(stored.id));
             registration.update_via_cache.set(stored.update_via_cache);
             let worker = |version: kittiwake_store::Version, state| {
-                let worker = self.new_worker(&registration, version.script_url);
+                let worker =
+                    self.new_worker(&registration, version.script_url, version.script_type);
                 worker.version.set(Some(version.id));
                 worker.state.set(state);
                 worker
@@ -165,12 +172,18 @@ impl Shard {
         Ok(())
     }
 
-    fn new_worker(&self, registration: &Rc<Registration>, script_url: String) -> Rc<Worker> {
+    fn new_worker(
+        &self,
+        registration: &Rc<Registration>,
+        script_url: String,
+        script_type: ScriptType,
+    ) -> Rc<Worker> {
         Rc::new(Worker {
             id: self.next_id(),
             origin: registration.origin.clone(),
             scope: registration.scope.clone(),
             script_url,
+            script_type,
             registration: Rc::downgrade(registration),
             state: Cell::new(WorkerState::Parsed),
             realm: Cell::default(),
@@ -228,12 +241,16 @@ impl Shard {
             origin: worker.origin.clone(),
             simulated: self.seed.is_some(),
             user_agent: self.user_agent.clone(),
+            module: worker.script_type == ScriptType::Module,
             registration,
             worker: Some(worker.describe()),
         };
         let realm = self.create_realm(RealmOwner::Worker(worker.clone()), start);
         worker.realm.set(Some(realm));
-        let evaluated = self.evaluate(realm, &worker.script_url, source).await;
+        let evaluated = match worker.script_type {
+            ScriptType::Classic => self.evaluate(realm, &worker.script_url, source).await,
+            ScriptType::Module => self.run_module(worker, realm, source).await,
+        };
         if evaluated.is_err() {
             self.drop_realm(realm);
         }
@@ -266,7 +283,9 @@ impl Shard {
         worker.events_under_way.set(worker.events_under_way.get() + 1);
         let end = match self.ensure_running(worker).await {
             Ok(realm) => self.dispatch(realm, init, limit).await,
-            Err(RealmError::Exception(exception)) => EventEnd::Rejected(exception),
+            Err(RealmError::Exception(exception) | RealmError::CannotStart(exception)) => {
+                EventEnd::Rejected(exception)
+            }
             Err(RealmError::Terminated(_) | RealmError::Gone) => EventEnd::Terminated,
         };
         worker.events_under_way.set(worker.events_under_way.get() - 1);
