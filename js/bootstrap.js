@@ -15,13 +15,22 @@ import {
   dispatchPlatformEvent,
   installErrorReporting,
 } from "ext:kittiwake/events.js";
+import { EventSource } from "ext:kittiwake/event_source.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
 import { fetch } from "ext:kittiwake/fetch.js";
+import { FetchEvent, NavigationPreloadManager } from "ext:kittiwake/fetch_event.js";
+import { Lock, LockManager } from "ext:kittiwake/locks.js";
 import * as navigator from "ext:kittiwake/navigator.js";
+import { Notification, NotificationEvent } from "ext:kittiwake/notifications.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
+import * as push from "ext:kittiwake/push.js";
+import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
+import { installWasmStreaming } from "ext:kittiwake/wasm.js";
+import { WebSocket } from "ext:kittiwake/web_socket.js";
 import {
   assertThis,
   attributeOwner,
@@ -109,14 +118,20 @@ const interfaces = {
   DOMException: dom.DOMException,
   ErrorEvent: event.ErrorEvent,
   Event: event.Event,
+  EventSource,
   EventTarget: event.EventTarget,
   File: file.File,
   FileReader,
   FormData,
   Headers,
+  Lock,
+  LockManager,
   MessageChannel,
   MessageEvent: event.MessageEvent,
   MessagePort,
+  NavigationPreloadManager,
+  NavigatorUAData,
+  Notification,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
   PerformanceMark: performance.PerformanceMark,
@@ -126,7 +141,11 @@ const interfaces = {
   PeriodicSyncManager: periodicSync.PeriodicSyncManager,
   Permissions,
   PermissionStatus,
+  ProgressEvent: event.ProgressEvent,
   PromiseRejectionEvent: event.PromiseRejectionEvent,
+  PushManager: push.PushManager,
+  PushSubscription: push.PushSubscription,
+  PushSubscriptionOptions: push.PushSubscriptionOptions,
   QuotaExceededError: dom.QuotaExceededError,
   ReadableByteStreamController: streams.ReadableByteStreamController,
   ReadableStream: streams.ReadableStream,
@@ -136,10 +155,14 @@ const interfaces = {
   ReadableStreamDefaultReader: streams.ReadableStreamDefaultReader,
   Request,
   Response,
+  Scheduler: scheduling.Scheduler,
   ServiceWorker: serviceWorker.ServiceWorker,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
+  TaskController: scheduling.TaskController,
+  TaskPriorityChangeEvent: scheduling.TaskPriorityChangeEvent,
+  TaskSignal: scheduling.TaskSignal,
   TextDecoder: encoding.TextDecoder,
   TextDecoderStream: encoding.TextDecoderStream,
   TextEncoder: encoding.TextEncoder,
@@ -149,11 +172,23 @@ const interfaces = {
   URL: url.URL,
   URLPattern,
   URLSearchParams: url.URLSearchParams,
+  WebSocket,
   WritableStream: streams.WritableStream,
   WritableStreamDefaultController: streams.WritableStreamDefaultController,
   WritableStreamDefaultWriter: streams.WritableStreamDefaultWriter,
 };
 for (const name in interfaces) defineInterface(name, interfaces[name]);
+
+// Exposed in service workers only: in the snapshot for the sake of their quick start, and taken from
+// pages.
+const workerInterfaces = {
+  FetchEvent,
+  NotificationEvent,
+  PushEvent: push.PushEvent,
+  PushMessageData: push.PushMessageData,
+  PushSubscriptionChangeEvent: push.PushSubscriptionChangeEvent,
+};
+for (const name in workerInterfaces) defineInterface(name, workerInterfaces[name]);
 
 // WindowOrWorkerGlobalScope: https://html.spec.whatwg.org/#windoworworkerglobalscope-mixin
 // A worker has these on WorkerGlobalScope.prototype, a page on its global object ([Global]).
@@ -165,7 +200,7 @@ function defineSharedScope(target) {
     clearTimeout: timers.clearTimeout,
     fetch,
     queueMicrotask,
-    reportError: event.reportError,
+    reportError,
     setInterval: timers.setInterval,
     setTimeout: timers.setTimeout,
     structuredClone,
@@ -177,6 +212,7 @@ function defineSharedScope(target) {
   defineGetter(target, "self", () => globalThis);
   defineReplaceable(target, "origin", () => startedAs.origin);
   defineReplaceable(target, "performance", () => performance.performance);
+  defineReplaceable(target, "scheduler", () => ownScheduler ??= scheduling.createScheduler());
 }
 
 // https://html.spec.whatwg.org/#workerglobalscope
@@ -191,6 +227,7 @@ ObjectDefineProperty(globalThis, "console", core.propNonEnumerable(createConsole
 
 let startedAs;
 let ownNavigator;
+let ownScheduler;
 event.saveGlobalThisReference(globalThis);
 event.setEventTargetData(globalThis);
 delete Intl.v8BreakIterator;
@@ -245,6 +282,14 @@ function queueMicrotask(callback) {
   });
 }
 
+// https://html.spec.whatwg.org/#dom-reporterror
+function reportError(error) {
+  const prefix = `Failed to execute 'reportError' on '${scopeName()}'`;
+  requireArguments(arguments.length, 1, prefix);
+  attributeOwner(this, globalThis);
+  event.reportException(error);
+}
+
 function scopeName() {
   return startedAs.kind === "page" ? "Window" : "WorkerGlobalScope";
 }
@@ -262,6 +307,7 @@ function start(options) {
   if (options.simulated) installSimulatedClock();
   performance.setTimeOrigin();
   installErrorReporting();
+  installWasmStreaming();
   if (options.kind === "service-worker") startServiceWorker(options);
   else startPage(options);
 }
@@ -294,16 +340,17 @@ function startServiceWorker(options) {
   defineGetter(globalThis, "serviceWorker", () => ownWorker);
   defineOperations(globalThis, { skipWaiting });
   defineHandlers(globalThis, [
-    "activate", "fetch", "install", "message", "messageerror", "periodicsync", "sync",
+    "activate", "fetch", "install", "message", "messageerror", "notificationclick",
+    "notificationclose", "periodicsync", "push", "pushsubscriptionchange", "sync",
   ]);
 }
 
 // A window client without a DOM: https://html.spec.whatwg.org/#window
 function startPage(options) {
+  for (const name in workerInterfaces) delete globalThis[name];
   ObjectSetPrototypeOf(globalThis, Window.prototype);
   defineInterface("Window", Window);
   defineInterface("Navigator", navigator.Navigator);
-  defineInterface("ProgressEvent", event.ProgressEvent);
   defineInterface("ServiceWorkerContainer", serviceWorker.ServiceWorkerContainer);
   ObjectDefineProperty(globalThis, "Location", location.locationConstructorDescriptor);
   ObjectDefineProperty(globalThis, "location", location.locationDescriptor);

@@ -3,8 +3,10 @@
 // Invariant: `onLine` is the network signal, the same that decides whether fetch() works.
 
 import { core } from "ext:core/mod.js";
+import { createLockManager } from "ext:kittiwake/locks.js";
 import { createPermissions } from "ext:kittiwake/permissions.js";
-import { hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
+import { createUserAgentData } from "ext:kittiwake/user_agent_data.js";
+import { assertThis, hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
 
 const { op_network_online } = core.ops;
 
@@ -12,32 +14,52 @@ const identity = { userAgent: "", languages: Object.freeze(["en-US", "en"]) };
 
 function defineNavigator(name) {
   const Navigator = class {
+    #locks;
     #permissions;
+    #userAgentData;
 
     constructor(key = undefined) {
       requireHostKey(key, name);
       this[webidl.brand] = webidl.brand;
     }
     get appCodeName() {
+      webidl.assertBranded(this, Navigator.prototype);
       return "Mozilla";
     }
     get appName() {
+      webidl.assertBranded(this, Navigator.prototype);
       return "Netscape";
     }
     // https://html.spec.whatwg.org/#dom-navigator-appversion
     get appVersion() {
+      webidl.assertBranded(this, Navigator.prototype);
       return identity.userAgent.replace(/^Mozilla\//, "");
     }
+    // https://www.w3.org/TR/device-memory/: one value for all machines, as for the processors
+    get deviceMemory() {
+      webidl.assertBranded(this, Navigator.prototype);
+      return 8;
+    }
     get hardwareConcurrency() {
+      webidl.assertBranded(this, Navigator.prototype);
       return 1;
     }
     get language() {
+      webidl.assertBranded(this, Navigator.prototype);
       return identity.languages[0];
     }
     get languages() {
+      webidl.assertBranded(this, Navigator.prototype);
       return identity.languages;
     }
+    // https://w3c.github.io/web-locks/#navigator-mixins
+    get locks() {
+      webidl.assertBranded(this, Navigator.prototype);
+      this.#locks ??= createLockManager();
+      return this.#locks;
+    }
     get onLine() {
+      webidl.assertBranded(this, Navigator.prototype);
       return op_network_online();
     }
     // https://w3c.github.io/permissions/#navigator-and-workernavigator-extension
@@ -47,13 +69,29 @@ function defineNavigator(name) {
       return this.#permissions;
     }
     get platform() {
+      webidl.assertBranded(this, Navigator.prototype);
       return "Linux x86_64";
     }
     get product() {
+      webidl.assertBranded(this, Navigator.prototype);
       return "Gecko";
     }
     get userAgent() {
+      webidl.assertBranded(this, Navigator.prototype);
       return identity.userAgent;
+    }
+    // https://wicg.github.io/ua-client-hints/#navigatorua
+    get userAgentData() {
+      webidl.assertBranded(this, Navigator.prototype);
+      this.#userAgentData ??= createUserAgentData(identity.userAgent);
+      return this.#userAgentData;
+    }
+    // https://w3c.github.io/badging/: there is no icon that could have a badge
+    async clearAppBadge() {
+      assertThis(this, Navigator, `Failed to execute 'clearAppBadge' on '${name}'`);
+    }
+    async setAppBadge(_contents = undefined) {
+      assertThis(this, Navigator, `Failed to execute 'setAppBadge' on '${name}'`);
     }
   };
   Object.defineProperty(Navigator, "name", { value: name });

@@ -7,7 +7,10 @@ import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
 import { defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
+import { createNavigationPreload } from "ext:kittiwake/fetch_event.js";
+import { getNotifications, showNotification } from "ext:kittiwake/notifications.js";
 import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
+import { createPushManager } from "ext:kittiwake/push.js";
 import {
   assertThis,
   dictionary,
@@ -103,6 +106,8 @@ export class ServiceWorkerRegistration extends EventTarget {
   #state;
   #sync;
   #periodicSync;
+  #navigationPreload;
+  #pushManager;
 
   static {
     registrationInternals = (registration) => registration.#state;
@@ -147,6 +152,33 @@ export class ServiceWorkerRegistration extends EventTarget {
   get periodicSync() {
     webidl.assertBranded(this, ServiceWorkerRegistrationPrototype);
     return this.#periodicSync;
+  }
+
+  // https://w3c.github.io/ServiceWorker/#service-worker-registration-navigationpreload
+  get navigationPreload() {
+    this.#navigationPreload ??= createNavigationPreload(this);
+    return this.#navigationPreload;
+  }
+
+  // https://w3c.github.io/push-api/#extensions-to-the-serviceworkerregistration-interface
+  get pushManager() {
+    this.#pushManager ??= createPushManager();
+    return this.#pushManager;
+  }
+
+  // https://notifications.spec.whatwg.org/#dom-serviceworkerregistration-shownotification
+  async showNotification(title, options = undefined) {
+    const prefix = "Failed to execute 'showNotification' on 'ServiceWorkerRegistration'";
+    assertThis(this, ServiceWorkerRegistration, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    showNotification(this.#state, title, options);
+  }
+
+  // https://notifications.spec.whatwg.org/#dom-serviceworkerregistration-getnotifications
+  async getNotifications(filter = undefined) {
+    const prefix = "Failed to execute 'getNotifications' on 'ServiceWorkerRegistration'";
+    assertThis(this, ServiceWorkerRegistration, prefix);
+    return getNotifications(this.#state, filter);
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-update

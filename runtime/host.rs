@@ -21,7 +21,9 @@ use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
+use crate::locks::Locks;
 use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
+use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
@@ -74,6 +76,8 @@ pub(crate) struct Shard {
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(RegistrationId, String)>>,
     pub(crate) firing_periodic: RefCell<BTreeSet<(RegistrationId, String)>>,
+    pub(crate) locks: RefCell<Locks>,
+    pub(crate) notifications: RefCell<Vec<Shown>>,
     trace: RefCell<TraceSink>,
     started: Instant,
     watchdog: Rc<Watchdog>,
@@ -152,6 +156,8 @@ impl Shard {
             pages: RefCell::default(),
             firing: RefCell::default(),
             firing_periodic: RefCell::default(),
+            locks: RefCell::default(),
+            notifications: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -241,6 +247,7 @@ impl Shard {
             worker.realm.set(None);
         }
         self.pages.borrow_mut().remove(&id);
+        self.release_locks_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.

@@ -15,7 +15,9 @@ mod host;
 mod http;
 mod lifecycle;
 mod listing;
+mod locks;
 mod network;
+mod notifications;
 mod pages;
 mod periodic;
 mod permissions;
@@ -30,6 +32,7 @@ mod services;
 mod simulation;
 mod trace;
 mod watchdog;
+mod web_socket;
 
 pub use dispatch::{EventOutcome, LastChance};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
@@ -45,8 +48,8 @@ pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSy
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use trace::{
-    DispatchTraceState, LifecycleSubject, MessageRecipient, SyncTraceState, SyncType, TraceEvent,
-    TraceKind,
+    DispatchTraceState, LifecycleSubject, MessageRecipient, NotificationTraceState, SyncTraceState,
+    SyncType, TraceEvent, TraceKind,
 };
 
 /// The README's example, compiled and run with the tests of the documentation.

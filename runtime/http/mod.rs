@@ -8,6 +8,7 @@ mod files;
 mod link;
 mod real;
 mod redirect;
+mod web_socket;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -25,6 +26,7 @@ pub use link::Link;
 pub use real::ReqwestHttp;
 pub(crate) use real::{Proxying, client_builder};
 pub(crate) use redirect::follow;
+pub(crate) use web_socket::{DuplexStream, UpgradedConnection, WebSocketRequest};
 
 /// What a door does with a response that redirects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +172,14 @@ pub trait Http {
     /// Gets a URL, follows redirects, and blocks the calling thread until the whole body is there.
     /// Only for `importScripts`, which is synchronous; it has no deadline of its own.
     fn load(&self, url: &Url) -> Result<Loaded, HttpError>;
+
+    /// Opens a WebSocket. A door without servers that speak it refuses.
+    fn connect(
+        &self,
+        request: WebSocketRequest,
+    ) -> LocalBoxFuture<'static, Result<UpgradedConnection, HttpError>> {
+        std::future::ready(Err(HttpError::NoServer { url: request.url })).boxed_local()
+    }
 }
 
 /// Refuses every request while the network signal is offline, so that `fetch` and `sync` never
@@ -214,6 +224,16 @@ impl Http for Gate {
     fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
         require_online(&self.state)?;
         self.inner.load(url)
+    }
+
+    fn connect(
+        &self,
+        request: WebSocketRequest,
+    ) -> LocalBoxFuture<'static, Result<UpgradedConnection, HttpError>> {
+        if let Err(offline) = require_online(&self.state) {
+            return std::future::ready(Err(offline)).boxed_local();
+        }
+        self.inner.connect(request)
     }
 }
 

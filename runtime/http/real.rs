@@ -20,7 +20,8 @@ use reqwest::{Client, ClientBuilder, Method, Version, redirect::Policy};
 use url::Url;
 
 use super::{
-    Http, HttpError, HttpRequest, HttpResponse, Loaded, authority, follow, is_loopback, status_text,
+    Http, HttpError, HttpRequest, HttpResponse, Loaded, UpgradedConnection, WebSocketRequest,
+    authority, follow, is_loopback, status_text, web_socket,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,6 +93,14 @@ impl Http for ReqwestHttp {
         let thread = std::thread::Builder::new().name("kittiwake-load".to_owned());
         let thread = thread.spawn(move || load_here(&user_agent, url)).map_err(no_client)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    fn connect(
+        &self,
+        request: WebSocketRequest,
+    ) -> LocalBoxFuture<'static, Result<UpgradedConnection, HttpError>> {
+        let clients = Rc::clone(&self.0);
+        async move { web_socket::connect(&clients.user_agent, request).await }.boxed_local()
     }
 }
 
@@ -181,7 +190,7 @@ fn body_stream(
 
 /// Says why an exchange failed. reqwest hides the cause in a chain of errors; the kind of an I/O
 /// error in it decides, because its text differs between systems.
-fn transport_error(error: &reqwest::Error, url: &Url) -> HttpError {
+pub(super) fn transport_error(error: &reqwest::Error, url: &Url) -> HttpError {
     let host = authority(url);
     if error.is_dns() {
         return HttpError::Dns { host: url.host_str().unwrap_or_default().to_owned() };
