@@ -157,6 +157,7 @@ const interfaces = {
   Response,
   Scheduler: scheduling.Scheduler,
   ServiceWorker: serviceWorker.ServiceWorker,
+  ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
@@ -179,8 +180,8 @@ const interfaces = {
 };
 for (const name in interfaces) defineInterface(name, interfaces[name]);
 
-// Exposed in service workers only: in the snapshot for the sake of their quick start, and taken from
-// pages.
+// Exposed in service workers only: in the snapshot for the sake of their quick start, and taken
+// from pages.
 const workerInterfaces = {
   FetchEvent,
   NotificationEvent,
@@ -189,6 +190,11 @@ const workerInterfaces = {
   PushSubscriptionChangeEvent: push.PushSubscriptionChangeEvent,
 };
 for (const name in workerInterfaces) defineInterface(name, workerInterfaces[name]);
+
+// https://w3c.github.io/ServiceWorker/#navigator-serviceworker
+for (const { prototype } of [navigator.Navigator, navigator.WorkerNavigator]) {
+  defineGetter(prototype, "serviceWorker", () => serviceWorker.ownContainer());
+}
 
 // WindowOrWorkerGlobalScope: https://html.spec.whatwg.org/#windoworworkerglobalscope-mixin
 // A worker has these on WorkerGlobalScope.prototype, a page on its global object ([Global]).
@@ -351,14 +357,11 @@ function startPage(options) {
   ObjectSetPrototypeOf(globalThis, Window.prototype);
   defineInterface("Window", Window);
   defineInterface("Navigator", navigator.Navigator);
-  defineInterface("ServiceWorkerContainer", serviceWorker.ServiceWorkerContainer);
   ObjectDefineProperty(globalThis, "Location", location.locationConstructorDescriptor);
   ObjectDefineProperty(globalThis, "location", location.locationDescriptor);
   defineSharedScope(globalThis);
   defineGetter(globalThis, "window", () => globalThis);
-  const container = serviceWorker.createContainer();
   ownNavigator = navigator.createNavigator(navigator.Navigator, options);
-  defineGetter(navigator.Navigator.prototype, "serviceWorker", () => container);
   defineGetter(globalThis, "navigator", () => ownNavigator);
   defineHandlers(globalThis, [
     "languagechange", "load", "message", "messageerror", "offline", "online", "pagehide",

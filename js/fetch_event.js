@@ -21,6 +21,7 @@ const { Request } = core.loadExtScript("ext:deno_fetch/23_request.js");
 const {
   ObjectPrototypeIsPrototypeOf,
   Promise,
+  PromiseReject,
   PromiseResolve,
   StringPrototypeCharCodeAt,
   TypeError,
@@ -45,7 +46,7 @@ export class FetchEvent extends ExtendableEvent {
       replaces: text(init.replacesClientId),
       resulting: text(init.resultingClientId),
     };
-    this.#handled = init.handled === undefined ? new Promise(() => {}) : PromiseResolve(init.handled);
+    this.#handled = PromiseResolve(init.handled ?? new Promise(() => {}));
     this.#preloadResponse = PromiseResolve(init.preloadResponse);
     const reading = `${prefix}: Failed to read the 'request' property from '${name}'`;
     this.#request = requiredMember(init.request, reading);
@@ -59,7 +60,7 @@ export class FetchEvent extends ExtendableEvent {
   }
 
   get preloadResponse() {
-    return this.#preloadResponse;
+    return promiseAttribute(() => this.#preloadResponse);
   }
 
   get clientId() {
@@ -74,8 +75,14 @@ export class FetchEvent extends ExtendableEvent {
     return this.#clientIds.replaces;
   }
 
+  // Chromium has it still.
+  get isReload() {
+    webidl.assertBranded(this, FetchEventPrototype);
+    return false;
+  }
+
   get handled() {
-    return this.#handled;
+    return promiseAttribute(() => this.#handled);
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-fetchevent-respondwith
@@ -86,6 +93,16 @@ export class FetchEvent extends ExtendableEvent {
 }
 webidl.configureInterface(FetchEvent);
 const FetchEventPrototype = FetchEvent.prototype;
+
+// An attribute whose type is a promise rejects where another would throw.
+// https://webidl.spec.whatwg.org/#dfn-attribute-getter
+function promiseAttribute(read) {
+  try {
+    return read();
+  } catch (error) {
+    return PromiseReject(error);
+  }
+}
 
 // https://w3c.github.io/ServiceWorker/#navigation-preload-manager. A page here is opened without a
 // navigation that a worker could see, so that the state is kept for scripts alone.
@@ -122,8 +139,8 @@ export class NavigationPreloadManager {
       const unit = StringPrototypeCharCodeAt(text, i);
       if (unit > 0xff) throw new TypeError(`${prefix}: String contains non ISO-8859-1 code point.`);
       if (unit === 0 || unit === 0xa || unit === 0xd) {
-        throw new TypeError(`${prefix}: The string provided to setHeaderValue ('${text}') is not a ` +
-          "valid HTTP header field value.");
+        const what = `The string provided to setHeaderValue ('${text}')`;
+        throw new TypeError(`${prefix}: ${what} is not a valid HTTP header field value.`);
       }
     }
     this.#requireActive("set the navigation preload header value");

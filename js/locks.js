@@ -131,21 +131,17 @@ async function granted(id, signal) {
   const answer = op_lock_granted(id);
   core.unrefOpPromise(answer);
   if (signal === undefined) return await answer;
-  let abort;
-  const aborted = new Promise((_, reject) => {
-    abort = () => {
+  return await new Promise((resolve, reject) => {
+    const abort = () => {
       if (op_lock_abort(id)) reject(signal.reason);
     };
     signal[abortSignal.add](abort);
+    // In this order: a lock that was granted and taken back in one turn is not granted.
+    PromisePrototypeThen(answer, (isGranted) => {
+      signal[abortSignal.remove](abort);
+      resolve(isGranted);
+    }, reject);
   });
-  try {
-    return await new Promise((resolve, reject) => {
-      PromisePrototypeThen(answer, resolve, reject);
-      PromisePrototypeThen(aborted, undefined, reject);
-    });
-  } finally {
-    signal[abortSignal.remove](abort);
-  }
 }
 
 /** Runs `run` with the lock, which is held until the promise of `run` has settled. */

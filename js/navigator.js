@@ -14,9 +14,7 @@ const identity = { userAgent: "", languages: Object.freeze(["en-US", "en"]) };
 
 function defineNavigator(name) {
   const Navigator = class {
-    #locks;
     #permissions;
-    #userAgentData;
 
     constructor(key = undefined) {
       requireHostKey(key, name);
@@ -35,11 +33,6 @@ function defineNavigator(name) {
       webidl.assertBranded(this, Navigator.prototype);
       return identity.userAgent.replace(/^Mozilla\//, "");
     }
-    // https://www.w3.org/TR/device-memory/: one value for all machines, as for the processors
-    get deviceMemory() {
-      webidl.assertBranded(this, Navigator.prototype);
-      return 8;
-    }
     get hardwareConcurrency() {
       webidl.assertBranded(this, Navigator.prototype);
       return 1;
@@ -51,12 +44,6 @@ function defineNavigator(name) {
     get languages() {
       webidl.assertBranded(this, Navigator.prototype);
       return identity.languages;
-    }
-    // https://w3c.github.io/web-locks/#navigator-mixins
-    get locks() {
-      webidl.assertBranded(this, Navigator.prototype);
-      this.#locks ??= createLockManager();
-      return this.#locks;
     }
     get onLine() {
       webidl.assertBranded(this, Navigator.prototype);
@@ -80,23 +67,47 @@ function defineNavigator(name) {
       webidl.assertBranded(this, Navigator.prototype);
       return identity.userAgent;
     }
+  };
+  Object.defineProperty(Navigator, "name", { value: name });
+  Object.defineProperties(
+    Navigator.prototype,
+    Object.getOwnPropertyDescriptors(mixins(Navigator, name)),
+  );
+  webidl.configureInterface(Navigator);
+  return Navigator;
+}
+
+let ownLocks;
+let ownUserAgentData;
+
+// What other specifications add to both interfaces.
+function mixins(Navigator, name) {
+  return {
+    // https://www.w3.org/TR/device-memory/: one value for all machines, as for the processors
+    get deviceMemory() {
+      webidl.assertBranded(this, Navigator.prototype);
+      return 8;
+    },
+    // https://w3c.github.io/web-locks/#navigator-mixins
+    get locks() {
+      webidl.assertBranded(this, Navigator.prototype);
+      ownLocks ??= createLockManager();
+      return ownLocks;
+    },
     // https://wicg.github.io/ua-client-hints/#navigatorua
     get userAgentData() {
       webidl.assertBranded(this, Navigator.prototype);
-      this.#userAgentData ??= createUserAgentData(identity.userAgent);
-      return this.#userAgentData;
-    }
+      ownUserAgentData ??= createUserAgentData(identity.userAgent);
+      return ownUserAgentData;
+    },
     // https://w3c.github.io/badging/: there is no icon that could have a badge
     async clearAppBadge() {
       assertThis(this, Navigator, `Failed to execute 'clearAppBadge' on '${name}'`);
-    }
+    },
     async setAppBadge(_contents = undefined) {
       assertThis(this, Navigator, `Failed to execute 'setAppBadge' on '${name}'`);
-    }
+    },
   };
-  Object.defineProperty(Navigator, "name", { value: name });
-  webidl.configureInterface(Navigator);
-  return Navigator;
 }
 
 export const Navigator = defineNavigator("Navigator");

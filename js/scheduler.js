@@ -261,7 +261,7 @@ function runTask(callback, state, resolve, reject) {
   }
 }
 
-/** A promise of what `begin` starts; `begin` answers how to take it back, for when `signal` aborts. */
+/** A promise of what `begin` starts; it answers how to take it back, for when `signal` aborts. */
 function untilAborted(signal, begin) {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);

@@ -36,7 +36,7 @@ const {
   op_worker_registrations,
   op_worker_unregister,
 } = core.ops;
-const { Promise, SafeMap, Symbol, TypeError } = primordials;
+const { Promise, PromiseReject, SafeMap, Symbol, TypeError } = primordials;
 
 const registrations = new SafeMap(); // scope -> ServiceWorkerRegistration
 const workers = new SafeMap(); // Kittiwake's id -> ServiceWorker
@@ -275,7 +275,7 @@ export function receiveClientMessage(data, source) {
     origin: new URL(getLocationHref()).origin,
     source: workerFor(source),
   };
-  dispatchPlatformEvent(container, new MessageEvent("message", init));
+  dispatchPlatformEvent(ownContainer(), new MessageEvent("message", init));
 }
 
 const registrationChanged = Symbol("registrationChanged");
@@ -293,11 +293,14 @@ export class ServiceWorkerContainer extends EventTarget {
   }
 
   get controller() {
+    webidl.assertBranded(this, ServiceWorkerContainer.prototype);
     return workerFor(op_worker_controller());
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkercontainer-ready
   get ready() {
+    // It answers a promise, also of why there is none.
+    if (!(#ready in this)) return PromiseReject(new TypeError("Illegal invocation"));
     if (this.#ready === undefined) {
       this.#ready = new Promise((resolve) => this.#resolveReady = resolve);
       const state = matchRegistration(getLocationHref());
@@ -316,17 +319,23 @@ export class ServiceWorkerContainer extends EventTarget {
 
   // https://w3c.github.io/ServiceWorker/#navigator-service-worker-getRegistration
   async getRegistration(clientURL = "") {
+    const prefix = "Failed to execute 'getRegistration' on 'ServiceWorkerContainer'";
+    assertThis(this, ServiceWorkerContainer, prefix);
     const state = matchRegistration(new URL(clientURL, getLocationHref()).href);
     return state === undefined ? undefined : registrationFor(state);
   }
 
   // https://w3c.github.io/ServiceWorker/#navigator-service-worker-getRegistrations
   async getRegistrations() {
+    const prefix = "Failed to execute 'getRegistrations' on 'ServiceWorkerContainer'";
+    assertThis(this, ServiceWorkerContainer, prefix);
     return op_worker_registrations().map(registrationFor);
   }
 
   // Messages are never held back here: a page's script has run before the first can arrive.
-  startMessages() {}
+  startMessages() {
+    webidl.assertBranded(this, ServiceWorkerContainer.prototype);
+  }
 
   [registrationChanged](registration) {
     const here = matchRegistration(getLocationHref());
@@ -382,8 +391,7 @@ function parse(text, what) {
   }
 }
 
-/** The page's `navigator.serviceWorker`. */
-export function createContainer() {
-  container = new ServiceWorkerContainer(hostKey);
-  return container;
+/** The realm's `navigator.serviceWorker`. */
+export function ownContainer() {
+  return container ??= new ServiceWorkerContainer(hostKey);
 }

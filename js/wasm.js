@@ -1,7 +1,7 @@
 // WebAssembly streaming: https://webassembly.github.io/spec/web-api/#streaming-modules
 //
-// Invariant: a module is compiled only from a successful response that says it is WebAssembly, chunk
-// by chunk as the chunks come.
+// Invariant: a module is compiled only from a successful response that says it is WebAssembly,
+// chunk by chunk as the chunks come.
 
 import { core, primordials } from "ext:core/mod.js";
 
@@ -37,8 +37,8 @@ const { read } = ReadableStreamDefaultReader.prototype;
 function streamFrom(source) {
   const prefix = "Failed to execute 'compile' on 'WebAssembly'";
   if (!ObjectPrototypeIsPrototypeOf(Response.prototype, source)) {
-    const text = "An argument must be provided, which must be a Response or Promise<Response> object";
-    throw new TypeError(`${prefix}: ${text}`);
+    const text = "which must be a Response or Promise<Response> object";
+    throw new TypeError(`${prefix}: An argument must be provided, ${text}`);
   }
   const response = (name) => ReflectApply(responseGet[name], source, []);
   if (!response("ok")) throw new TypeError(`${prefix}: HTTP status code is not ok`);

@@ -48,6 +48,9 @@ const MAX_REASON_BYTES = 123;
 // https://www.rfc-editor.org/rfc/rfc2616#section-2.2
 const token = new SafeRegExp(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/);
 
+// https://w3c.github.io/webappsec-secure-contexts/#is-origin-trustworthy
+const loopback = new SafeRegExp(/^(localhost|.*\.localhost|127\.[0-9.]+|\[::1\])$/);
+
 // https://websockets.spec.whatwg.org/#the-websocket-interface
 export class WebSocket extends EventTarget {
   #url;
@@ -179,7 +182,7 @@ export class WebSocket extends EventTarget {
 
   // https://websockets.spec.whatwg.org/#closeWebSocket
   #finish({ code, reason, wasClean }) {
-    core.tryClose(this.#socket);
+    if (this.#socket !== undefined) core.tryClose(this.#socket);
     this.#readyState = CLOSED;
     if (!wasClean) dispatchTrusted(this, new Event("error"));
     dispatchTrusted(this, new CloseEvent("close", { wasClean, code, reason }));
@@ -234,7 +237,17 @@ function parseUrl(text, prefix) {
     const what = `The URL contains a fragment identifier ('${fragment}').`;
     refuse(`${what} Fragment identifiers are not allowed in WebSocket URLs.`);
   }
+  if (isInsecure(url)) {
+    const from = "a page loaded over HTTPS";
+    refuse(`An insecure WebSocket connection may not be initiated from ${from}.`, "SecurityError");
+  }
   return url;
+}
+
+// https://w3c.github.io/webappsec-mixed-content/#should-block-fetch
+function isInsecure(url) {
+  const isSecurePage = new URL(getLocationHref()).protocol === "https:";
+  return isSecurePage && url.protocol === "ws:" && !RegExpPrototypeTest(loopback, url.hostname);
 }
 
 function convertProtocols(protocols, prefix) {

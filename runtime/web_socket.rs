@@ -9,7 +9,7 @@ use kittiwake_ops::{
     OpError, RealmId, SocketClose, SocketConnection, SocketEvent, SocketRequest, SocketSend,
     SocketServices,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_tungstenite::WebSocketStream;
@@ -40,7 +40,25 @@ impl SocketServices for Shard {
         request: SocketRequest,
     ) -> LocalBoxFuture<'static, Result<SocketConnection, OpError>> {
         let (shard, origin) = (self.me(), self.origin_of(realm).unwrap_or_default());
-        async move { shard.connect_socket(origin, request).await }.boxed_local()
+        let (mut reply, answer) = oneshot::channel();
+        // A task of its own, which is the connection's for as long as it lives.
+        spawn_local(async move {
+            let connected = tokio::select! {
+                connected = shard.connect_socket(origin, request) => connected,
+                () = reply.closed() => return,
+            };
+            match connected {
+                Ok((protocol, stream)) => {
+                    let (event, incoming) = mpsc::channel(QUEUE);
+                    let (outgoing, send) = mpsc::channel(QUEUE);
+                    // A realm that has ended drops its ends, and the connection ends too.
+                    let _ = reply.send(Ok(SocketConnection { protocol, incoming, outgoing }));
+                    drive(stream, event, send).await;
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            }
+        });
+        async move { answer.await.unwrap_or(Err(OpError::Aborted)) }.boxed_local()
     }
 }
 
@@ -49,32 +67,25 @@ impl Shard {
         &self,
         origin: String,
         request: SocketRequest,
-    ) -> Result<SocketConnection, OpError> {
+    ) -> Result<(String, Stream), OpError> {
         let SocketRequest { url, protocols } = request;
         let http =
             Url::parse(&url.replacen("ws", "http", 1)).map_err(|_| OpError::FailedToFetch)?;
         let key = self.socket_key();
         let request = WebSocketRequest { url: http, origin, protocols, key };
         let method = "GET".to_owned();
-        match self.http.connect(request).await {
-            Ok(connection) => {
-                self.trace(TraceKind::Fetch { method, url, status: Some(101), error: None });
-                let config = WebSocketConfig::default()
-                    .max_message_size(Some(MAX_MESSAGE_BYTES))
-                    .max_frame_size(Some(MAX_MESSAGE_BYTES));
-                let stream =
-                    Stream::from_raw_socket(connection.stream, Role::Client, Some(config)).await;
-                let (event, incoming) = mpsc::channel(QUEUE);
-                let (outgoing, send) = mpsc::channel(QUEUE);
-                spawn_local(drive(stream, event, send));
-                Ok(SocketConnection { protocol: connection.protocol, incoming, outgoing })
-            }
-            Err(error) => {
-                let error = Some(error.to_string());
-                self.trace(TraceKind::Fetch { method, url, status: None, error });
-                Err(OpError::FailedToFetch)
-            }
-        }
+        let connection = self.http.connect(request).await;
+        let (status, error) = match &connection {
+            Ok(_) => (Some(101), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        self.trace(TraceKind::Fetch { method, url, status, error });
+        let connection = connection.map_err(|_| OpError::FailedToFetch)?;
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_MESSAGE_BYTES));
+        let stream = Stream::from_raw_socket(connection.stream, Role::Client, Some(config)).await;
+        Ok((connection.protocol, stream))
     }
 
     /// 16 bytes of the entropy door, in Base64.

@@ -257,16 +257,6 @@ impl Shard {
         evaluated.map(|()| realm)
     }
 
-    fn main_script(&self, worker: &Worker) -> Result<String, RealmError> {
-        let url = &worker.script_url;
-        let failed = |cause| {
-            let text = format!("{url} cannot be started: {cause}");
-            RealmError::Exception(plain_exception(text))
-        };
-        let source = self.script_source(worker, url).map_err(|error| failed(error.to_string()))?;
-        source.ok_or_else(|| failed("its script is not in the store".to_owned()))
-    }
-
     pub(crate) fn stop_worker(&self, worker: &Worker) {
         if let Some(realm) = worker.realm.get() {
             self.drop_realm(realm);

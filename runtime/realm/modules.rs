@@ -72,7 +72,7 @@ impl ModuleMap {
         look(module.expect("invariant: V8 knows the modules that we compiled"))
     }
 
-    /// The module that awaits, of a graph that does: it is asynchronous, and what it imports is not.
+    /// The module that awaits, of a graph that does: it is asynchronous, and its imports are not.
     fn awaiting(&self, scope: &mut v8::PinScope<'_, '_>) -> Option<Url> {
         let modules = self.0.borrow();
         let is_async = |handle: &v8::Global<v8::Module>, scope: &mut v8::PinScope<'_, '_>| {
