@@ -11,6 +11,7 @@ mod doors;
 mod drive;
 mod engine;
 mod extension;
+mod firing;
 mod host;
 mod http;
 mod lifecycle;
@@ -19,7 +20,6 @@ mod locks;
 mod network;
 mod notifications;
 mod pages;
-mod periodic;
 mod permissions;
 mod policy;
 mod quiet;
@@ -30,15 +30,16 @@ mod scenario;
 mod scheduler;
 mod services;
 mod simulation;
+mod sync;
 mod trace;
 mod watchdog;
 mod web_socket;
 
 pub use dispatch::{EventOutcome, LastChance};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
-pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
+pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
 
-pub use listing::{StoredSync, StoredSyncs, SyncKind, stored_syncs};
+pub use listing::{StoredSync, StoredSyncs, stored_syncs};
 pub use network::{
     Conditions, Network, NetworkError, NetworkState, RealSignalError, Timeline, TimelineError,
 };
@@ -49,7 +50,7 @@ pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use trace::{
     DispatchTraceState, LifecycleSubject, MessageRecipient, NotificationTraceState, SyncTraceState,
-    SyncType, TraceEvent, TraceKind,
+    TraceEvent, TraceKind,
 };
 
 /// The README's example, compiled and run with the tests of the documentation.
