@@ -28,6 +28,7 @@ const {
   RegExpPrototypeTest,
   SafeRegExp,
   StringFromCharCode,
+  StringPrototypeEndsWith,
   StringPrototypeIncludes,
   StringPrototypeIndexOf,
   StringPrototypeSlice,
@@ -140,10 +141,14 @@ export class EventSource extends EventTarget {
     const decoder = new TextDecoder();
     const event = { id: this.#lastEventId, type: "", data: "" };
     let buffer = "";
+    let isHalfEnded = false;
     while (this.#readyState !== CLOSED) {
       const { done, value } = await ReflectApply(read, reader, []);
       if (done) return;
-      buffer += ReflectApply(decode, decoder, [value, { stream: true }]);
+      const text = ReflectApply(decode, decoder, [value, { stream: true }]);
+      buffer += text;
+      // A line that does not end is not searched again with each chunk.
+      if (!RegExpPrototypeTest(lineEnd, text) && !isHalfEnded) continue;
       for (;;) {
         const end = RegExpPrototypeExec(lineEnd, buffer);
         // A \r at the end of what has come may be half a line end.
@@ -154,6 +159,7 @@ export class EventSource extends EventTarget {
         this.#takeLine(line, event, origin);
         if (this.#readyState === CLOSED) return;
       }
+      isHalfEnded = StringPrototypeEndsWith(buffer, "\r");
     }
   }
 

@@ -7,7 +7,7 @@ use deno_core::futures::future::LocalBoxFuture;
 use deno_core::{OpState, op2};
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, RealmId};
+use crate::{Host, OpError, RealmId};
 
 /// <https://w3c.github.io/web-locks/#enumdef-lockmode>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ pub struct LockSnapshot {
 /// [`LockServices::lock_request`] answered; a realm that ends gives up all that is its own.
 pub trait LockServices {
     /// Asks for a lock.
-    fn lock_request(&self, realm: RealmId, request: LockRequest) -> u32;
+    fn lock_request(&self, realm: RealmId, request: LockRequest) -> Result<u32, OpError>;
     /// Waits until it is granted; false if it is not available, or was taken back.
     fn lock_granted(&self, realm: RealmId, request: u32) -> LocalBoxFuture<'static, bool>;
     /// Waits until it is stolen (true) or released (false).
@@ -74,7 +74,7 @@ pub trait LockServices {
 
 /// `LockManager.request()`.
 #[op2]
-pub fn op_lock_request(state: &mut OpState, #[serde] request: LockRequest) -> u32 {
+pub fn op_lock_request(state: &mut OpState, #[serde] request: LockRequest) -> Result<u32, OpError> {
     let (services, realm) = Host::of(state);
     services.lock_request(realm, request)
 }

@@ -4,7 +4,7 @@ use deno_core::serde_v8::ToJsBuffer;
 use deno_core::{JsBuffer, OpState, op2};
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, RealmId};
+use crate::{Host, OpError, RealmId};
 
 /// What a script asked to show: <https://notifications.spec.whatwg.org/#concept-notification>
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub trait NotificationServices {
         scope: &str,
         entry: NotificationEntry,
         data: Vec<u8>,
-    ) -> u32;
+    ) -> Result<u32, OpError>;
     /// What is shown of a registration, oldest first; with a tag that is not empty, only that.
     fn notifications(&self, realm: RealmId, scope: &str, tag: &str) -> Vec<ShownNotification>;
     /// Takes a notification of the realm's origin away, if it is there.
@@ -71,7 +71,7 @@ pub fn op_notification_show(
     #[string] scope: &str,
     #[serde] entry: NotificationEntry,
     #[buffer] data: JsBuffer,
-) -> u32 {
+) -> Result<u32, OpError> {
     let (services, realm) = Host::of(state);
     services.notification_show(realm, scope, entry, data.to_vec())
 }

@@ -2,15 +2,21 @@
 //!
 //! Invariant: a lock is held by a realm that lives; when it ends, its locks go to whoever waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
-use kittiwake_ops::{LockInfo, LockMode, LockRequest, LockServices, LockSnapshot, RealmId};
+use kittiwake_ops::{
+    LockInfo, LockMode, LockRequest, LockServices, LockSnapshot, OpError, RealmId,
+};
 use tokio::sync::oneshot;
 
 use crate::activity::Busy;
 use crate::host::{RealmOwner, Shard};
+
+/// A script's heap is bounded; what it has the host keep has bounds too.
+const MAX_REQUESTS: usize = 10_000;
+const MAX_NAME_UNITS: usize = 64 << 10;
 
 /// The locks of a shard, by origin.
 #[derive(Default)]
@@ -56,29 +62,39 @@ impl OriginLocks {
         }
     }
 
+    /// Grants what may be granted of a name, in order.
     /// <https://w3c.github.io/web-locks/#process-the-lock-request-queue>
-    fn process(&mut self, busy: &dyn Fn() -> Busy) {
-        let mut blocked: Vec<Vec<u16>> = Vec::new();
-        let mut at = 0;
-        while let Some(next) = self.queue.get(at) {
-            if blocked.contains(&next.info.name) {
-                at += 1;
-            } else if self.is_free(&next.info) {
-                let Waiting { id, info, answer } = self.queue.remove(at);
-                self.held.push(Held { id, info, broken: None });
-                // Its realm ends in this very moment, and then lets go.
-                let _ = answer.send((true, busy()));
-            } else {
-                blocked.push(next.info.name.clone());
-                at += 1;
+    fn process(&mut self, name: &[u16], busy: &dyn Fn() -> Busy) {
+        let of_name = |waiting: &Waiting| waiting.info.name == name;
+        while let Some(at) = self.queue.iter().position(of_name) {
+            if !self.is_free(&self.queue[at].info) {
+                break;
             }
+            let Waiting { id, info, answer } = self.queue.remove(at);
+            self.held.push(Held { id, info, broken: None });
+            // Its realm ends in this very moment, and then lets go.
+            let _ = answer.send((true, busy()));
         }
     }
 
-    /// Lets go of a lock; whether it was held.
-    fn release(&mut self, id: u32) -> bool {
+    /// Lets go of a lock, for whoever waits; whether it was held.
+    fn release(&mut self, id: u32, busy: &dyn Fn() -> Busy) -> bool {
         let Some(at) = self.held.iter().position(|held| held.id == id) else { return false };
-        tell(self.held.remove(at), false);
+        let held = self.held.remove(at);
+        let name = held.info.name.clone();
+        tell(held, false);
+        self.process(&name, busy);
+        true
+    }
+
+    /// Takes a request back, or lets go of its lock; whether there was one.
+    fn abort(&mut self, id: u32, busy: &dyn Fn() -> Busy) -> bool {
+        let Some(at) = self.queue.iter().position(|waiting| waiting.id == id) else {
+            return self.release(id, busy);
+        };
+        let name = self.queue.remove(at).info.name;
+        // A shared request behind it may go with the holders now.
+        self.process(&name, busy);
         true
     }
 
@@ -98,10 +114,17 @@ fn tell(held: Held, is_stolen: bool) {
 }
 
 impl LockServices for Shard {
-    fn lock_request(&self, realm: RealmId, request: LockRequest) -> u32 {
+    fn lock_request(&self, realm: RealmId, request: LockRequest) -> Result<u32, OpError> {
+        if request.name.len() > MAX_NAME_UNITS {
+            return Err(OpError::TooManyLocks("The name is too long."));
+        }
+        let known = self.with_locks(realm, |locks| locks.queue.len() + locks.held.len());
+        if known.unwrap_or(0) >= MAX_REQUESTS {
+            return Err(OpError::TooManyLocks("Too many locks are held or waited for."));
+        }
         let id = self.next_id();
         let LockRequest { name, mode, if_available, steal } = request;
-        let info = Info { realm, name, mode };
+        let info = Info { realm, name: name.clone(), mode };
         let (answer, answered) = oneshot::channel();
         self.with_locks(realm, |locks| {
             locks.answers.insert(id, answered);
@@ -113,8 +136,9 @@ impl LockServices for Shard {
             } else {
                 locks.queue.push(Waiting { id, info, answer });
             }
+            locks.process(&name, &|| self.activity.begin());
         });
-        id
+        Ok(id)
     }
 
     fn lock_granted(&self, realm: RealmId, request: u32) -> LocalBoxFuture<'static, bool> {
@@ -142,16 +166,13 @@ impl LockServices for Shard {
     }
 
     fn lock_abort(&self, realm: RealmId, request: u32) -> bool {
-        let aborted = self.with_locks(realm, |locks| {
-            let waiting = locks.queue.len();
-            locks.queue.retain(|each| each.id != request);
-            locks.queue.len() < waiting || locks.release(request)
-        });
-        aborted.unwrap_or(false)
+        self.with_locks(realm, |locks| locks.abort(request, &|| self.activity.begin()))
+            .unwrap_or(false)
     }
 
     fn lock_release(&self, realm: RealmId, request: u32) -> bool {
-        self.with_locks(realm, |locks| locks.release(request)).unwrap_or(false)
+        self.with_locks(realm, |locks| locks.release(request, &|| self.activity.begin()))
+            .unwrap_or(false)
     }
 
     fn lock_query(&self, realm: RealmId) -> LockSnapshot {
@@ -177,26 +198,27 @@ impl OriginLocks {
 }
 
 impl Shard {
-    /// Changes the locks of a realm's origin; whoever may have one then gets it.
+    /// The locks of a realm's origin, unless the realm has ended.
     fn with_locks<T>(
         &self,
         realm: RealmId,
-        change: impl FnOnce(&mut OriginLocks) -> T,
+        use_it: impl FnOnce(&mut OriginLocks) -> T,
     ) -> Option<T> {
         let origin = self.origin_of(realm)?;
-        let mut locks = self.locks.borrow_mut();
-        let own = locks.0.entry(origin).or_default();
-        let answer = change(own);
-        own.process(&|| self.activity.begin());
-        Some(answer)
+        Some(use_it(self.locks.borrow_mut().0.entry(origin).or_default()))
     }
 
     /// Gives up what a realm that ends holds and waits for.
     pub(crate) fn release_locks_of(&self, realm: RealmId) {
         for locks in self.locks.borrow_mut().0.values_mut() {
-            locks.queue.retain(|waiting| waiting.info.realm != realm);
-            locks.held.retain(|held| held.info.realm != realm);
-            locks.process(&|| self.activity.begin());
+            let gone = |info: &Info| info.realm == realm;
+            let requests = locks.queue.extract_if(.., |waiting| gone(&waiting.info));
+            let mut names: BTreeSet<_> = requests.map(|waiting| waiting.info.name).collect();
+            let held = locks.held.extract_if(.., |held| gone(&held.info));
+            names.extend(held.map(|held| held.info.name));
+            for name in names {
+                locks.process(&name, &|| self.activity.begin());
+            }
         }
     }
 

@@ -3,13 +3,16 @@
 //! Invariant: one notification of each tag that is not empty, in each registration; an origin sees
 //! its own.
 
-use kittiwake_ops::{NotificationEntry, NotificationServices, RealmId, ShownNotification};
+use kittiwake_ops::{NotificationEntry, NotificationServices, OpError, RealmId, ShownNotification};
 
 use crate::host::Shard;
 use crate::trace::{NotificationTraceState, TraceKind};
 
 /// So many of one origin: then the oldest goes, as in Chromium.
 const MAX_SHOWN: usize = 1000;
+
+/// What one of them may take of the host's memory; Chromium's limit for its data.
+const MAX_BYTES: usize = 1 << 20;
 
 /// A notification that is shown.
 pub(crate) struct Shown {
@@ -28,9 +31,12 @@ impl NotificationServices for Shard {
         scope: &str,
         entry: NotificationEntry,
         data: Vec<u8>,
-    ) -> u32 {
+    ) -> Result<u32, OpError> {
+        if size_of(&entry) + data.len() > MAX_BYTES {
+            return Err(OpError::NotificationTooLarge);
+        }
         let id = self.next_id();
-        let Some(origin) = self.origin_of(realm) else { return id };
+        let Some(origin) = self.origin_of(realm) else { return Ok(id) };
         self.trace(TraceKind::Notification {
             state: NotificationTraceState::Shown,
             title: entry.title.clone(),
@@ -48,7 +54,7 @@ impl NotificationServices for Shard {
             shown.remove(oldest);
         }
         shown.push(Shown { id, origin, scope: scope.to_owned(), entry, data });
-        id
+        Ok(id)
     }
 
     fn notifications(&self, realm: RealmId, scope: &str, tag: &str) -> Vec<ShownNotification> {
@@ -81,4 +87,12 @@ impl NotificationServices for Shard {
             tag: entry.tag,
         });
     }
+}
+
+fn size_of(entry: &NotificationEntry) -> usize {
+    let NotificationEntry { title, body, tag, lang, icon, image, badge, actions, vibrate, .. } =
+        entry;
+    let texts = [title, body, tag, lang, icon, image, badge].into_iter();
+    let of_actions = actions.iter().flat_map(|each| [&each.action, &each.icon, &each.title]);
+    texts.chain(of_actions).map(String::len).sum::<usize>() + size_of_val(vibrate.as_slice())
 }

@@ -82,8 +82,8 @@ pub struct RunOptions {
     /// Ends when nothing is left to do, never, or after a duration like `10s`
     #[arg(long, value_name = "idle | forever | DURATION", default_value = "idle")]
     until: Until,
-    /// Denies a permission, background-sync or periodic-background-sync; repeatable [default: both
-    /// are granted]
+    /// Denies a permission: background-sync, notifications or periodic-background-sync; repeatable
+    /// [default: all are granted]
     #[arg(long, value_name = "PERMISSION")]
     deny: Vec<Permission>,
     /// How the trace is written
@@ -232,7 +232,7 @@ impl Plan {
                 let (scenario, builder) = *plan;
                 scenario.run(builder).await.map_err(Refusal::failure)
             }
-            Plan::Worker(plan) => plan.run().await.map_err(Refusal::failure),
+            Plan::Worker(plan) => plan.run().await.map_err(failure),
         }
     }
 }
@@ -320,6 +320,15 @@ impl WorkerPlan {
         }
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// With the remedy for a module that was run as a classic script.
+fn failure(error: Error) -> Refusal {
+    let is_module = matches!(&error, Error::Registration { cause: Some(cause), .. }
+        if cause.message.contains("outside a module")
+            || cause.message.contains("Unexpected token 'export'"));
+    let remedy = if is_module { "; if it is a module, add --type module" } else { "" };
+    Refusal::failure(format!("{error}{remedy}"))
 }
 
 async fn register(runtime: &Runtime, script: Url, worker_type: WorkerType) -> Result<(), Error> {
