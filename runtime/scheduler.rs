@@ -89,6 +89,7 @@ struct Outlook {
 }
 
 fn look(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<Outlook, StoreError> {
+    shard.look_at_time();
     let may_fire = shard.may_fire_syncs();
     if may_fire {
         claim(shard, last)?;
