@@ -4,18 +4,23 @@
 //! while the signal looks anew.
 
 use deno_core::futures::FutureExt;
-use kittiwake_ops::RealmId;
+use kittiwake_ops::{NetworkInformation, RealmId};
 use tokio::task::spawn_local;
 use url::Url;
 
 use crate::host::{RealmOwner, Shard};
-use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
+use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook, information};
 use crate::realm::Call;
 use crate::trace::TraceKind;
 
 impl Shard {
     pub(crate) fn is_online(&self) -> bool {
         self.network.get() == NetworkState::Online
+    }
+
+    /// What `navigator.connection` says.
+    pub(crate) fn information(&self) -> NetworkInformation {
+        information(self.network.get(), &self.conditions.borrow())
     }
 
     /// Where the workers come from, as far as that is on the network.
@@ -85,6 +90,7 @@ impl Shard {
     }
 
     fn set_network(&self, state: NetworkState, conditions: Conditions) {
+        let information = self.information();
         let before = self.network.replace(state);
         let same_conditions = self.conditions.replace(conditions.clone()) == conditions;
         if before == state && same_conditions {
@@ -92,6 +98,12 @@ impl Shard {
         }
         let text = (!conditions.is_clear()).then(|| conditions.to_string());
         self.trace(TraceKind::Network { state, conditions: text });
+        // As in Chromium: `change` comes first, and to workers too; `online` and `offline` do not.
+        if information != self.information() {
+            for realm in self.realms_where(|_| true) {
+                self.call_realm(realm, Call::ChangeConnection);
+            }
+        }
         if before == state {
             return;
         }

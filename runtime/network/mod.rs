@@ -1,10 +1,11 @@
 //! The network signal: is the machine online, and when does that change. Scripted signals are in
 //! `timeline.rs`, with what else they can say of the network in `conditions.rs`; the manual one is
-//! in `manual.rs`, the real one in `real/`.
+//! in `manual.rs`, the real one in `real/`; `information.rs` says what scripts read of it.
 //!
 //! Invariant: a signal answers its current state first and after that only real changes, in order.
 
 mod conditions;
+mod information;
 mod manual;
 mod real;
 mod timeline;
@@ -17,6 +18,7 @@ use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use conditions::{Conditions, Network, NetworkError};
+pub(crate) use information::information;
 pub use manual::{ManualSignal, NetworkSwitch};
 pub use real::{Probe, RealNetwork, RealSignal, RealSignalError};
 pub use timeline::{Timeline, TimelineError};
