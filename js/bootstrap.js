@@ -18,6 +18,7 @@ import {
 import * as extendable from "ext:kittiwake/extendable_event.js";
 import { fetch } from "ext:kittiwake/fetch.js";
 import * as navigator from "ext:kittiwake/navigator.js";
+import * as networkInformation from "ext:kittiwake/network_information.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
@@ -117,6 +118,7 @@ const interfaces = {
   MessageChannel,
   MessageEvent: event.MessageEvent,
   MessagePort,
+  NetworkInformation: networkInformation.NetworkInformation,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
   PerformanceMark: performance.PerformanceMark,
@@ -373,6 +375,7 @@ const hostCalls = new SafeMap(Object.entries({
     extendable.dispatchExtendableEvent(id, makeEvent[type](init)),
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
+  changeConnection: networkInformation.changeConnection,
   changeRegistration: serviceWorker.changeRegistration,
   changeWorkerState: serviceWorker.changeWorkerState,
   changeController: serviceWorker.changeController,

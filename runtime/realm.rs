@@ -66,6 +66,8 @@ pub(crate) enum Call {
     TimeOutEvent { event: u32 },
     /// Dispatches a plain event at the global scope.
     DispatchSimple { name: &'static str },
+    /// `navigator.connection` says something else.
+    ChangeConnection,
     /// The registration's workers changed.
     ChangeRegistration { registration: RegistrationState, update_found: bool },
     /// A worker's state changed.
@@ -184,6 +186,7 @@ impl Realm {
                 .call_host("changeWorkerState", |scope| {
                     vec![to_v8(scope, &worker), to_v8(scope, &state)]
                 }),
+            Call::ChangeConnection => turn.call_host("changeConnection", |_| vec![]),
             Call::ChangeController => turn.call_host("changeController", |_| vec![]),
             Call::ClientMessage { data, source } => turn.call_host("clientMessage", |scope| {
                 vec![to_v8(scope, &serde_v8::ToJsBuffer::from(data)), to_v8(scope, &source)]
