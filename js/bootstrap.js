@@ -23,6 +23,7 @@ import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
   attributeOwner,
@@ -218,10 +219,15 @@ function defineGetter(target, name, get) {
 
 // https://webidl.spec.whatwg.org/#Replaceable
 function defineReplaceable(target, name, get) {
-  const set = function (value) {
-    ObjectDefineProperty(this ?? globalThis, name, core.propWritable(value));
+  const attribute = {
+    get [name]() {
+      return ReflectApply(get, attributeOwner(this, target), []);
+    },
+    set [name](value) {
+      ObjectDefineProperty(attributeOwner(this, target), name, core.propWritable(value));
+    },
   };
-  ObjectDefineProperty(target, name, { get, set, enumerable: true, configurable: true });
+  ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
 }
 
 function defineHandlers(target, names) {
@@ -264,6 +270,7 @@ function start(options) {
   if (options.simulated) installSimulatedClock();
   performance.setTimeOrigin();
   installErrorReporting();
+  installWasmStreaming();
   if (options.kind === "service-worker") startServiceWorker(options);
   else startPage(options);
 }

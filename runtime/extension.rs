@@ -69,6 +69,7 @@ extension!(
         "permissions.js",
         "service_worker.js",
         "simulation.js",
+        "webassembly.js",
         "webidl.js",
     ],
     middleware = replace_engine_ops,

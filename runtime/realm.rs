@@ -130,8 +130,13 @@ impl Realm {
             startup_snapshot: Some(SNAPSHOT),
             create_params: Some(v8::CreateParams::default().heap_limits(0, options.heap_limit)),
             module_loader: Some(Rc::new(modules::NoModules)),
+            // Buffers that are transferred inside the realm pass through these.
+            shared_array_buffer_store: Some(Default::default()),
+            compiled_wasm_module_store: Some(Default::default()),
             ..Default::default()
         });
+        // An agent that cannot block, as the specification says: one thread serves many realms.
+        runtime.v8_isolate().set_allow_atomics_wait(false);
         let struck = Struck::default();
         end_when_heap_is_full(&mut runtime, struck.clone());
         let host = Host { realm: options.id, services: options.services };
