@@ -261,7 +261,7 @@ function start(options) {
   location.setLocationHref(options.url);
   if (options.simulated) installSimulatedClock();
   performance.setTimeOrigin();
-  installErrorReporting();
+  if (!options.rehearsal) installErrorReporting(); // the engine keeps it of realms alone
   if (options.kind === "service-worker") startServiceWorker(options);
   else startPage(options);
 }
