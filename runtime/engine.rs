@@ -13,23 +13,14 @@ use deno_core::JsRuntime;
 type Main = Box<dyn FnOnce() + Send>;
 type Request = (Main, SyncSender<io::Result<JoinHandle<()>>>);
 
-/// Begins to initialise V8, beside whatever the caller does next.
-pub(crate) fn prepare() {
-    let _ = engine(); // the first host thread meets the same error
-}
-
-/// Starts a host thread that runs `main`, once V8 is initialised.
+/// Starts a host thread that runs `main`. The first call of the process initialises V8.
 pub(crate) fn spawn_host_thread(main: Main) -> io::Result<JoinHandle<()>> {
-    let engine = engine().map_err(io::Error::other)?;
+    static ENGINE: OnceLock<Result<Sender<Request>, String>> = OnceLock::new();
+    let engine = ENGINE.get_or_init(|| start_engine_thread().map_err(|error| error.to_string()));
+    let engine = engine.as_ref().map_err(|cause| io::Error::other(cause.clone()))?;
     let (reply, spawned) = sync_channel(1);
     engine.send((main, reply)).expect("the engine thread lives as long as the process");
     spawned.recv().expect("the engine thread answers every request")
-}
-
-fn engine() -> Result<&'static Sender<Request>, String> {
-    static ENGINE: OnceLock<Result<Sender<Request>, String>> = OnceLock::new();
-    let engine = ENGINE.get_or_init(|| start_engine_thread().map_err(|error| error.to_string()));
-    engine.as_ref().map_err(String::clone)
 }
 
 fn start_engine_thread() -> io::Result<Sender<Request>> {

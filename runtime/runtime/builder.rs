@@ -11,7 +11,7 @@ use url::Url;
 
 use super::thread::run_host_thread;
 use super::{Error, Runtime};
-use crate::engine::{self, spawn_host_thread};
+use crate::engine::spawn_host_thread;
 use crate::host::{Limits, TraceSink};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
@@ -43,7 +43,6 @@ pub(super) enum Time {
 
 impl Default for Builder {
     fn default() -> Self {
-        engine::prepare();
         let version = env!("CARGO_PKG_VERSION");
         Builder {
             state: None,
