@@ -269,8 +269,10 @@ function start(options) {
   location.setLocationHref(options.url);
   if (options.simulated) installSimulatedClock();
   performance.setTimeOrigin();
-  installErrorReporting();
-  installWasmStreaming();
+  if (!options.rehearsal) { // the engine keeps these of realms alone
+    installErrorReporting();
+    installWasmStreaming();
+  }
   if (options.kind === "service-worker") startServiceWorker(options);
   else startPage(options);
 }

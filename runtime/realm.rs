@@ -128,6 +128,7 @@ impl Realm {
         let mut runtime = JsRuntime::new(RuntimeOptions {
             extensions: extensions(options.share, options.seed),
             startup_snapshot: Some(SNAPSHOT),
+            skip_op_registration: true, // they are in the snapshot
             create_params: Some(v8::CreateParams::default().heap_limits(0, options.heap_limit)),
             module_loader: Some(Rc::new(modules::NoModules)),
             // Buffers that are transferred inside the realm pass through these.
