@@ -21,6 +21,7 @@ import { fetch } from "ext:kittiwake/fetch.js";
 import { FetchEvent, NavigationPreloadManager } from "ext:kittiwake/fetch_event.js";
 import { Lock, LockManager } from "ext:kittiwake/locks.js";
 import * as navigator from "ext:kittiwake/navigator.js";
+import * as networkInformation from "ext:kittiwake/network_information.js";
 import { Notification, NotificationEvent } from "ext:kittiwake/notifications.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
@@ -29,8 +30,8 @@ import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
-import { installWasmStreaming } from "ext:kittiwake/wasm.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
+import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
   attributeOwner,
@@ -131,6 +132,7 @@ const interfaces = {
   MessagePort,
   NavigationPreloadManager,
   NavigatorUAData,
+  NetworkInformation: networkInformation.NetworkInformation,
   Notification,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
@@ -259,10 +261,15 @@ function defineGetter(target, name, get) {
 
 // https://webidl.spec.whatwg.org/#Replaceable
 function defineReplaceable(target, name, get) {
-  const set = function (value) {
-    ObjectDefineProperty(this ?? globalThis, name, core.propWritable(value));
+  const attribute = {
+    get [name]() {
+      return ReflectApply(get, attributeOwner(this, target), []);
+    },
+    set [name](value) {
+      ObjectDefineProperty(attributeOwner(this, target), name, core.propWritable(value));
+    },
   };
-  ObjectDefineProperty(target, name, { get, set, enumerable: true, configurable: true });
+  ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
 }
 
 function defineHandlers(target, names) {
@@ -312,8 +319,10 @@ function start(options) {
   location.setLocationHref(options.url);
   if (options.simulated) installSimulatedClock();
   performance.setTimeOrigin();
-  installErrorReporting();
-  installWasmStreaming();
+  if (!options.rehearsal) { // the engine keeps these of realms alone
+    installErrorReporting();
+    installWasmStreaming();
+  }
   if (options.kind === "service-worker") startServiceWorker(options);
   else startPage(options);
 }
@@ -426,6 +435,7 @@ const hostCalls = new SafeMap(Object.entries({
     extendable.dispatchExtendableEvent(id, makeEvent[type](init)),
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
+  changeConnection: networkInformation.changeConnection,
   changeRegistration: serviceWorker.changeRegistration,
   changeWorkerState: serviceWorker.changeWorkerState,
   changeController: serviceWorker.changeController,

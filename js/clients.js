@@ -1,6 +1,7 @@
 // Clients, as a worker sees them: https://w3c.github.io/ServiceWorker/#clients-interface
 
 import { core, primordials } from "ext:core/mod.js";
+import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
 import { postMessage } from "ext:kittiwake/service_worker.js";
 import {
   assertThis,
@@ -56,6 +57,7 @@ export class Client {
   }
 }
 webidl.configureInterface(Client);
+acceptAsSource(Client);
 
 // https://w3c.github.io/ServiceWorker/#windowclient-interface
 export class WindowClient extends Client {

@@ -4,6 +4,7 @@
 
 import { core } from "ext:core/mod.js";
 import { createLockManager } from "ext:kittiwake/locks.js";
+import { ownConnection } from "ext:kittiwake/network_information.js";
 import { createPermissions } from "ext:kittiwake/permissions.js";
 import { createUserAgentData } from "ext:kittiwake/user_agent_data.js";
 import { assertThis, hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
@@ -32,6 +33,11 @@ function defineNavigator(name) {
     get appVersion() {
       webidl.assertBranded(this, Navigator.prototype);
       return identity.userAgent.replace(/^Mozilla\//, "");
+    }
+    // https://wicg.github.io/netinfo/#connection-attribute
+    get connection() {
+      webidl.assertBranded(this, Navigator.prototype);
+      return ownConnection();
     }
     get hardwareConcurrency() {
       webidl.assertBranded(this, Navigator.prototype);
