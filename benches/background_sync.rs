@@ -43,7 +43,12 @@ fn main() {
         ("one sync event", one_event),
         ("a claim among many", claim_among_many),
     ];
+    // `cargo bench --bench background_sync -- claim` runs those whose name contains the word.
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     for (name, bench) in benches {
+        if wanted.as_ref().is_some_and(|wanted| !name.contains(wanted.as_str())) {
+            continue;
+        }
         println!("{name}");
         if let Err(error) = bench() {
             println!("  not measured: {error}");
