@@ -87,7 +87,8 @@ struct Outlook {
 }
 
 fn look(shard: &Shard, last: &mut Option<RegistrationId>) -> Result<Outlook, StoreError> {
-    let may_fire = shard.may_fire_syncs();
+    // Whoever gives a slot back wakes.
+    let may_fire = shard.may_fire_syncs() && shard.free_sync_slots() > 0;
     let may_change = shard.outlook.get() == NetworkOutlook::Open;
     if !may_fire && !may_change {
         // Nothing can move before somebody wakes: the store need not be asked.
@@ -166,8 +167,8 @@ fn claim_periodic(shard: &Shard) -> Result<(), StoreError> {
 /// When there is a periodic sync to claim next. While the permission is denied nothing is claimed,
 /// which is the specification's state `suspended`.
 fn next_period(shard: &Shard) -> Result<Option<i64>, StoreError> {
-    let may_claim = shard.may_fire_syncs()
-        && shard.is_granted(Permission::PeriodicBackgroundSync)
-        && shard.free_sync_slots() > 0;
+    let may_claim = shard.free_sync_slots() > 0
+        && shard.may_fire_syncs()
+        && shard.is_granted(Permission::PeriodicBackgroundSync);
     if may_claim { shard.store.periodic_next_due() } else { Ok(None) }
 }

@@ -99,9 +99,12 @@ impl RunOptions {
     }
 }
 
+/// What the network signal follows.
 #[derive(Clone)]
-enum Network {
+pub enum Network {
+    /// The machine's own links, routes and reachability.
     Real,
+    /// What somebody wrote.
     Scripted(Timeline),
 }
 
@@ -116,6 +119,12 @@ enum Until {
     Idle,
     Forever,
     After(Duration),
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network::Scripted(Timeline::constant(NetworkState::Online))
+    }
 }
 
 impl FromStr for Network {
@@ -230,9 +239,7 @@ impl WorkerPlan {
     fn from(options: RunOptions, mut builder: Builder) -> Result<Self, Refusal> {
         builder = builder.sync_policy(options.policy());
         let simulated = options.clock == Some(Clock::Simulated);
-        let network = options.network.clone();
-        let network =
-            network.unwrap_or(Network::Scripted(Timeline::constant(NetworkState::Online)));
+        let network = options.network.clone().unwrap_or_default();
         if simulated && matches!(network, Network::Real) {
             return usage("--network real needs the real clock");
         }
@@ -310,7 +317,8 @@ impl WorkerPlan {
     }
 }
 
-async fn follow(runtime: &Runtime, network: Network, probe: Option<Url>) -> Result<(), Error> {
+/// Makes the runtime follow the signal, from now on.
+pub async fn follow(runtime: &Runtime, network: Network, probe: Option<Url>) -> Result<(), Error> {
     match network {
         Network::Real => runtime.follow_real_network(probe).await,
         Network::Scripted(timeline) => runtime.play_network(timeline).await,
