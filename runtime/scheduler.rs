@@ -3,8 +3,8 @@
 //! Invariant: a claim is on disk before its event is dispatched, and the store is read anew after
 //! each wake: the wake itself carries no data.
 //!
-//! A periodic sync that waits for its period is not work that a runtime's idleness waits for: it has
-//! no end. Only its event is, while it is under way.
+//! A periodic sync that waits for its period is not work that a runtime's idleness waits for: it
+//! has no end. Only its event is, while it is under way.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

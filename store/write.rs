@@ -1,5 +1,5 @@
-//! Writes of both kinds of sync that arrive together, in one commit: an fsync costs the same for one
-//! as for a thousand.
+//! Writes of both types of sync that arrive together, in one commit: an fsync costs the same for
+//! one as for a thousand.
 //! Invariant: each write of a batch has the effect and the answer that it has alone, in its place.
 
 use rusqlite::{Connection, Params};

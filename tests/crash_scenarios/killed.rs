@@ -2,9 +2,9 @@
 //! chooses: so many lines after its start, and then some microseconds more.
 //!
 //! Invariant: over all those deaths every tag whose registration was reported is sent, or stays if
-//! it is periodic, and none is heard of again once its end was reported. That a tag was done is on disk before it is reported,
-//! so that a death may fall between the two: the worker's own word that it has sent it comes
-//! before.
+//! it is periodic, and none is heard of again once its end was reported. That a tag was done is on
+//! disk before it is reported, so that a death may fall between the two: the worker's own word that
+//! it has sent it comes before.
 
 use std::collections::BTreeSet;
 use std::fs;
