@@ -233,7 +233,7 @@ fn migrate(connection: &Connection, migrations: &[&str]) -> Result<(), Failure> 
 }
 
 /// Rolled back when it is dropped, unless it was committed. Unlike rusqlite's, it does not compile
-/// its statements anew each time, which took as long as a small change itself.
+/// its statements anew each time.
 struct Transaction<'a>(&'a Connection);
 
 impl<'a> Transaction<'a> {
