@@ -95,6 +95,8 @@ pub(crate) struct Shard {
     pub(crate) wake: Wake,
     pub(crate) commits: commits::Queue,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
+    /// Of the registrations that the store knows.
+    pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     trace: RefCell<TraceSink>,
@@ -178,6 +180,7 @@ impl Shard {
             wake: Wake::default(),
             commits: Default::default(),
             registrations: RefCell::default(),
+            scopes: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
             trace: RefCell::new(parts.trace),

@@ -54,7 +54,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::error::Failure;
 use crate::folder::Contents;
@@ -158,11 +158,11 @@ impl Store {
     /// One transaction: committed if `work` succeeds, rolled back if it or the commit fails.
     pub(crate) fn write<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let commit = || -> Result<T, Failure> {
-            let transaction = begin(&self.connection)?;
-            let value = work(&transaction)?;
+            let transaction = Transaction::begin(&self.connection)?;
+            let value = work(&self.connection)?;
             transaction.commit()?;
             Ok(value)
         };
@@ -223,18 +223,39 @@ fn migrate(connection: &Connection, migrations: &[&str]) -> Result<(), Failure> 
         if version <= taken {
             continue;
         }
-        let transaction = begin(connection)?;
-        transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", version)?;
+        let transaction = Transaction::begin(connection)?;
+        connection.execute_batch(sql)?;
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        connection.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
     }
     Ok(())
 }
 
-/// Immediate: a transaction that began by reading could not always go on to write.
-fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
-    Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+/// Rolled back when it is dropped, unless it was committed. Unlike rusqlite's, it does not compile
+/// its statements anew each time.
+struct Transaction<'a>(&'a Connection);
+
+impl<'a> Transaction<'a> {
+    /// Immediate: a transaction that began by reading could not always go on to write.
+    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Transaction(connection))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // It is over if it was committed, or if SQLite itself rolled it back.
+        if !self.0.is_autocommit() {
+            // What fails here is a failing disk, which the caller hears of already.
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
 }
 
 /// The schema version that this build writes, and the newest that it reads.

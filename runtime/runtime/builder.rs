@@ -130,6 +130,13 @@ impl Builder {
         self
     }
 
+    /// Fires no registered sync, whatever the network: on disk each stays as it is.
+    /// [`Runtime::dispatch_sync`] still dispatches.
+    pub fn hold_syncs(mut self) -> Self {
+        self.limits.syncs = 0;
+        self
+    }
+
     /// Real time that one turn of JavaScript may take before its realm is terminated. By default
     /// 10 s.
     pub fn turn_limit(mut self, limit: Duration) -> Self {

@@ -4,6 +4,7 @@
 mod model;
 mod open;
 mod periodic;
+mod power;
 mod registrations;
 mod sync;
 mod transitions;
