@@ -11,6 +11,8 @@ mod doors;
 mod drive;
 mod engine;
 mod extension;
+mod fetch;
+mod fetches;
 mod host;
 mod http;
 mod lifecycle;
@@ -32,6 +34,7 @@ mod trace;
 mod watchdog;
 
 pub use dispatch::{EventOutcome, LastChance};
+pub use fetch::Cors;
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
 

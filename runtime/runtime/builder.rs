@@ -12,6 +12,7 @@ use url::Url;
 use super::thread::run_host_thread;
 use super::{Error, Runtime};
 use crate::engine::spawn_host_thread;
+use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
@@ -28,6 +29,7 @@ pub struct Builder {
     pub(super) signal_is_known: bool,
     pub(super) servers: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
+    pub(super) cors: Cors,
     pub(super) policy: SyncPolicy,
     pub(super) permissions: PermissionPolicy,
     pub(super) limits: Limits,
@@ -50,6 +52,7 @@ impl Default for Builder {
             signal_is_known: true,
             servers: None,
             files: Vec::new(),
+            cors: Cors::default(),
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
             limits: Limits {
@@ -99,6 +102,13 @@ impl Builder {
     /// these fail while the network signal is offline.
     pub fn serve(mut self, origin: Url, folder: impl Into<PathBuf>) -> Self {
         self.files.push((origin, folder.into()));
+        self
+    }
+
+    /// Whether servers decide what another origin's scripts may read of them. By default they are
+    /// not asked ([`Cors::Relax`]).
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = cors;
         self
     }
 
