@@ -3,8 +3,8 @@
 //! Invariant: a realm is answered about its own origin only, and no answer enters another realm:
 //! what needs one happens in a task of its own.
 
-use deno_core::futures::future::LocalBoxFuture;
 use deno_core::futures::FutureExt;
+use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
     ClientState, ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, Permission,
     PermissionState, RealmId, Recipient, RegisterWorker, RegistrationState, RequestBody,

@@ -167,7 +167,8 @@ fn filtered(
         headers.retain(|(name, _)| exposes(name));
     }
     // https://fetch.spec.whatwg.org/#null-body-status
-    let is_null = request.method == "HEAD" || matches!(response.status, 101 | 103 | 204 | 205 | 304);
+    let is_null =
+        request.method == "HEAD" || matches!(response.status, 101 | 103 | 204 | 205 | 304);
     Response {
         kind,
         status: response.status,

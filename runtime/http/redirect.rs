@@ -23,11 +23,9 @@ pub(crate) fn redirect_target(
     // Bytes above 0x7F are UTF-8 that was read as one character a byte.
     let bytes: Option<Vec<u8>> = location.chars().map(|c| u8::try_from(c).ok()).collect();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    let mut target =
-        url.join(text.as_deref().unwrap_or(location)).map_err(|_| HttpError::RedirectInvalid {
-            url: url.clone(),
-            location: location.to_owned(),
-        })?;
+    let mut target = url.join(text.as_deref().unwrap_or(location)).map_err(|_| {
+        HttpError::RedirectInvalid { url: url.clone(), location: location.to_owned() }
+    })?;
     if !matches!(target.scheme(), "http" | "https") {
         return Err(HttpError::UnsupportedScheme { url: target });
     }

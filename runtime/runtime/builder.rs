@@ -1,5 +1,7 @@
 //! What a runtime is made of, and how it starts.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,6 +32,7 @@ pub struct Builder {
     pub(super) servers: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
     pub(super) cors: Cors,
+    pub(super) routes: BTreeMap<String, SocketAddr>,
     pub(super) policy: SyncPolicy,
     pub(super) permissions: PermissionPolicy,
     pub(super) limits: Limits,
@@ -53,6 +56,7 @@ impl Default for Builder {
             servers: None,
             files: Vec::new(),
             cors: Cors::default(),
+            routes: BTreeMap::new(),
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
             limits: Limits {
@@ -112,6 +116,14 @@ impl Builder {
         self
     }
 
+    /// Sends requests to the origin of `origin` to `address` instead, over plain HTTP whatever the
+    /// origin's scheme is, and asks no name server: a test server stands in for a site. The `host`
+    /// header stays the origin's. Without effect in a simulation or beside [`Builder::servers`].
+    pub fn route(mut self, origin: &Url, address: SocketAddr) -> Self {
+        self.routes.insert(origin.origin().ascii_serialization(), address);
+        self
+    }
+
     /// The rules of background sync. By default Chromium's.
     pub fn sync_policy(mut self, policy: SyncPolicy) -> Self {
         self.policy = policy;
@@ -146,6 +158,13 @@ impl Builder {
     /// default 256 MiB. Array buffers are outside it.
     pub fn heap_limit(mut self, bytes: usize) -> Self {
         self.limits.heap = bytes;
+        self
+    }
+
+    /// Time without an event after which a worker is stopped; its next event starts it again. By
+    /// default 30 s, as in Chromium.
+    pub fn idle_limit(mut self, limit: Duration) -> Self {
+        self.limits.idle = limit;
         self
     }
 
