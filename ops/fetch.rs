@@ -8,8 +8,8 @@ use bytes::Bytes;
 use deno_core::futures::StreamExt;
 use deno_core::futures::stream::{LocalBoxStream, Peekable, unfold};
 use deno_core::{
-    AsyncRefCell, AsyncResult, BufView, CancelFuture, CancelHandle, CancelTryFuture, JsBuffer,
-    OpState, RcRef, Resource, ResourceId, op2,
+    AsyncRefCell, AsyncResult, BufMutView, BufView, CancelFuture, CancelHandle, CancelTryFuture,
+    JsBuffer, OpState, RcRef, Resource, ResourceId, op2,
 };
 use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
@@ -152,6 +152,24 @@ struct ResponseBody {
     cancel: CancelHandle,
 }
 
+impl ResponseBody {
+    /// The next bytes, as many as there are up to `limit`; none at the end.
+    async fn next(self: Rc<Self>, limit: usize) -> Result<Bytes, JsErrorBox> {
+        let mut chunks = RcRef::map(self, |body| &body.chunks).borrow_mut().await;
+        // An empty chunk would read as the end of the body.
+        while let Some(Ok(chunk)) = std::pin::Pin::new(&mut *chunks).peek_mut().await {
+            if !chunk.is_empty() {
+                return Ok(chunk.split_to(limit.min(chunk.len())));
+            }
+            chunks.next().await;
+        }
+        match chunks.next().await {
+            Some(Err(error)) => Err(JsErrorBox::from_err(error)),
+            _ => Ok(Bytes::new()),
+        }
+    }
+}
+
 impl Resource for ResponseBody {
     fn name(&self) -> Cow<'_, str> {
         "responseBody".into()
@@ -159,19 +177,16 @@ impl Resource for ResponseBody {
 
     fn read(self: Rc<Self>, limit: usize) -> AsyncResult<BufView> {
         let cancel = RcRef::map(self.clone(), |body| &body.cancel);
+        let read = async move { Ok(BufView::from(self.next(limit).await?)) };
+        Box::pin(read.try_or_cancel(cancel))
+    }
+
+    fn read_byob(self: Rc<Self>, mut buffer: BufMutView) -> AsyncResult<(usize, BufMutView)> {
+        let cancel = RcRef::map(self.clone(), |body| &body.cancel);
         let read = async move {
-            let mut chunks = RcRef::map(self, |body| &body.chunks).borrow_mut().await;
-            // An empty chunk would read as the end of the body.
-            while let Some(Ok(chunk)) = std::pin::Pin::new(&mut *chunks).peek_mut().await {
-                if !chunk.is_empty() {
-                    return Ok(BufView::from(chunk.split_to(limit.min(chunk.len()))));
-                }
-                chunks.next().await;
-            }
-            match chunks.next().await {
-                Some(Err(error)) => Err(JsErrorBox::from_err(error)),
-                _ => Ok(BufView::empty()),
-            }
+            let bytes = self.next(buffer.len()).await?;
+            buffer[..bytes.len()].copy_from_slice(&bytes);
+            Ok((bytes.len(), buffer))
         };
         Box::pin(read.try_or_cancel(cancel))
     }

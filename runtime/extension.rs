@@ -65,6 +65,7 @@ extension!(
         "fetch/body.js",
         "fetch/fetch.js",
         "fetch/headers.js",
+        "fetch/host_body.js",
         "fetch/request.js",
         "fetch/response.js",
         "fetch/safelist.js",

@@ -237,6 +237,7 @@ function initializeBody(inner, init, inputBody, prefix) {
     requireStreamable(inner, prefix);
   }
   inner.body = body;
+  if (inputBody !== null && !inputBody.unusable()) inputBody.cancel();
 }
 
 function requireStreamable(inner, prefix) {
