@@ -192,8 +192,8 @@ pub(super) fn site_relation(request: &Request, url: &Url) -> SiteRelation {
 }
 
 fn site(domain: &str) -> &str {
-    let dots = domain.rmatch_indices('.').map(|(place, _)| place + 1);
-    &domain[dots.skip(1).next().unwrap_or(0)..]
+    let mut dots = domain.rmatch_indices('.').map(|(place, _)| place + 1);
+    &domain[dots.nth(1).unwrap_or(0)..]
 }
 
 /// The credentials of a URL, which only a redirect can have.

@@ -18,7 +18,7 @@ const CHUNK: usize = 64 << 10;
 type Body = LocalBoxStream<'static, Result<Bytes, HttpError>>;
 
 /// The body that a response with these headers means; `host` is whose it is, for errors.
-pub(super) fn decoded(headers: &Vec<(String, String)>, body: Body, host: &str) -> Body {
+pub(super) fn decoded(headers: &[(String, String)], body: Body, host: &str) -> Body {
     let values = headers.iter().filter(|(name, _)| name == "content-encoding");
     let codings: Vec<String> = values
         .flat_map(|(_, value)| value.split(','))

@@ -176,7 +176,8 @@ async fn exchange(clients: &Clients, request: HttpRequest) -> Result<HttpRespons
         },
     };
     let response = response.map_err(|error| transport_error(&error, &url))?;
-    let headers = response.headers().iter().map(|(name, value)| header_text(name, value)).collect();
+    let headers: Vec<_> =
+        response.headers().iter().map(|(name, value)| header_text(name, value)).collect();
     Ok(HttpResponse {
         status: response.status().as_u16(),
         status_text: reason_phrase(&response),
@@ -382,7 +383,7 @@ mod tests {
             body: Some(HttpBody::Whole(Bytes::from_static(b"hello"))),
             ..HttpRequest::get(url.clone())
         };
-        let response = ReqwestHttp::new("kittiwake/1").send(request).await.unwrap();
+        let response = ReqwestHttp::new("kittiwake/1", Routes::default()).send(request).await.unwrap();
         assert_eq!((response.status, response.status_text.as_str()), (201, "Created"));
         assert_eq!(response.header("x-reply"), Some("yes"));
         assert_eq!(response.url, url);
