@@ -9,7 +9,9 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use kittiwake_ops::{RealmId, ScriptException, Services};
-use kittiwake_store::{RegistrationId, Store, StoreError, SyncPolicy, SyncWrite};
+use kittiwake_store::{
+    RegistrationId, Store, StoreError, SyncChange, SyncPolicy, SyncType, SyncWrite,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
@@ -19,7 +21,7 @@ use crate::commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
-use crate::fetch::{Cors, PreflightCache};
+use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
 use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
@@ -53,12 +55,14 @@ pub(crate) struct Limits {
 /// One host thread's state.
 pub(crate) struct Shard {
     me: Weak<Shard>,
-    pub(crate) store: Store,
+    pub(crate) store: Rc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
+    /// By origin.
+    pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
     conditions: Rc<RefCell<Conditions>>,
     pub(crate) outlook: Cell<Outlook>,
@@ -75,8 +79,7 @@ pub(crate) struct Shard {
     pub(crate) commits: commits::Queue,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
-    pub(crate) firing: RefCell<BTreeSet<(RegistrationId, String)>>,
-    pub(crate) firing_periodic: RefCell<BTreeSet<(RegistrationId, String)>>,
+    pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     trace: RefCell<TraceSink>,
     started: Instant,
     watchdog: Rc<Watchdog>,
@@ -136,12 +139,13 @@ impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
-            store: parts.store,
+            store: Rc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
             http: parts.http,
             cors: parts.cors,
             preflights: Rc::default(),
+            jars: RefCell::default(),
             network: parts.network,
             conditions: parts.conditions,
             outlook: Cell::new(Outlook::Fixed),
@@ -157,7 +161,6 @@ impl Shard {
             registrations: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
-            firing_periodic: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -192,10 +195,9 @@ impl Shard {
         self.signal_is_known.get() && self.is_online() && !self.stopping.get()
     }
 
-    /// How many more sync events of either kind may be under way.
+    /// How many more sync events of either type may be under way.
     pub(crate) fn free_sync_slots(&self) -> usize {
-        let taken = self.firing.borrow().len() + self.firing_periodic.borrow().len();
-        self.limits.syncs.saturating_sub(taken)
+        self.limits.syncs.saturating_sub(self.firing.borrow().len())
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
@@ -401,12 +403,13 @@ impl Shard {
         self.flush_commits();
         self.stopping.set(true);
         let firing = self.firing.take().into_iter();
-        let back = firing.map(|(registration, tag)| SyncWrite::HandBack { registration, tag });
+        let back = firing.map(|(sync_type, registration, tag)| SyncWrite {
+            registration,
+            tag,
+            change: SyncChange::HandBack(sync_type),
+        });
         for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {
             result?;
-        }
-        for (registration, tag) in self.firing_periodic.take() {
-            self.store.periodic_hand_back(registration, &tag)?;
         }
         self.realms.borrow_mut().clear();
         Ok(())

@@ -383,7 +383,8 @@ mod tests {
             body: Some(HttpBody::Whole(Bytes::from_static(b"hello"))),
             ..HttpRequest::get(url.clone())
         };
-        let response = ReqwestHttp::new("kittiwake/1", Routes::default()).send(request).await.unwrap();
+        let response =
+            ReqwestHttp::new("kittiwake/1", Routes::default()).send(request).await.unwrap();
         assert_eq!((response.status, response.status_text.as_str()), (201, "Created"));
         assert_eq!(response.header("x-reply"), Some("yes"));
         assert_eq!(response.url, url);
