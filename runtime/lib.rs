@@ -36,6 +36,7 @@ mod watchdog;
 
 pub use dispatch::{EventOutcome, LastChance};
 pub use fetch::Cors;
+pub use http::{HostRule, NetworkPolicy};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
 

@@ -41,6 +41,9 @@ struct Head {
     headers: Vec<(String, String)>,
 }
 
+/// <https://httpwg.org/specs/rfc9110.html#overview.of.status.codes>
+const CACHEABLE_BY_DEFAULT: [u16; 11] = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501];
+
 /// A response in the cache that matches a request.
 pub(super) struct Stored {
     id: CachedResponseId,
@@ -205,11 +208,19 @@ fn policy(
     head: &Head,
 ) -> Option<CachePolicy> {
     let asked = asked(url, headers)?;
-    let mut response = http::Response::builder().status(head.status).body(()).ok()?;
+    let mut response = http::Response::builder().body(()).ok()?;
     *response.headers_mut() = header_map(&head.headers)?;
+    // Any final status may be kept if the server says so, which the crate does for a few alone; so
+    // it is asked about a 200.
+    let control = super::header(&head.headers, "cache-control").unwrap_or_default();
+    let says_so = control.contains("max-age") || control.contains("public");
+    let says_so = says_so || super::header(&head.headers, "expires").is_some();
+    if head.status == 206 || !(says_so || CACHEABLE_BY_DEFAULT.contains(&head.status)) {
+        return None;
+    }
     let policy = CachePolicy::new_options(&asked, &response, environment.time(), OPTIONS);
     let is_of_use = !policy.is_stale(environment.time()) || !validators(head).is_empty();
-    (head.status != 206 && policy.is_storable() && is_of_use).then_some(policy)
+    (policy.is_storable() && is_of_use).then_some(policy)
 }
 
 /// Forgets what a request that changes things has made wrong:

@@ -10,7 +10,7 @@ use url::{Host, Url};
 use super::referrer::{is_trustworthy, referrer_of};
 use super::{
     Body, CacheMode, Credentials, Environment, FetchError, Mode, Referrer, ReferrerPolicy, Request,
-    Tainting, cache,
+    Tainting, cache, header,
 };
 use crate::http::{HttpBody, HttpRequest, HttpResponse};
 
@@ -30,6 +30,7 @@ pub(super) async fn network_or_cache(
         CacheMode::Default if CONDITIONS.iter().any(|name| request.has_header(name)) => {
             CacheMode::NoStore
         }
+        CacheMode::Default if forbids_storing(request) => CacheMode::NoStore,
         mode => mode,
     };
     let headers = outgoing_headers(environment, request, mode)?;
@@ -55,6 +56,33 @@ pub(super) async fn network_or_cache(
     }
     cache::invalidate(environment, request, &response);
     Ok(if is_cacheable { cache::keeping(environment, headers, response) } else { response })
+}
+
+fn forbids_storing(request: &Request) -> bool {
+    header(&request.headers, "cache-control").is_some_and(|control| control.contains("no-store"))
+}
+
+/// Asks whether the request may be made: <https://fetch.spec.whatwg.org/#cors-preflight-fetch>
+pub(super) async fn preflight(
+    environment: &Environment,
+    request: &Request,
+    headers: Vec<(String, String)>,
+) -> Result<HttpResponse, FetchError> {
+    let mut preflight = Request {
+        method: "OPTIONS".to_owned(),
+        url_list: request.url_list.clone(),
+        headers,
+        body: Body::Empty,
+        origin: request.origin.clone(),
+        referrer: request.referrer.clone(),
+        integrity: String::new(),
+        keepalive: false,
+        destination: request.destination.clone(),
+        credentials: Credentials::Omit,
+        ..*request
+    };
+    let headers = outgoing_headers(environment, &preflight, CacheMode::Default)?;
+    exchange(environment, &mut preflight, headers).await
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-http-network-fetch>

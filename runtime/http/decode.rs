@@ -5,6 +5,7 @@
 use std::io;
 
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
 use bytes::Bytes;
 use futures::stream::LocalBoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -43,10 +44,11 @@ fn decoded_once(coding: &str, body: Body, host: &str) -> Body {
             return futures::stream::empty().boxed_local();
         }
         let reader = StreamReader::new(body.map_err(io::Error::other));
+        // https://httpwg.org/specs/rfc9659.html: a window has 8 MiB at most.
         let decoded = match coding.as_str() {
             "br" => chunks(BrotliDecoder::new(reader)),
             "deflate" => chunks(ZlibDecoder::new(reader)),
-            "zstd" => chunks(ZstdDecoder::new(reader)),
+            "zstd" => chunks(ZstdDecoder::with_params(reader, &[DParameter::window_log_max(23)])),
             _ => chunks(GzipDecoder::new(reader)),
         };
         decoded.map_err(move |error| told(error, &coding, &host)).boxed_local()

@@ -19,12 +19,14 @@ use futures::future::{Either, LocalBoxFuture, select};
 use futures::stream::{LocalBoxStream, unfold};
 use futures::{FutureExt, StreamExt};
 use hyper::ext::ReasonPhrase;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, Version, redirect::Policy};
 use tokio::sync::mpsc;
 use url::Url;
 
 use super::decode::decoded;
+use super::policy::{NetworkPolicy, PRIVATE};
 use super::{
     Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, authority, follow, is_loopback,
     status_text,
@@ -73,17 +75,20 @@ pub type Routes = Arc<BTreeMap<String, SocketAddr>>;
 struct Clients {
     user_agent: String,
     routes: Routes,
+    policy: Arc<NetworkPolicy>,
     system: OnceCell<Client>,
     direct: OnceCell<Client>,
 }
 
 impl ReqwestHttp {
     /// A door whose requests say `user_agent` unless they bring a `user-agent` of their own. It
-    /// opens nothing before the first request. Requests to origins with a route go there.
-    pub fn new(user_agent: &str, routes: Routes) -> ReqwestHttp {
+    /// opens nothing before the first request. Requests to origins with a route go there. Of
+    /// `policy` it keeps what is about addresses; the rest is `Policed`'s.
+    pub fn new(user_agent: &str, routes: Routes, policy: Arc<NetworkPolicy>) -> ReqwestHttp {
         ReqwestHttp(Rc::new(Clients {
             user_agent: user_agent.to_owned(),
             routes,
+            policy,
             system: OnceCell::new(),
             direct: OnceCell::new(),
         }))
@@ -101,28 +106,34 @@ impl Http for ReqwestHttp {
 
     fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
         let user_agent = self.0.user_agent.clone();
-        let routes = Arc::clone(&self.0.routes);
+        let (routes, policy) = (Arc::clone(&self.0.routes), Arc::clone(&self.0.policy));
         let url = url.clone();
         // The caller's runtime cannot be waited on from inside itself, so this is another one, with
         // connections of its own.
         let thread = std::thread::Builder::new().name("kittiwake-load".to_owned());
         let thread =
-            thread.spawn(move || load_here(&user_agent, routes, url)).map_err(no_client)?;
+            thread.spawn(move || load_here(&user_agent, routes, policy, url)).map_err(no_client)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-fn load_here(user_agent: &str, routes: Routes, url: Url) -> Result<Loaded, HttpError> {
+fn load_here(
+    user_agent: &str,
+    routes: Routes,
+    policy: Arc<NetworkPolicy>,
+    url: Url,
+) -> Result<Loaded, HttpError> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_io().enable_time().build().map_err(no_client)?;
     runtime.block_on(async {
-        let http = ReqwestHttp::new(user_agent, routes);
+        let http = ReqwestHttp::new(user_agent, routes, policy);
         follow(&http, url).await?.into_loaded().await
     })
 }
 
 impl Clients {
     fn client(&self, proxying: Proxying) -> Result<&Client, HttpError> {
+        let proxying = if self.policy.deny_private { Proxying::Direct } else { proxying };
         let cell = match proxying {
             Proxying::System => &self.system,
             Proxying::Direct => &self.direct,
@@ -130,7 +141,9 @@ impl Clients {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let client = client_builder(&self.user_agent, proxying).build().map_err(no_client)?;
+        let builder = client_builder(&self.user_agent, proxying);
+        let builder = builder.dns_resolver(Arc::new(Resolver(self.policy.clone())));
+        let client = builder.build().map_err(no_client)?;
         Ok(cell.get_or_init(|| client))
     }
 
@@ -148,6 +161,30 @@ impl Clients {
         url.set_scheme("http").expect("invariant: http and https are both special schemes");
         url.set_ip_host(address.ip()).expect("invariant: an http URL has a host");
         url.set_port(Some(address.port())).expect("invariant: an http URL has a port");
+    }
+}
+
+/// The machine's name servers, without the addresses that the policy denies.
+struct Resolver(Arc<NetworkPolicy>);
+
+/// A name that has only addresses that the policy denies.
+#[derive(Debug, thiserror::Error)]
+#[error("{PRIVATE}")]
+struct AddressDenied;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = Arc::clone(&self.0);
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let is_found = !found.is_empty();
+            let allowed = found.into_iter().filter(|found| policy.allows_address(found.ip()));
+            let allowed: Vec<SocketAddr> = allowed.collect();
+            if allowed.is_empty() && is_found {
+                return Err(AddressDenied.into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
     }
 }
 
@@ -293,6 +330,9 @@ fn body_stream(response: reqwest::Response, url: Url) -> Body {
 /// error in it decides, because its text differs between systems.
 fn transport_error(error: &reqwest::Error, url: &Url) -> HttpError {
     let host = authority(url);
+    if causes(error).any(|cause| cause.is::<AddressDenied>()) {
+        return HttpError::Denied { host, why: PRIVATE };
+    }
     if error.is_dns() {
         return HttpError::Dns { host: url.host_str().unwrap_or_default().to_owned() };
     }
@@ -366,7 +406,11 @@ mod tests {
     }
 
     async fn failure(url: Url) -> HttpError {
-        ReqwestHttp::new("test", Routes::default()).send(HttpRequest::get(url)).await.err().unwrap()
+        ReqwestHttp::new("test", Routes::default(), Arc::default())
+            .send(HttpRequest::get(url))
+            .await
+            .err()
+            .unwrap()
     }
 
     #[tokio::test]
@@ -383,8 +427,10 @@ mod tests {
             body: Some(HttpBody::Whole(Bytes::from_static(b"hello"))),
             ..HttpRequest::get(url.clone())
         };
-        let response =
-            ReqwestHttp::new("kittiwake/1", Routes::default()).send(request).await.unwrap();
+        let response = ReqwestHttp::new("kittiwake/1", Routes::default(), Arc::default())
+            .send(request)
+            .await
+            .unwrap();
         assert_eq!((response.status, response.status_text.as_str()), (201, "Created"));
         assert_eq!(response.header("x-reply"), Some("yes"));
         assert_eq!(response.url, url);
@@ -402,7 +448,7 @@ mod tests {
             body: Some(HttpBody::Stream(futures::stream::iter(parts).boxed_local())),
             ..HttpRequest::get(url.clone())
         };
-        let response = ReqwestHttp::new("test", Routes::default())
+        let response = ReqwestHttp::new("test", Routes::default(), Arc::default())
             .send(request(parts.to_vec()))
             .await
             .unwrap();
@@ -410,7 +456,7 @@ mod tests {
         let broken = HttpError::BodyBroken { cause: "no more".to_owned() };
         let request = request(vec![parts[0].clone(), Err(broken.clone())]);
         assert_eq!(
-            ReqwestHttp::new("test", Routes::default()).send(request).await.err(),
+            ReqwestHttp::new("test", Routes::default(), Arc::default()).send(request).await.err(),
             Some(broken)
         );
     }
@@ -431,8 +477,9 @@ mod tests {
             );
         });
         let url = address.recv().unwrap();
-        let loaded =
-            ReqwestHttp::new("test", Routes::default()).load(&url.join("/old").unwrap()).unwrap();
+        let loaded = ReqwestHttp::new("test", Routes::default(), Arc::default())
+            .load(&url.join("/old").unwrap())
+            .unwrap();
         assert_eq!(
             loaded,
             Loaded {
@@ -478,7 +525,10 @@ mod tests {
               \xcb\xc8\x04\x00\xac\x2a\x93\xd8\x02\x00\x00\x00",
         );
         let request = HttpRequest::get(address_url("http", address.await));
-        let response = ReqwestHttp::new("test", Routes::default()).send(request).await.unwrap();
+        let response = ReqwestHttp::new("test", Routes::default(), Arc::default())
+            .send(request)
+            .await
+            .unwrap();
         assert_eq!(response.header("content-encoding"), Some("gzip"));
         assert_eq!(response.into_loaded().await.unwrap().body, b"hi");
     }
@@ -487,7 +537,10 @@ mod tests {
     async fn a_body_that_stops_short_ends_with_an_error() {
         let address = serve_bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
         let request = HttpRequest::get(address_url("http", address));
-        let response = ReqwestHttp::new("test", Routes::default()).send(request).await.unwrap();
+        let response = ReqwestHttp::new("test", Routes::default(), Arc::default())
+            .send(request)
+            .await
+            .unwrap();
         assert_eq!(response.status, 200);
         let message = response.into_loaded().await.unwrap_err().to_string();
         assert!(message.starts_with(&format!("connection to {address} broke: ")), "{message}");
@@ -507,8 +560,11 @@ mod tests {
             (with_header("a", "\u{20ac}"), "header `a` has a character that HTTP forbids"),
         ];
         for (request, cause) in cases {
-            let error =
-                ReqwestHttp::new("test", Routes::default()).send(request).await.err().unwrap();
+            let error = ReqwestHttp::new("test", Routes::default(), Arc::default())
+                .send(request)
+                .await
+                .err()
+                .unwrap();
             assert_eq!(error.to_string(), format!("the request cannot be sent: {cause}"));
         }
     }

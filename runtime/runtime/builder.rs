@@ -16,6 +16,7 @@ use super::{Error, Runtime};
 use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
+use crate::http::NetworkPolicy;
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
 use crate::simulation::ScriptedServers;
@@ -32,6 +33,7 @@ pub struct Builder {
     pub(super) servers: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
     pub(super) cors: Cors,
+    pub(super) network_policy: NetworkPolicy,
     pub(super) routes: BTreeMap<String, SocketAddr>,
     pub(super) policy: SyncPolicy,
     pub(super) permissions: PermissionPolicy,
@@ -56,6 +58,7 @@ impl Default for Builder {
             servers: None,
             files: Vec::new(),
             cors: Cors::default(),
+            network_policy: NetworkPolicy::default(),
             routes: BTreeMap::new(),
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
@@ -106,6 +109,14 @@ impl Builder {
     /// these fail while the network signal is offline.
     pub fn serve(mut self, origin: Url, folder: impl Into<PathBuf>) -> Self {
         self.files.push((origin, folder.into()));
+        self
+    }
+
+    /// Which servers may be reached, and what these may cost: of `fetch()` and of everything that
+    /// Kittiwake loads itself, on every redirect. Folders that are served by [`Builder::serve`] are
+    /// no servers. By default everything is allowed.
+    pub fn network_policy(mut self, policy: NetworkPolicy) -> Self {
+        self.network_policy = policy;
         self
     }
 
