@@ -21,10 +21,12 @@ import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Request } from "ext:kittiwake/fetch/request.js";
 import { Response } from "ext:kittiwake/fetch/response.js";
 import * as navigator from "ext:kittiwake/navigator.js";
+import * as networkInformation from "ext:kittiwake/network_information.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
   attributeOwner,
@@ -117,6 +119,7 @@ const interfaces = {
   MessageChannel,
   MessageEvent: event.MessageEvent,
   MessagePort,
+  NetworkInformation: networkInformation.NetworkInformation,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
   PerformanceMark: performance.PerformanceMark,
@@ -216,10 +219,15 @@ function defineGetter(target, name, get) {
 
 // https://webidl.spec.whatwg.org/#Replaceable
 function defineReplaceable(target, name, get) {
-  const set = function (value) {
-    ObjectDefineProperty(this ?? globalThis, name, core.propWritable(value));
+  const attribute = {
+    get [name]() {
+      return ReflectApply(get, attributeOwner(this, target), []);
+    },
+    set [name](value) {
+      ObjectDefineProperty(attributeOwner(this, target), name, core.propWritable(value));
+    },
   };
-  ObjectDefineProperty(target, name, { get, set, enumerable: true, configurable: true });
+  ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
 }
 
 function defineHandlers(target, names) {
@@ -261,7 +269,10 @@ function start(options) {
   location.setLocationHref(options.url);
   if (options.simulated) installSimulatedClock();
   performance.setTimeOrigin();
-  installErrorReporting();
+  if (!options.rehearsal) { // the engine keeps these of realms alone
+    installErrorReporting();
+    installWasmStreaming();
+  }
   if (options.kind === "service-worker") startServiceWorker(options);
   else startPage(options);
 }
@@ -373,6 +384,7 @@ const hostCalls = new SafeMap(Object.entries({
     extendable.dispatchExtendableEvent(id, makeEvent[type](init)),
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
+  changeConnection: networkInformation.changeConnection,
   changeRegistration: serviceWorker.changeRegistration,
   changeWorkerState: serviceWorker.changeWorkerState,
   changeController: serviceWorker.changeController,

@@ -3,6 +3,7 @@
 // Invariant: `onLine` is the network signal, the same that decides whether fetch() works.
 
 import { core } from "ext:core/mod.js";
+import { ownConnection } from "ext:kittiwake/network_information.js";
 import { createPermissions } from "ext:kittiwake/permissions.js";
 import { hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
 
@@ -27,6 +28,11 @@ function defineNavigator(name) {
     // https://html.spec.whatwg.org/#dom-navigator-appversion
     get appVersion() {
       return identity.userAgent.replace(/^Mozilla\//, "");
+    }
+    // https://wicg.github.io/netinfo/#connection-attribute
+    get connection() {
+      webidl.assertBranded(this, Navigator.prototype);
+      return ownConnection();
     }
     get hardwareConcurrency() {
       return 1;

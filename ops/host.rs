@@ -9,8 +9,9 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, Permission, PermissionState,
-    RegisterWorker, RegistrationState, RequestBody, ScriptException, ServiceWorkerState,
+    ConsoleLevel, Delivery, FetchRequest, FetchResponse, NetworkInformation, OpError, Permission,
+    PermissionState, RegisterWorker, RegistrationState, RequestBody, ScriptException,
+    ServiceWorkerState,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -43,6 +44,8 @@ pub trait Services {
     fn random(&self) -> f64;
     /// Whether the network signal says online (`navigator.onLine`).
     fn online(&self) -> bool;
+    /// What the network signal makes of the connection (`navigator.connection`).
+    fn network_information(&self) -> NetworkInformation;
 
     /// A line that the script wrote to its console.
     fn console(&self, realm: RealmId, level: ConsoleLevel, text: String);

@@ -12,9 +12,10 @@ use kittiwake_ops::{RealmId, ScriptException, Services};
 use kittiwake_store::{
     RegistrationId, Store, StoreError, SyncChange, SyncPolicy, SyncType, SyncWrite,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
+use url::Origin;
 
 use crate::activity::{Activity, Busy};
 use crate::commits;
@@ -24,11 +25,12 @@ use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
-use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
+use crate::network::{Conditions, NetworkState, Outlook};
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
 use crate::scheduler::Wake;
+use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
 use crate::watchdog::Watchdog;
 
@@ -52,6 +54,19 @@ pub(crate) struct Limits {
     pub(crate) syncs_per_registration: usize,
 }
 
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            turn: Duration::from_secs(10),
+            heap: 256 << 20,
+            event: Duration::from_secs(5 * 60),
+            idle: Duration::from_secs(30),
+            syncs: 256,
+            syncs_per_registration: 64,
+        }
+    }
+}
+
 /// One host thread's state.
 pub(crate) struct Shard {
     me: Weak<Shard>,
@@ -64,10 +79,17 @@ pub(crate) struct Shard {
     /// By origin.
     pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
-    conditions: Rc<RefCell<Conditions>>,
+    pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) outlook: Cell<Outlook>,
     /// Whether syncs may fire: not while nobody has said what the network is.
     pub(crate) signal_is_known: Cell<bool>,
+    /// Nor while the signal looks anew after a jump of time, of which its task hears here.
+    pub(crate) looking_anew: Cell<bool>,
+    pub(crate) time_jumped: Notify,
+    pub(crate) time_of_day: TimeOfDay,
+    pub(crate) signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
+    /// The origins that are served from this machine's files.
+    pub(crate) served: Vec<Origin>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
@@ -83,11 +105,10 @@ pub(crate) struct Shard {
     trace: RefCell<TraceSink>,
     started: Instant,
     watchdog: Rc<Watchdog>,
-    realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
+    pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
     shares: RefCell<BTreeMap<String, OriginShare>>,
     last_id: Cell<u32>,
-    signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
     /// Set once events have been given back: none fires and none is settled any more.
     stopping: Cell<bool>,
 }
@@ -105,6 +126,7 @@ pub(crate) struct ShardParts {
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) signal_is_known: bool,
+    pub(crate) served: Vec<Origin>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
@@ -122,9 +144,9 @@ pub(crate) enum EventEnd {
     Terminated,
 }
 
-struct RealmHandle {
+pub(crate) struct RealmHandle {
     commands: mpsc::UnboundedSender<(Command, Busy)>,
-    owner: RealmOwner,
+    pub(crate) owner: RealmOwner,
     created: Instant,
 }
 
@@ -137,6 +159,7 @@ pub(crate) enum RealmOwner {
 
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
+        let time_of_day = TimeOfDay::new(&*parts.clock);
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
             store: Rc::new(parts.store),
@@ -150,6 +173,11 @@ impl Shard {
             conditions: parts.conditions,
             outlook: Cell::new(Outlook::Fixed),
             signal_is_known: Cell::new(parts.signal_is_known),
+            looking_anew: Cell::new(false),
+            time_jumped: Notify::default(),
+            time_of_day,
+            signal: RefCell::default(),
+            served: parts.served,
             policy: parts.policy,
             permissions: parts.permissions,
             limits: parts.limits,
@@ -168,7 +196,6 @@ impl Shard {
             events: RefCell::default(),
             shares: RefCell::default(),
             last_id: Cell::new(0),
-            signal: RefCell::default(),
             stopping: Cell::new(false),
         })
     }
@@ -187,12 +214,11 @@ impl Shard {
         self.clock.now_ms() as i64
     }
 
-    pub(crate) fn is_online(&self) -> bool {
-        self.network.get() == NetworkState::Online
-    }
-
     pub(crate) fn may_fire_syncs(&self) -> bool {
-        self.signal_is_known.get() && self.is_online() && !self.stopping.get()
+        self.signal_is_known.get()
+            && !self.looking_anew.get()
+            && self.is_online()
+            && !self.stopping.get()
     }
 
     /// How many more sync events of either type may be under way.
@@ -340,55 +366,6 @@ impl Shard {
             // Nobody waits any more if the event timed out in this very moment.
             let _ = settle.send(rejection);
         }
-    }
-
-    // --- the network ---
-
-    /// Follows `signal` instead of the one before; its first state holds when this returns.
-    pub(crate) async fn follow_network(&self, mut signal: Box<dyn NetworkSignal>) {
-        if let Some(before) = self.signal.take() {
-            before.abort();
-        }
-        let Some(state) = signal.next().await else { return };
-        self.set_network(state, signal.conditions());
-        self.signal_is_known.set(true);
-        let shard = self.me();
-        let task = spawn_local(async move { shard.watch_network(signal).await });
-        self.signal.replace(Some(task));
-    }
-
-    async fn watch_network(&self, mut signal: Box<dyn NetworkSignal>) {
-        loop {
-            let outlook = signal.outlook();
-            self.outlook.set(outlook);
-            self.wake.wake(&self.activity);
-            // A timeline is work: it ends, and until then something may happen.
-            let _busy = (outlook == Outlook::Scripted).then(|| self.activity.begin());
-            let Some(state) = signal.next().await else { break };
-            self.set_network(state, signal.conditions());
-        }
-    }
-
-    fn set_network(&self, state: NetworkState, conditions: Conditions) {
-        let before = self.network.replace(state);
-        let same_conditions = self.conditions.replace(conditions.clone()) == conditions;
-        if before == state && same_conditions {
-            return;
-        }
-        let text = (!conditions.is_clear()).then(|| conditions.to_string());
-        self.trace(TraceKind::Network { state, conditions: text });
-        if before == state {
-            return;
-        }
-        let name = match state {
-            NetworkState::Online => "online",
-            NetworkState::Offline => "offline",
-        };
-        let pages: Vec<RealmId> = self.pages.borrow().keys().copied().collect();
-        for page in pages {
-            self.call_realm(page, Call::DispatchSimple { name });
-        }
-        self.wake.wake(&self.activity);
     }
 
     // --- the end ---

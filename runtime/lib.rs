@@ -6,6 +6,7 @@
 
 mod activity;
 mod commits;
+mod connectivity;
 mod dispatch;
 mod doors;
 mod drive;
@@ -31,6 +32,7 @@ mod scheduler;
 mod services;
 mod simulation;
 mod sync;
+mod time_jumps;
 mod trace;
 mod watchdog;
 
@@ -42,7 +44,8 @@ pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
 
 pub use listing::{StoredSync, StoredSyncs, stored_syncs};
 pub use network::{
-    Conditions, Network, NetworkError, NetworkState, RealSignalError, Timeline, TimelineError,
+    Conditions, ManualSignal, Network, NetworkError, NetworkSignal, NetworkState, NetworkSwitch,
+    Outlook, Probe, RealNetwork, RealSignal, RealSignalError, Timeline, TimelineError,
 };
 pub use pages::PageSource;
 pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};

@@ -86,7 +86,8 @@ struct Outlook {
     next: Option<Duration>,
 }
 
-fn look(shard: &Shard, last: &mut Option<RegistrationId>) -> Result<Outlook, StoreError> {
+fn look(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<Outlook, StoreError> {
+    shard.look_at_time();
     let may_fire = shard.may_fire_syncs();
     let may_change = shard.outlook.get() == NetworkOutlook::Open;
     if !may_fire && !may_change {

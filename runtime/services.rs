@@ -6,9 +6,9 @@
 use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
-    ClientState, ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, Permission,
-    PermissionState, RealmId, Recipient, RegisterWorker, RegistrationState, RequestBody,
-    ScriptException, ServiceWorkerState, Services, WorkerState,
+    ClientState, ConsoleLevel, Delivery, FetchRequest, FetchResponse, NetworkInformation, OpError,
+    Permission, PermissionState, RealmId, Recipient, RegisterWorker, RegistrationState,
+    RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
 };
 use kittiwake_store::{SyncChange, SyncType, UpdateViaCache};
 use tokio::task::spawn_local;
@@ -34,6 +34,10 @@ impl Services for Shard {
 
     fn online(&self) -> bool {
         self.is_online()
+    }
+
+    fn network_information(&self) -> NetworkInformation {
+        self.information()
     }
 
     fn console(&self, _realm: RealmId, level: ConsoleLevel, text: String) {

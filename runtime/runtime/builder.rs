@@ -62,14 +62,7 @@ impl Default for Builder {
             routes: BTreeMap::new(),
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
-            limits: Limits {
-                turn: Duration::from_secs(10),
-                heap: 256 << 20,
-                event: Duration::from_secs(5 * 60),
-                idle: Duration::from_secs(30),
-                syncs: 256,
-                syncs_per_registration: 64,
-            },
+            limits: Limits::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             trace: Box::new(|_| {}),
         }

@@ -21,6 +21,7 @@ use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
 use crate::simulation::ScriptedServers;
+use crate::time_jumps;
 
 pub(super) fn run_host_thread(
     builder: Builder,
@@ -48,7 +49,10 @@ pub(super) fn run_host_thread(
         tokio::task::spawn_local(scheduler::run(shard.clone()));
         let _ = report.send(Ok(()));
         match time {
-            Time::Real => serve_commands(&shard, incoming).await,
+            Time::Real => {
+                tokio::task::spawn_local(time_jumps::watch(shard.clone()));
+                serve_commands(&shard, incoming).await;
+            }
             Time::Simulated { .. } => serve_commands_in_turn(&shard, incoming).await,
         }
         if let Err(error) = shard.shut_down() {
@@ -73,6 +77,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
             Rc::new(ReqwestHttp::new(&builder.user_agent, routes, policy.clone()))
         }
     };
+    let served = builder.files.iter().map(|(origin, _)| origin.origin()).collect();
     let mut http: Box<dyn Http> = Box::new(Policed::new(policy, servers));
     for (origin, folder) in builder.files {
         http = Box::new(
@@ -102,6 +107,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         network,
         conditions,
         signal_is_known: builder.signal_is_known,
+        served,
         policy: builder.policy,
         permissions: builder.permissions,
         limits: builder.limits,
