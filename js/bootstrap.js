@@ -83,6 +83,12 @@ webidl.configureInterface(ServiceWorkerGlobalScope);
 // deno_web's tags are accessors on the prototype, which instances would see instead of this one.
 webidl.configureInterface(WorkerGlobalScope);
 webidl.configureInterface(Window);
+// deno_web leaves these out of enumerations.
+for (const name of [
+  "composedPath", "preventDefault", "stopImmediatePropagation", "stopPropagation",
+]) {
+  ObjectDefineProperty(event.Event.prototype, name, { __proto__: null, enumerable: true });
+}
 
 for (
   const name of [
