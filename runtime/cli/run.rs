@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
 use crate::output::{Format, printer, report};
+use crate::servers::ServerOptions;
 use crate::{EXAMPLES, Refusal, asked_to_stop, block_on, usage};
 
 /// Plans and runs.
@@ -91,6 +92,8 @@ pub struct RunOptions {
     /// are granted]
     #[arg(long, value_name = "PERMISSION")]
     deny: Vec<Permission>,
+    #[command(flatten)]
+    servers: ServerOptions,
     /// How the trace is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -206,7 +209,7 @@ impl Plan {
         let deny = |builder: Builder, permission: &Permission| {
             builder.permission(*permission, PermissionState::Denied)
         };
-        let builder = options.deny.iter().fold(builder, deny);
+        let builder = options.servers.apply(options.deny.iter().fold(builder, deny));
         if let Some(target) = options.target.as_deref().map(Path::new)
             && target.is_dir()
         {
