@@ -17,7 +17,10 @@ import {
 } from "ext:kittiwake/events.js";
 import { EventSource } from "ext:kittiwake/event_source.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
-import { fetch } from "ext:kittiwake/fetch.js";
+import { fetch } from "ext:kittiwake/fetch/fetch.js";
+import { Headers } from "ext:kittiwake/fetch/headers.js";
+import { Request } from "ext:kittiwake/fetch/request.js";
+import { Response } from "ext:kittiwake/fetch/response.js";
 import { FetchEvent, NavigationPreloadManager } from "ext:kittiwake/fetch_event.js";
 import { Lock, LockManager } from "ext:kittiwake/locks.js";
 import * as navigator from "ext:kittiwake/navigator.js";
@@ -74,9 +77,6 @@ const { BroadcastChannel } = web("01_broadcast_channel.js");
 const { URLPattern } = web("01_urlpattern.js");
 const { WorkerGlobalScope, Window } = web("04_global_interfaces.js");
 const { FormData } = core.loadExtScript("ext:deno_fetch/21_formdata.js");
-const { Headers } = core.loadExtScript("ext:deno_fetch/20_headers.js");
-const { Request } = core.loadExtScript("ext:deno_fetch/23_request.js");
-const { Response } = core.loadExtScript("ext:deno_fetch/23_response.js");
 internals.kKeyObject = Symbol("kKeyObject"); // before deno_crypto, or its keys lose their brand
 const crypto = core.loadExtScript("ext:deno_crypto/00_crypto.js");
 
@@ -91,6 +91,12 @@ webidl.configureInterface(ServiceWorkerGlobalScope);
 // deno_web's tags are accessors on the prototype, which instances would see instead of this one.
 webidl.configureInterface(WorkerGlobalScope);
 webidl.configureInterface(Window);
+// deno_web leaves these out of enumerations.
+for (const name of [
+  "composedPath", "preventDefault", "stopImmediatePropagation", "stopPropagation",
+]) {
+  ObjectDefineProperty(event.Event.prototype, name, { __proto__: null, enumerable: true });
+}
 
 for (
   const name of [

@@ -4,7 +4,9 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { defineHandler, dispatchTrusted } from "ext:kittiwake/events.js";
-import { fetch } from "ext:kittiwake/fetch.js";
+import { fetch } from "ext:kittiwake/fetch/fetch.js";
+import { Headers } from "ext:kittiwake/fetch/headers.js";
+import { Response } from "ext:kittiwake/fetch/response.js";
 import { dictionary, requireArguments, string, webidl } from "ext:kittiwake/webidl.js";
 
 const { Event, EventTarget, MessageEvent } = core.loadExtScript("ext:deno_web/02_event.js");
@@ -17,8 +19,6 @@ const { ReadableStream, ReadableStreamDefaultReader } = core.loadExtScript(
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const { getLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
 const { setTimeout, clearTimeout } = core.loadExtScript("ext:deno_web/02_timers.js");
-const { Response } = core.loadExtScript("ext:deno_fetch/23_response.js");
-const { Headers } = core.loadExtScript("ext:deno_fetch/20_headers.js");
 const {
   NumberParseInt,
   ObjectDefineProperty,

@@ -5,6 +5,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
+import { Request } from "ext:kittiwake/fetch/request.js";
 import {
   assertThis,
   hostKey,
@@ -17,7 +18,6 @@ import {
 } from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { Request } = core.loadExtScript("ext:deno_fetch/23_request.js");
 const {
   ObjectPrototypeIsPrototypeOf,
   Promise,

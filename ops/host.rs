@@ -11,7 +11,7 @@ use deno_core::futures::future::LocalBoxFuture;
 use crate::{
     ConsoleLevel, Delivery, FetchRequest, FetchResponse, LockServices, NetworkInformation,
     NotificationServices, OpError, Permission, PermissionState, RegisterWorker, RegistrationState,
-    ScriptException, ServiceWorkerState, SocketServices,
+    RequestBody, ScriptException, ServiceWorkerState, SocketServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -88,11 +88,12 @@ pub trait Services: LockServices + NotificationServices + SocketServices {
     /// Whether the asking realm's origin may use a feature.
     fn permission(&self, realm: RealmId, permission: Permission) -> PermissionState;
 
-    /// Sends a request through the HTTP door.
+    /// Fetches for the asking realm: <https://fetch.spec.whatwg.org/#concept-fetch>
     fn fetch(
         &self,
         realm: RealmId,
         request: FetchRequest,
+        body: RequestBody,
     ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>>;
 
     /// The source of an imported script: from the network while the worker installs, later from

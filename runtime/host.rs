@@ -22,6 +22,7 @@ use crate::commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
+use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
 use crate::locks::Locks;
@@ -71,10 +72,14 @@ impl Default for Limits {
 /// One host thread's state.
 pub(crate) struct Shard {
     me: Weak<Shard>,
-    pub(crate) store: Store,
+    pub(crate) store: Rc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
+    pub(crate) cors: Cors,
+    pub(crate) preflights: Rc<RefCell<PreflightCache>>,
+    /// By origin.
+    pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) outlook: Cell<Outlook>,
@@ -97,6 +102,8 @@ pub(crate) struct Shard {
     pub(crate) wake: Wake,
     pub(crate) commits: commits::Queue,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
+    /// Of the registrations that the store knows.
+    pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     pub(crate) locks: RefCell<Locks>,
@@ -121,6 +128,7 @@ pub(crate) struct ShardParts {
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
+    pub(crate) cors: Cors,
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) signal_is_known: bool,
@@ -160,10 +168,13 @@ impl Shard {
         let time_of_day = TimeOfDay::new(&*parts.clock);
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
-            store: parts.store,
+            store: Rc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
             http: parts.http,
+            cors: parts.cors,
+            preflights: Rc::default(),
+            jars: RefCell::default(),
             network: parts.network,
             conditions: parts.conditions,
             outlook: Cell::new(Outlook::Fixed),
@@ -182,6 +193,7 @@ impl Shard {
             wake: Wake::default(),
             commits: Default::default(),
             registrations: RefCell::default(),
+            scopes: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
             locks: RefCell::default(),

@@ -12,6 +12,8 @@ mod doors;
 mod drive;
 mod engine;
 mod extension;
+mod fetch;
+mod fetches;
 mod firing;
 mod host;
 mod http;
@@ -38,6 +40,8 @@ mod watchdog;
 mod web_socket;
 
 pub use dispatch::{EventOutcome, LastChance};
+pub use fetch::Cors;
+pub use http::{HostRule, NetworkPolicy};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
 

@@ -130,13 +130,14 @@ impl Services for Stage {
     fn permission(&self, _: RealmId, _: Permission) -> PermissionState {
         PermissionState::Granted
     }
-    fn fetch(&self, _: RealmId, request: FetchRequest) -> Answer<FetchResponse> {
+    fn fetch(&self, _: RealmId, request: FetchRequest, _: RequestBody) -> Answer<FetchResponse> {
         Box::pin(ready(Ok(FetchResponse {
+            kind: "basic",
             status: 200,
             status_text: "OK".into(),
             headers: vec![],
             url_list: vec![request.url],
-            body: Box::pin(stream::empty()),
+            body: Some(Box::pin(stream::empty())),
         })))
     }
     fn import_script(&self, _: RealmId, _: &str) -> Result<String, OpError> {

@@ -12,6 +12,8 @@
 //!   operating system releases the lock when the process dies, so no lock is ever stale.
 //! - **Refused means untouched.** A folder or database that is not usable is left as it was,
 //!   except for the lock file.
+//! - **What the network can give again may be lost.** Cookies and the HTTP cache do not wait for the
+//!   disk: a power cut may undo the last of their changes, each as a whole.
 //! - **Upgrades are all or nothing.** Each step of the schema is one transaction; a later schema
 //!   is refused, never guessed at.
 //! - **No scan at the start.** `PRAGMA quick_check` reads every page, script bodies included, so a
@@ -42,8 +44,10 @@
 //! ```
 
 mod columns;
+mod cookies;
 mod error;
 mod folder;
+mod http_cache;
 mod periodic;
 mod registrations;
 mod sync;
@@ -54,12 +58,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::error::Failure;
 use crate::folder::Contents;
 
+pub use crate::cookies::{CookieChange, CookieKey, StoredCookie};
 pub use crate::error::{LockHolder, StoreError};
+pub use crate::http_cache::{CachedResponse, CachedResponseId, HttpCacheLimits};
 pub use crate::periodic::{
     IllegalPeriodicTransition, Moment, PeriodicRegistered, PeriodicSyncEvent, PeriodicSyncRecord,
     PeriodicSyncRegistration, PeriodicSyncState, PeriodicUnregistered, next_periodic,
@@ -83,7 +89,7 @@ const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWK");
 
 /// Every step of the schema, oldest first; the schema's version is how many were taken. A step
 /// that was released never changes: databases that took it would differ from those that will.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_fetch.sql")];
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
@@ -158,15 +164,31 @@ impl Store {
     /// One transaction: committed if `work` succeeds, rolled back if it or the commit fails.
     pub(crate) fn write<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let commit = || -> Result<T, Failure> {
-            let transaction = begin(&self.connection)?;
-            let value = work(&transaction)?;
+            let transaction = Transaction::begin(&self.connection)?;
+            let value = work(&self.connection)?;
             transaction.commit()?;
             Ok(value)
         };
         commit().map_err(|failure| failure.at(&self.database))
+    }
+
+    /// As [`Store::write`], but without waiting for the disk: a power cut may undo it, whole. The
+    /// next write that does wait takes it along. For what can be had again from the network.
+    pub(crate) fn write_soon<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let set = |synchronous| {
+            let pragma = self.connection.pragma_update(None, "synchronous", synchronous);
+            pragma.map_err(|error| Failure::from(error).at(&self.database))
+        };
+        set("NORMAL")?;
+        let written = self.write(work);
+        set("FULL")?;
+        written
     }
 }
 
@@ -223,18 +245,39 @@ fn migrate(connection: &Connection, migrations: &[&str]) -> Result<(), Failure> 
         if version <= taken {
             continue;
         }
-        let transaction = begin(connection)?;
-        transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", version)?;
+        let transaction = Transaction::begin(connection)?;
+        connection.execute_batch(sql)?;
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        connection.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
     }
     Ok(())
 }
 
-/// Immediate: a transaction that began by reading could not always go on to write.
-fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
-    Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+/// Rolled back when it is dropped, unless it was committed. Unlike rusqlite's, it does not compile
+/// its statements anew each time.
+struct Transaction<'a>(&'a Connection);
+
+impl<'a> Transaction<'a> {
+    /// Immediate: a transaction that began by reading could not always go on to write.
+    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Transaction(connection))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // It is over if it was committed, or if SQLite itself rolled it back.
+        if !self.0.is_autocommit() {
+            // What fails here is a failing disk, which the caller hears of already.
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
 }
 
 /// The schema version that this build writes, and the newest that it reads.
@@ -296,6 +339,23 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_version_1_is_upgraded_and_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+        migrate(&connection, &MIGRATIONS[..1]).unwrap();
+        let row =
+            "INSERT INTO registrations VALUES (1, 'https://a.test', 'https://a.test/', 'all');
+                   INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated');";
+        connection.execute_batch(row).unwrap();
+        drop(connection);
+
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.registrations().unwrap()[0].scope, "https://a.test/");
+        assert_eq!(store.cookies("https://a.test", 0).unwrap(), []);
+        assert_eq!(store.cached_responses("https://a.test", "u").unwrap(), []);
+    }
+
+    #[test]
     fn a_full_disk_refuses_the_call_whole_and_room_makes_it_work_again() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
@@ -341,7 +401,7 @@ mod tests {
         assert_eq!(text("journal_mode").unwrap(), "wal");
         assert_eq!(number("synchronous").unwrap(), 2, "FULL");
         assert_eq!(number("foreign_keys").unwrap(), 1);
-        assert_eq!(number("user_version").unwrap(), 1);
+        assert_eq!(number("user_version").unwrap(), i64::from(newest_schema()));
         assert_eq!(number("application_id").unwrap(), i64::from(APPLICATION_ID));
     }
 

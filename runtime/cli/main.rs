@@ -6,6 +6,7 @@
 mod files;
 mod output;
 mod run;
+mod servers;
 mod sync;
 mod syncs;
 mod wpt;

@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
 use crate::output::{Format, printer, report};
+use crate::servers::ServerOptions;
 use crate::{EXAMPLES, Refusal, asked_to_stop, block_on, usage};
 
 /// Plans and runs.
@@ -94,6 +95,8 @@ pub struct RunOptions {
     /// [default: all are granted]
     #[arg(long, value_name = "PERMISSION")]
     deny: Vec<Permission>,
+    #[command(flatten)]
+    servers: ServerOptions,
     /// How the trace is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -118,14 +121,17 @@ impl RunOptions {
             (_, Some(_), _) => usage("--probe is for --network real"),
             (_, _, Some(_)) => usage("--debounce is for --network real"),
             (Some(scripted), ..) => Ok(scripted.clone()),
-            (None, ..) => Ok(Network::Scripted(Timeline::constant(NetworkState::Online))),
+            (None, ..) => Ok(Network::default()),
         }
     }
 }
 
+/// What the network signal follows.
 #[derive(Clone)]
-enum Network {
+pub enum Network {
+    /// The machine's own links, routes and reachability.
     Real(RealNetwork),
+    /// What somebody wrote.
     Scripted(Timeline),
 }
 
@@ -146,6 +152,12 @@ enum Until {
     Idle,
     Forever,
     After(Duration),
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network::Scripted(Timeline::constant(NetworkState::Online))
+    }
 }
 
 impl FromStr for Network {
@@ -207,7 +219,7 @@ impl Plan {
         let deny = |builder: Builder, permission: &Permission| {
             builder.permission(*permission, PermissionState::Denied)
         };
-        let builder = options.deny.iter().fold(builder, deny);
+        let builder = options.servers.apply(options.deny.iter().fold(builder, deny));
         if let Some(target) = options.target.as_deref().map(Path::new)
             && target.is_dir()
         {
@@ -365,7 +377,8 @@ async fn register(runtime: &Runtime, script: Url, worker_type: WorkerType) -> Re
     registered.map(drop)
 }
 
-async fn follow(runtime: &Runtime, network: Network) -> Result<(), Error> {
+/// Makes the runtime follow the signal, from now on.
+pub async fn follow(runtime: &Runtime, network: Network) -> Result<(), Error> {
     match network {
         Network::Real(network) => runtime.follow_real_network(network).await,
         Network::Scripted(timeline) => runtime.play_network(timeline).await,

@@ -3,13 +3,13 @@
 //!
 //! Invariant: a connection is handed out only after the server agreed to what was asked.
 
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use url::Url;
 
-use super::real::transport_error;
-use super::{HttpError, Proxying, authority, client_builder};
+use super::real::{Clients, transport_error};
+use super::{HttpError, authority};
 
 /// A WebSocket that somebody wants.
 #[derive(Clone, Debug)]
@@ -39,16 +39,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DuplexStream for T {}
 
 /// Connects and shakes hands.
 pub(super) async fn connect(
-    user_agent: &str,
+    clients: &Clients,
     request: WebSocketRequest,
 ) -> Result<UpgradedConnection, HttpError> {
     let url = request.url.clone();
     let failed = |error: reqwest::Error| transport_error(&error, &url);
-    // HTTP/2 has another handshake, which few servers know.
-    let client: Client = client_builder(user_agent, Proxying::of(&url))
-        .http1_only()
-        .build()
-        .map_err(|error| HttpError::NoClient { cause: error.to_string() })?;
+    let client = clients.web_socket_client(&url)?;
     let mut builder = client
         .get(url.clone())
         .header("connection", "Upgrade")
@@ -59,7 +55,9 @@ pub(super) async fn connect(
     if !request.protocols.is_empty() {
         builder = builder.header("sec-websocket-protocol", &request.protocols);
     }
-    let response = builder.send().await.map_err(failed)?;
+    let mut handshake = builder.build().map_err(failed)?;
+    clients.route(&mut handshake);
+    let response = client.execute(handshake).await.map_err(failed)?;
     let protocol = agreed_protocol(&response, &request)
         .map_err(|cause| HttpError::Broken { host: authority(&url), cause })?;
     let stream = Box::new(response.upgrade().await.map_err(failed)?);

@@ -15,7 +15,7 @@ use super::Worker;
 use super::script::{decode, is_javascript, mime_essence, resource};
 use crate::drive::Command;
 use crate::host::Shard;
-use crate::http::{HttpRequest, Loaded, RedirectMode};
+use crate::http::{HttpError, HttpRequest, Loaded};
 use crate::realm::{ModuleImport, ModuleKey, ModuleKind, RealmError};
 
 /// More modules than any bundle leaves unbundled; a server could invent them without end.
@@ -120,10 +120,12 @@ impl Shard {
             return Err(format!("the scheme `{}` has no modules", url.scheme()));
         }
         let mut request = HttpRequest::get(url.clone());
-        request.redirect = RedirectMode::Error;
         request.headers.push(("origin".to_owned(), worker.origin.clone()));
         request.headers.push(("referer".to_owned(), referrer_of(referrer, url)));
         let response = self.http.send(request).await.map_err(|error| error.to_string())?;
+        if matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+            return Err(HttpError::RedirectForbidden { url: response.url }.to_string());
+        }
         if url.origin().ascii_serialization() != worker.origin {
             let allowed = response.header("access-control-allow-origin");
             if !allowed.is_some_and(|allowed| allowed == "*" || allowed == worker.origin) {

@@ -14,7 +14,9 @@ use url::Url;
 use super::thread::run_host_thread;
 use super::{Error, Runtime};
 use crate::engine::spawn_host_thread;
+use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
+use crate::http::NetworkPolicy;
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
 use crate::simulation::ScriptedServers;
@@ -30,6 +32,8 @@ pub struct Builder {
     pub(super) signal_is_known: bool,
     pub(super) servers: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
+    pub(super) cors: Cors,
+    pub(super) network_policy: NetworkPolicy,
     pub(super) routes: BTreeMap<String, SocketAddr>,
     pub(super) policy: SyncPolicy,
     pub(super) permissions: PermissionPolicy,
@@ -53,6 +57,8 @@ impl Default for Builder {
             signal_is_known: true,
             servers: None,
             files: Vec::new(),
+            cors: Cors::default(),
+            network_policy: NetworkPolicy::default(),
             routes: BTreeMap::new(),
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
@@ -99,6 +105,21 @@ impl Builder {
         self
     }
 
+    /// Which servers may be reached, and what these may cost: of `fetch()` and of everything that
+    /// Kittiwake loads itself, on every redirect. Folders that are served by [`Builder::serve`] are
+    /// no servers. By default everything is allowed.
+    pub fn network_policy(mut self, policy: NetworkPolicy) -> Self {
+        self.network_policy = policy;
+        self
+    }
+
+    /// Whether servers decide what another origin's scripts may read of them. By default they are
+    /// not asked ([`Cors::Relax`]).
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = cors;
+        self
+    }
+
     /// Sends requests to the origin of `origin` to `address` instead, over plain HTTP whatever the
     /// origin's scheme is, and asks no name server: a test server stands in for a site. The `host`
     /// header stays the origin's. Without effect in a simulation or beside [`Builder::servers`].
@@ -127,6 +148,13 @@ impl Builder {
     pub fn sync_concurrency(mut self, total: usize, per_registration: usize) -> Self {
         self.limits.syncs = total.max(1);
         self.limits.syncs_per_registration = per_registration.max(1);
+        self
+    }
+
+    /// Fires no registered sync, whatever the network: on disk each stays as it is.
+    /// [`Runtime::dispatch_sync`] still dispatches.
+    pub fn hold_syncs(mut self) -> Self {
+        self.limits.syncs = 0;
         self
     }
 

@@ -16,7 +16,7 @@ use super::builder::Time;
 use super::{Builder, Command, Error};
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 use crate::host::{Shard, ShardParts};
-use crate::http::{Gate, Http, Link, OriginFiles, ReqwestHttp};
+use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp};
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
@@ -68,14 +68,17 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     };
     let store = store?;
     let network = Rc::new(Cell::new(NetworkState::Online));
-    let mut http: Box<dyn Http> = match (builder.servers, builder.time) {
-        (Some(servers), _) => Box::new(servers),
-        (None, Time::Simulated { .. }) => Box::new(ScriptedServers::default()),
+    let policy = Arc::new(builder.network_policy);
+    let servers: Rc<dyn Http> = match (builder.servers, builder.time) {
+        (Some(servers), _) => Rc::new(servers),
+        (None, Time::Simulated { .. }) => Rc::new(ScriptedServers::default()),
         (None, Time::Real) => {
-            Box::new(ReqwestHttp::new(&builder.user_agent, Arc::new(builder.routes)))
+            let routes = Arc::new(builder.routes);
+            Rc::new(ReqwestHttp::new(&builder.user_agent, routes, policy.clone()))
         }
     };
     let served = builder.files.iter().map(|(origin, _)| origin.origin()).collect();
+    let mut http: Box<dyn Http> = Box::new(Policed::new(policy, servers));
     for (origin, folder) in builder.files {
         http = Box::new(
             OriginFiles::new(&origin, &folder, http)
@@ -100,6 +103,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         clock,
         entropy,
         http: Rc::new(Gate::new(network.clone(), Box::new(link))),
+        cors: builder.cors,
         network,
         conditions,
         signal_is_known: builder.signal_is_known,

@@ -204,6 +204,7 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         clock,
         entropy: Rc::new(SystemEntropy::default()),
         http: Rc::new(Gate::new(network.clone(), Box::new(servers))),
+        cors: Default::default(),
         network,
         conditions: Rc::default(),
         signal_is_known: true,

@@ -205,14 +205,14 @@ fn the_unfinished_business_of_another_program_is_left_to_it() {
 fn a_database_of_a_later_kittiwake_is_refused() {
     let closed = closed_folder();
     let later = Connection::open(closed.path().join(DATABASE_FILE)).unwrap();
-    later.pragma_update(None, "user_version", 2).unwrap();
+    later.pragma_update(None, "user_version", 3).unwrap();
     // It died, so that only its log tells the version.
     let died = tempfile::tempdir().unwrap();
     copy_files(closed.path(), died.path());
     drop(later);
     for folder in [closed, died] {
         let error = refusal(folder.path());
-        let newer = matches!(&error, StoreError::NewerSchema { found: 2, newest: 1, .. });
+        let newer = matches!(&error, StoreError::NewerSchema { found: 3, newest: 2, .. });
         assert!(newer, "{error}");
     }
 }

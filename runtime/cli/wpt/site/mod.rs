@@ -18,7 +18,7 @@ use url::Url;
 
 use super::checkout::Checkout;
 use answer::Answer;
-use substitution::{Names, OTHER_PORTS};
+use substitution::OTHER_PORTS;
 
 /// The host of the tests themselves, and the other one.
 pub const HOSTS: [&str; 2] = ["web-platform.test", "not-web-platform.test"];
@@ -169,19 +169,24 @@ impl Server {
             let Some((head, length)) = self.read_head(&mut stream, &mut received)? else {
                 return Ok(());
             };
-            if head.needs_python() {
-                if let Some(python) = self.python {
-                    return splice(stream, &received, python);
+            let answer = match head.needs_python() {
+                true => None,
+                false => Answer::to(&head, &self.checkout),
+            };
+            match (answer, self.python) {
+                (Some(answer), _) => {
+                    received.drain(..length);
+                    stream.write_all(&answer.bytes(&head))?;
                 }
-                let asked = format!("{} {}", head.method, head.path());
-                self.unanswered.lock().expect("no holder of this lock panics").push(asked);
-                let text = "this needs wptserve, and so Python\n".to_owned();
-                stream.write_all(&Answer::text(501, text).bytes(&head))?;
-                return stream.shutdown(Shutdown::Write);
+                (None, Some(python)) => return splice(stream, &received, python),
+                (None, None) => {
+                    let asked = format!("{} {}", head.method, head.path());
+                    self.unanswered.lock().expect("no holder of this lock panics").push(asked);
+                    let text = "this needs wptserve, and so Python\n".to_owned();
+                    stream.write_all(&Answer::text(501, text).bytes(&head))?;
+                    return stream.shutdown(Shutdown::Write);
+                }
             }
-            received.drain(..length);
-            let answer = Answer::to(&head, &self.checkout, &Names);
-            stream.write_all(&answer.bytes(&head))?;
         }
     }
 
