@@ -179,7 +179,7 @@ impl Store {
     /// next write that does wait takes it along. For what can be had again from the network.
     pub(crate) fn write_soon<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let set = |synchronous| {
             let pragma = self.connection.pragma_update(None, "synchronous", synchronous);
