@@ -1,4 +1,4 @@
-//! Kittiwake's durable truth: service worker registrations, their scripts, and Background Sync.
+//! Kittiwake's durable truth: service workers, their scripts, Background Sync, and caches.
 //! Invariant: no clock, network, thread or engine in here; time is an argument in Unix epoch ms.
 //!
 //! # The durability contract
@@ -41,6 +41,7 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod caches;
 mod columns;
 mod error;
 mod folder;
@@ -55,9 +56,14 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
+use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
 
+pub use crate::caches::{
+    BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, CachedBody, CachedRequest,
+    CachedResponse, HeaderList, NewBody, Released, ResponseType,
+};
 pub use crate::error::{LockHolder, StoreError};
 pub use crate::periodic::{
     IllegalPeriodicTransition, Moment, PeriodicClaimed, PeriodicRecovered, PeriodicRegistered,
@@ -82,7 +88,7 @@ const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWK");
 
 /// Every step of the schema, oldest first; the schema's version is how many were taken. A step
 /// that was released never changes: databases that took it would differ from those that will.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("caches/schema.sql")];
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
@@ -92,6 +98,7 @@ pub struct Store {
     // Fields drop in this order: the database is closed before the lock is released.
     connection: Connection,
     database: PathBuf,
+    bodies: Bodies,
     _lock: Option<File>,
 }
 
@@ -116,7 +123,8 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        Ok(Self { connection, database, _lock: Some(lock) })
+        let bodies = Bodies::beside(folder);
+        Ok(Self { connection, database, bodies, _lock: Some(lock) })
     }
 
     /// Opens the state folder only if a runtime has kept state in it: a folder without a database
@@ -143,7 +151,7 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        Ok(Self { connection, database, _lock: None })
+        Ok(Self { connection, database, bodies: Bodies::temporary(), _lock: None })
     }
 
     /// One statement that only reads.
@@ -181,7 +189,7 @@ fn prepare(connection: Connection, database: &Path) -> Result<Connection, Failur
     // On macOS, fsync alone leaves data in the disk's cache. Nothing elsewhere.
     connection.pragma_update(None, "fullfsync", true)?;
     // Enough for every statement of this crate, so that each is compiled once.
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(128);
 
     // A database that is refused keeps its log: closing it would move the log into the database.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -340,7 +348,7 @@ mod tests {
         assert_eq!(text("journal_mode").unwrap(), "wal");
         assert_eq!(number("synchronous").unwrap(), 2, "FULL");
         assert_eq!(number("foreign_keys").unwrap(), 1);
-        assert_eq!(number("user_version").unwrap(), 1);
+        assert_eq!(number("user_version").unwrap(), i64::from(newest_schema()));
         assert_eq!(number("application_id").unwrap(), i64::from(APPLICATION_ID));
     }
 
