@@ -4,6 +4,7 @@
 
 import { core } from "ext:core/mod.js";
 import { createPermissions } from "ext:kittiwake/permissions.js";
+import { createStorageManager } from "ext:kittiwake/storage_manager.js";
 import { hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
 
 const { op_network_online } = core.ops;
@@ -13,6 +14,7 @@ const identity = { userAgent: "", languages: Object.freeze(["en-US", "en"]) };
 function defineNavigator(name) {
   const Navigator = class {
     #permissions;
+    #storage;
 
     constructor(key = undefined) {
       requireHostKey(key, name);
@@ -51,6 +53,12 @@ function defineNavigator(name) {
     }
     get product() {
       return "Gecko";
+    }
+    // https://storage.spec.whatwg.org/#navigatorstorage
+    get storage() {
+      webidl.assertBranded(this, Navigator.prototype);
+      this.#storage ??= createStorageManager();
+      return this.#storage;
     }
     get userAgent() {
       return identity.userAgent;

@@ -74,10 +74,7 @@ pub async fn op_http_send(
     let cancel = cancel.map_err(|_| OpError::Aborted)?;
     let sent = services.fetch(realm, request).or_cancel(cancel).await;
     let response = sent.map_err(|_| OpError::Aborted)??;
-    let body = state.borrow_mut().resource_table.add(ResponseBody {
-        chunks: AsyncRefCell::new(response.body.peekable()),
-        cancel: CancelHandle::default(),
-    });
+    let body = state.borrow_mut().resource_table.add(ResponseBody::new(response.body));
     Ok(FetchResponseHead {
         status: response.status,
         status_text: response.status_text,
@@ -88,9 +85,15 @@ pub async fn op_http_send(
 }
 
 /// A response's body: read on demand, so that a slow reader holds the sender back.
-struct ResponseBody {
+pub(crate) struct ResponseBody {
     chunks: AsyncRefCell<Peekable<LocalBoxStream<'static, Result<Bytes, OpError>>>>,
     cancel: CancelHandle,
+}
+
+impl ResponseBody {
+    pub(crate) fn new(chunks: LocalBoxStream<'static, Result<Bytes, OpError>>) -> Self {
+        Self { chunks: AsyncRefCell::new(chunks.peekable()), cancel: CancelHandle::default() }
+    }
 }
 
 impl Resource for ResponseBody {

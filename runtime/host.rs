@@ -15,6 +15,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 
 use crate::activity::{Activity, Busy};
+use crate::caches::Caches;
 use crate::commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
@@ -43,6 +44,8 @@ pub(crate) struct Limits {
     pub(crate) event: Duration,
     /// Time without an event after which a worker is stopped.
     pub(crate) idle: Duration,
+    /// Bytes that one origin may keep.
+    pub(crate) storage: u64,
     /// Sync events under way in all.
     pub(crate) syncs: usize,
     /// Sync events under way of one registration.
@@ -70,6 +73,7 @@ pub(crate) struct Shard {
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
     pub(crate) commits: commits::Queue,
+    pub(crate) caches: Caches,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(RegistrationId, String)>>,
@@ -148,6 +152,7 @@ impl Shard {
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Default::default(),
+            caches: Caches::default(),
             registrations: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
@@ -241,6 +246,7 @@ impl Shard {
             worker.realm.set(None);
         }
         self.pages.borrow_mut().remove(&id);
+        self.close_caches_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -393,6 +399,7 @@ impl Shard {
         // What is given back must not fire again.
         self.signal_is_known.set(false);
         self.flush_commits();
+        self.flush_caches();
         self.stopping.set(true);
         let firing = self.firing.take().into_iter();
         let back = firing.map(|(registration, tag)| SyncWrite::HandBack { registration, tag });

@@ -264,7 +264,7 @@ impl Shard {
         });
     }
 
-    fn origin_of(&self, realm: RealmId) -> Option<String> {
+    pub(crate) fn origin_of(&self, realm: RealmId) -> Option<String> {
         match self.realm_owner(realm)? {
             RealmOwner::Worker(worker) => Some(worker.origin.clone()),
             RealmOwner::Page(page) => Some(page.origin.clone()),

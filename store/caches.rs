@@ -61,7 +61,7 @@ impl Store {
             Ok(ids.collect::<Result<_, _>>()?)
         })?;
         self.bodies.next.set(kept.last().map_or(1, |last| last.0 + 1));
-        self.bodies.folder()?.sweep(|id| kept.contains(&id))
+        self.bodies.sweep(|id| kept.contains(&id))
     }
 
     /// The caches of an origin by name, in the order of their creation. A name is UTF-16, and may

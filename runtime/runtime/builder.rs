@@ -57,6 +57,7 @@ impl Default for Builder {
                 heap: 256 << 20,
                 event: Duration::from_secs(5 * 60),
                 idle: Duration::from_secs(30),
+                storage: 10 << 30,
                 syncs: 256,
                 syncs_per_registration: 64,
             },
@@ -136,6 +137,14 @@ impl Builder {
     /// default 256 MiB. Array buffers are outside it.
     pub fn heap_limit(mut self, bytes: usize) -> Self {
         self.limits.heap = bytes;
+        self
+    }
+
+    /// Bytes that one origin may keep in its caches: `quota` of `navigator.storage.estimate()`. What
+    /// would exceed it rejects with `QuotaExceededError`. By default 10 GiB, as in Firefox; nothing
+    /// is ever evicted.
+    pub fn storage_quota(mut self, bytes: u64) -> Self {
+        self.limits.storage = bytes;
         self
     }
 

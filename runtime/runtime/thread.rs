@@ -63,6 +63,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         None => Store::in_memory(),
     };
     let store = store?;
+    store.cache_recover()?;
     let network = Rc::new(Cell::new(NetworkState::Online));
     let mut http: Box<dyn Http> = match (builder.servers, builder.time) {
         (Some(servers), _) => Box::new(servers),

@@ -38,7 +38,7 @@ impl BodyFolder {
             File::create_new(&path)
         };
         let file = create().map_err(|source| file_error(&path, source))?;
-        Ok(NewBody { file, path })
+        Ok(NewBody { file, path, is_kept: false })
     }
 
     /// Opens a body for reading.
@@ -51,7 +51,12 @@ impl BodyFolder {
         File::open(&path).map_err(|source| file_error(&path, source))
     }
 
-    /// Removes a body that no entry names any more, or that never was put.
+    /// Tells that reading a body failed.
+    pub fn read_error(&self, id: BodyId, source: io::Error) -> StoreError {
+        file_error(&self.path(id), source)
+    }
+
+    /// Removes a body that no entry names any more.
     ///
     /// # Errors
     ///
@@ -65,7 +70,7 @@ impl BodyFolder {
     }
 
     /// Removes every file that `is_kept` does not know.
-    pub(crate) fn sweep(&self, is_kept: impl Fn(BodyId) -> bool) -> Result<(), StoreError> {
+    fn sweep(&self, is_kept: impl Fn(BodyId) -> bool) -> Result<(), StoreError> {
         let unusable = |source| file_error(&self.folder, source);
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -88,11 +93,12 @@ impl BodyFolder {
     }
 }
 
-/// A body that is being written.
+/// A body that is being written. Its file goes with it, unless it is kept.
 #[derive(Debug)]
 pub struct NewBody {
     file: File,
     path: PathBuf,
+    is_kept: bool,
 }
 
 impl NewBody {
@@ -110,12 +116,26 @@ impl NewBody {
     /// # Errors
     ///
     /// [`StoreError::DiskFull`], [`StoreError::BodyUnusable`].
-    pub fn finish(self) -> Result<(), StoreError> {
+    pub fn finish(&mut self) -> Result<(), StoreError> {
         let finish = || {
             self.file.sync_all()?;
             sync_entries(self.path.parent().expect("invariant: a body is in a folder"))
         };
         finish().map_err(|source| file_error(&self.path, source))
+    }
+
+    /// Leaves the file to the entry that names it. To be called when that is committed.
+    pub fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for NewBody {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Where it fails, the next start does it.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -152,6 +172,10 @@ impl Bodies {
     /// In a folder of the system's, for as long as the store lives.
     pub(crate) fn temporary() -> Self {
         Self { folder: OnceCell::new(), temporary: OnceCell::new(), next: Cell::new(1) }
+    }
+
+    pub(super) fn sweep(&self, is_kept: impl Fn(BodyId) -> bool) -> Result<(), StoreError> {
+        self.folder.get().map_or(Ok(()), |folder| folder.sweep(is_kept))
     }
 
     pub(super) fn folder(&self) -> Result<BodyFolder, StoreError> {

@@ -78,6 +78,7 @@ fn write_body(store: &Store, bytes: &[u8]) -> CachedBody {
     let mut body = folder.create(id).unwrap();
     body.write(bytes).unwrap();
     body.finish().unwrap();
+    body.keep();
     CachedBody::File { id, size: bytes.len() as u64 }
 }
 
@@ -206,7 +207,11 @@ fn a_crash_leaves_no_file_that_no_entry_names() {
     let cache = open(&store, "a");
     let (kept, lost) = (write_body(&store, b"kept"), write_body(&store, b"not put"));
     let (half, id) = store.cache_new_body().unwrap();
-    half.create(id).unwrap().write(b"ha").unwrap();
+    let mut half = half.create(id).unwrap();
+    half.write(b"ha").unwrap();
+    half.keep();
+    let (dropped, id) = store.cache_new_body().unwrap();
+    dropped.create(id).unwrap().write(b"dropped").unwrap();
     put(&store, cache, vec![with_body("https://app.test/", kept.clone())]).unwrap();
     fs::write(folder.path().join("caches/README"), "not ours").unwrap();
     assert_eq!(files(folder.path()), ["1", "2", "3", "README"]);

@@ -1,0 +1,394 @@
+// The Cache API: https://w3c.github.io/ServiceWorker/#cache-objects
+//
+// Invariant: the promise of whatever changes a cache resolves only after the host has the change on
+// disk. No body is held in memory whole unless the script made it so.
+
+import { core, primordials } from "ext:core/mod.js";
+import { fetch } from "ext:kittiwake/fetch.js";
+import {
+  assertThis,
+  dictionary,
+  hostKey,
+  requireArguments,
+  requireHostKey,
+  string,
+  webidl,
+} from "ext:kittiwake/webidl.js";
+
+const { fromInnerRequest, newInnerRequest, Request, RequestPrototype, toInnerRequest } = core
+  .loadExtScript("ext:deno_fetch/23_request.js");
+const { fromInnerResponse, newInnerResponse, ResponsePrototype, toInnerResponse } = core
+  .loadExtScript("ext:deno_fetch/23_response.js");
+const { InnerBody } = core.loadExtScript("ext:deno_fetch/22_body.js");
+const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
+const { AbortController, AbortSignal } = core.loadExtScript("ext:deno_web/03_abort_signal.js");
+const {
+  acquireReadableStreamDefaultReader,
+  readableStreamForRid,
+  ReadableStreamDefaultReader,
+  ReadableStreamPrototype,
+} = core.loadExtScript("ext:deno_web/06_streams.js");
+const {
+  op_cache_body,
+  op_cache_body_write,
+  op_cache_delete,
+  op_cache_delete_entries,
+  op_cache_has,
+  op_cache_match,
+  op_cache_match_all,
+  op_cache_match_any,
+  op_cache_names,
+  op_cache_open,
+  op_cache_put,
+  op_cache_requests,
+} = core.ops;
+const {
+  ArrayPrototypeMap,
+  ArrayPrototypePush,
+  ObjectFreeze,
+  ObjectPrototypeIsPrototypeOf,
+  ReflectApply,
+  SafeArrayIterator,
+  SafePromiseAll,
+  StringPrototypeSplit,
+  StringPrototypeToLowerCase,
+  StringPrototypeTrim,
+  TypedArrayPrototypeGetSymbolToStringTag,
+  TypeError,
+  uncurryThis,
+} = primordials;
+const ReadableStreamDefaultReaderPrototypeRead = uncurryThis(
+  ReadableStreamDefaultReader.prototype.read,
+);
+const AbortSignalAny = AbortSignal.any;
+
+// https://w3c.github.io/ServiceWorker/#cache-interface
+export class Cache {
+  #id;
+
+  constructor(key = undefined, id = undefined) {
+    requireHostKey(key, "Cache");
+    this[webidl.brand] = webidl.brand;
+    this.#id = id;
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-match
+  async match(request, options = undefined) {
+    const prefix = "Failed to execute 'match' on 'Cache'";
+    assertThis(this, Cache, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    const query = queryOf(requestInfo(request, prefix), queryOptions(options, prefix));
+    if (query === null) return undefined;
+    return responseFrom(op_cache_match(this.#id, query));
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-matchall
+  async matchAll(request = undefined, options = undefined) {
+    const prefix = "Failed to execute 'matchAll' on 'Cache'";
+    assertThis(this, Cache, prefix);
+    const query = optionalQuery(request, options, prefix);
+    const found = query === null ? [] : op_cache_match_all(this.#id, query);
+    return ObjectFreeze(ArrayPrototypeMap(found, responseFrom));
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-add
+  async add(request) {
+    const prefix = "Failed to execute 'add' on 'Cache'";
+    assertThis(this, Cache, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    await addAll(this.#id, [requestInfo(request, prefix)], prefix);
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-addAll
+  async addAll(requests) {
+    const prefix = "Failed to execute 'addAll' on 'Cache'";
+    assertThis(this, Cache, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    await addAll(this.#id, sequenceOfRequestInfo(requests, prefix, "Argument 1"), prefix);
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-put
+  async put(request, response) {
+    const prefix = "Failed to execute 'put' on 'Cache'";
+    assertThis(this, Cache, prefix);
+    requireArguments(arguments.length, 2, prefix);
+    const info = requestInfo(request, prefix);
+    if (!ObjectPrototypeIsPrototypeOf(ResponsePrototype, response)) {
+      throw new TypeError(`${prefix}: parameter 2 is not of type 'Response'.`);
+    }
+    const innerRequest = storableRequest(info, prefix);
+    const innerResponse = toInnerResponse(response);
+    if (innerResponse.status === 206) {
+      throw new TypeError(`${prefix}: Partial response (status code 206) is unsupported`);
+    }
+    const vary = storableVary(innerResponse, prefix);
+    if (innerResponse.body !== null && innerResponse.body.unusable()) {
+      throw new TypeError(`${prefix}: Response body is already used`);
+    }
+    const body = await readBody(innerResponse, prefix);
+    await op_cache_put(this.#id, [entry(innerRequest, innerResponse, vary, body)]);
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-delete
+  async delete(request, options = undefined) {
+    const prefix = "Failed to execute 'delete' on 'Cache'";
+    assertThis(this, Cache, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    const query = queryOf(requestInfo(request, prefix), queryOptions(options, prefix));
+    return query !== null && op_cache_delete_entries(this.#id, query);
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-keys
+  async keys(request = undefined, options = undefined) {
+    const prefix = "Failed to execute 'keys' on 'Cache'";
+    assertThis(this, Cache, prefix);
+    const query = optionalQuery(request, options, prefix);
+    const found = query === null ? [] : op_cache_requests(this.#id, query);
+    return ObjectFreeze(ArrayPrototypeMap(found, requestFrom));
+  }
+}
+webidl.configureInterface(Cache);
+
+// https://w3c.github.io/ServiceWorker/#cachestorage-interface
+export class CacheStorage {
+  constructor(key = undefined) {
+    requireHostKey(key, "CacheStorage");
+    this[webidl.brand] = webidl.brand;
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-storage-match
+  async match(request, options = undefined) {
+    const prefix = "Failed to execute 'match' on 'CacheStorage'";
+    assertThis(this, CacheStorage, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    const info = requestInfo(request, prefix);
+    const read = queryOptions(options, prefix);
+    const { cacheName } = dictionary(options, "MultiCacheQueryOptions", prefix);
+    const name = cacheName === undefined ? null : string(cacheName, prefix);
+    const query = queryOf(info, read);
+    if (query === null) return undefined;
+    return responseFrom(op_cache_match_any(query, name));
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-storage-has
+  async has(cacheName) {
+    return op_cache_has(nameFor(this, "has", arguments.length, cacheName));
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-storage-open
+  async open(cacheName) {
+    return new Cache(hostKey, op_cache_open(nameFor(this, "open", arguments.length, cacheName)));
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-storage-delete
+  async delete(cacheName) {
+    return op_cache_delete(nameFor(this, "delete", arguments.length, cacheName));
+  }
+
+  // https://w3c.github.io/ServiceWorker/#cache-storage-keys
+  async keys() {
+    assertThis(this, CacheStorage, "Failed to execute 'keys' on 'CacheStorage'");
+    return op_cache_names();
+  }
+}
+webidl.configureInterface(CacheStorage);
+
+/** The caches of the realm's origin. */
+export function createCacheStorage() {
+  return new CacheStorage(hostKey);
+}
+
+function nameFor(self, operation, given, cacheName) {
+  const prefix = `Failed to execute '${operation}' on 'CacheStorage'`;
+  assertThis(self, CacheStorage, prefix);
+  requireArguments(given, 1, prefix);
+  return string(cacheName, prefix);
+}
+
+// --- requests ---
+
+/** https://fetch.spec.whatwg.org/#requestinfo */
+function requestInfo(value, prefix) {
+  return ObjectPrototypeIsPrototypeOf(RequestPrototype, value) ? value : string(value, prefix);
+}
+
+const sequenceOfAny = webidl.createSequenceConverter(webidl.converters.any);
+
+function sequenceOfRequestInfo(value, prefix, context) {
+  const sequence = sequenceOfAny(value, prefix, context);
+  return ArrayPrototypeMap(sequence, (each) => requestInfo(each, prefix));
+}
+
+function innerRequestOf(info) {
+  return toInnerRequest(typeof info === "string" ? new Request(info) : info);
+}
+
+/** The request, which a cache may be asked to keep. */
+function storableRequest(info, prefix) {
+  const inner = innerRequestOf(info);
+  const { protocol } = new URL(inner.url());
+  if (protocol !== "http:" && protocol !== "https:") {
+    const scheme = StringPrototypeSplit(protocol, ":", 1)[0];
+    throw new TypeError(`${prefix}: Request scheme '${scheme}' is unsupported`);
+  }
+  if (inner.method !== "GET") {
+    throw new TypeError(`${prefix}: Request method '${inner.method}' is unsupported`);
+  }
+  return inner;
+}
+
+// https://w3c.github.io/ServiceWorker/#dictdef-cachequeryoptions
+function queryOptions(options, prefix) {
+  const { ignoreMethod, ignoreSearch, ignoreVary } = dictionary(
+    options,
+    "CacheQueryOptions",
+    prefix,
+  );
+  return {
+    ignoreMethod: Boolean(ignoreMethod),
+    ignoreSearch: Boolean(ignoreSearch),
+    ignoreVary: Boolean(ignoreVary),
+  };
+}
+
+/** What entries are looked for; null if none can match. */
+function queryOf(info, { ignoreMethod, ignoreSearch, ignoreVary }) {
+  const inner = innerRequestOf(info);
+  // What a cache holds was all asked for with GET.
+  if (inner.method !== "GET" && !ignoreMethod) return null;
+  return {
+    request: { url: inner.url(), headers: inner.headerList },
+    ignoreSearch,
+    ignoreVary,
+  };
+}
+
+/** As queryOf; undefined if every entry matches. */
+function optionalQuery(request, options, prefix) {
+  const info = request === undefined ? undefined : requestInfo(request, prefix);
+  const read = queryOptions(options, prefix);
+  return info === undefined ? undefined : queryOf(info, read);
+}
+
+function requestFrom({ url, headers }) {
+  return fromInnerRequest(newInnerRequest("GET", url, () => headers, null, false), "immutable");
+}
+
+// --- responses ---
+
+/** https://httpwg.org/specs/rfc9110.html#field.vary, in lower case */
+function varyOf(inner) {
+  const names = [];
+  for (const header of new SafeArrayIterator(inner.headerList)) {
+    if (StringPrototypeToLowerCase(header[0]) !== "vary") continue;
+    for (const value of new SafeArrayIterator(StringPrototypeSplit(header[1], ","))) {
+      const name = StringPrototypeToLowerCase(StringPrototypeTrim(value));
+      if (name !== "") ArrayPrototypePush(names, name);
+    }
+  }
+  return names;
+}
+
+function storableVary(inner, prefix) {
+  const vary = varyOf(inner);
+  if (vary.includes("*")) throw new TypeError(`${prefix}: Vary header contains *`);
+  return vary;
+}
+
+function responseFrom(found) {
+  if (found === null) return undefined;
+  const { response, bytes, body } = found;
+  const inner = newInnerResponse(response.status, response.statusText);
+  inner.type = response.responseType;
+  inner.headerList = response.headers;
+  inner.urlList = response.urlList;
+  if (bytes !== null) inner.body = new InnerBody({ body: bytes, consumed: false });
+  else if (body !== null) inner.body = new InnerBody(readableStreamForRid(body));
+  return fromInnerResponse(inner, "immutable");
+}
+
+/** A response's body as the host takes it: all its bytes, or a resource that they were written to.
+ * The response's body is locked and read from now on. */
+async function readBody(inner, prefix) {
+  if (inner.body === null) return { bytes: null, body: null };
+  const { streamOrStatic } = inner.body;
+  if (!ObjectPrototypeIsPrototypeOf(ReadableStreamPrototype, streamOrStatic)) {
+    streamOrStatic.consumed = true;
+    const { body } = streamOrStatic;
+    return { bytes: typeof body === "string" ? core.encode(body) : body, body: null };
+  }
+  const reader = acquireReadableStreamDefaultReader(streamOrStatic);
+  const body = op_cache_body();
+  try {
+    while (true) {
+      const { done, value } = await ReadableStreamDefaultReaderPrototypeRead(reader);
+      if (done) return { bytes: null, body };
+      if (TypedArrayPrototypeGetSymbolToStringTag(value) !== "Uint8Array") {
+        throw new TypeError(`${prefix}: Received chunk is not a Uint8Array`);
+      }
+      await op_cache_body_write(body, value);
+    }
+  } catch (error) {
+    core.tryClose(body);
+    throw error;
+  }
+}
+
+function entry(request, response, vary, { bytes, body }) {
+  return {
+    request: { url: request.url(), headers: request.headerList },
+    vary,
+    response: {
+      responseType: response.type,
+      urlList: response.urlList,
+      status: response.status,
+      statusText: response.statusMessage,
+      headers: response.headerList,
+    },
+    bytes,
+    body,
+  };
+}
+
+// --- add() and addAll() ---
+
+/** Fetches and puts; all requests or none. */
+async function addAll(cache, infos, prefix) {
+  const requests = ArrayPrototypeMap(infos, (info) => {
+    const request = typeof info === "string" ? new Request(info) : info;
+    storableRequest(request, prefix);
+    return request;
+  });
+  const controller = new AbortController();
+  const bodies = [];
+  try {
+    const fetched = ArrayPrototypeMap(requests, async (request) => {
+      const { inner, vary } = await fetchToAdd(request, controller.signal, prefix);
+      const body = await readBody(inner, prefix);
+      ArrayPrototypePush(bodies, body);
+      if (controller.signal.aborted) closeBody(body);
+      return entry(toInnerRequest(request), inner, vary, body);
+    });
+    const entries = await SafePromiseAll(fetched);
+    if (entries.length > 0) await op_cache_put(cache, entries);
+  } catch (error) {
+    // The other requests are of no use any more.
+    controller.abort();
+    for (const body of new SafeArrayIterator(bodies)) closeBody(body);
+    throw error;
+  }
+}
+
+async function fetchToAdd(request, signal, prefix) {
+  const either = ReflectApply(AbortSignalAny, AbortSignal, [[request.signal, signal]]);
+  const response = await fetch(request, { signal: either });
+  const inner = toInnerResponse(response);
+  if (inner.type === "error" || !response.ok || inner.status === 206) {
+    throw new TypeError(`${prefix}: Request failed`);
+  }
+  return { inner, vary: storableVary(inner, prefix) };
+}
+
+function closeBody({ body }) {
+  if (body !== null) core.tryClose(body);
+}
