@@ -8,6 +8,7 @@ mod output;
 mod run;
 mod sync;
 mod syncs;
+mod wpt;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(options),
         Command::Syncs(options) => syncs::list(&options),
         Command::Sync(options) => sync::dispatch(options),
+        Command::Wpt(options) => wpt::run(&options),
+        Command::WptProcess { setup } => wpt::serve_jobs(&setup),
     };
     match done {
         Ok(code) => code,
@@ -46,6 +49,11 @@ enum Command {
     Syncs(syncs::SyncsOptions),
     /// Dispatches one sync event now, at the worker of a state folder; leaves registrations alone
     Sync(sync::SyncOptions),
+    /// Runs web-platform-tests for service workers, and compares with what is expected
+    Wpt(wpt::WptOptions),
+    /// What `wpt` starts for itself
+    #[command(hide = true)]
+    WptProcess { setup: String },
 }
 
 const EXAMPLES: &str = "Examples:
@@ -54,7 +62,8 @@ const EXAMPLES: &str = "Examples:
   kittiwake run https://app.example/sw.js --state ./state --network real --until forever
   kittiwake run sw.js --page page.js --format json | jq 'select(.kind == \"sync\")'
   kittiwake syncs --state ./state
-  kittiwake sync --state ./state outbox --last-chance";
+  kittiwake sync --state ./state outbox --last-chance
+  kittiwake wpt --root ../wpt url encoding";
 
 impl Command {
     /// As it is written on the command line.
@@ -63,6 +72,8 @@ impl Command {
             Command::Run(_) => "run",
             Command::Syncs(_) => "syncs",
             Command::Sync(_) => "sync",
+            Command::Wpt(_) => "wpt",
+            Command::WptProcess { .. } => "wpt-process",
         }
     }
 }

@@ -7,15 +7,18 @@
 //! headers of one name stand together, at the place of the first.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use futures::{FutureExt, StreamExt};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, Version, redirect::Policy};
 use url::Url;
 
@@ -56,18 +59,24 @@ pub(crate) fn client_builder(user_agent: &str, proxying: Proxying) -> ClientBuil
 #[derive(Clone)]
 pub struct ReqwestHttp(Rc<Clients>);
 
+/// Where origins are really served: the serialised origin, and the address that speaks plain HTTP
+/// for it.
+pub type Routes = Arc<BTreeMap<String, SocketAddr>>;
+
 struct Clients {
     user_agent: String,
+    routes: Routes,
     system: OnceCell<Client>,
     direct: OnceCell<Client>,
 }
 
 impl ReqwestHttp {
     /// A door whose requests say `user_agent` unless they bring a `user-agent` of their own. It
-    /// opens nothing before the first request.
-    pub fn new(user_agent: &str) -> ReqwestHttp {
+    /// opens nothing before the first request. Requests to origins with a route go there.
+    pub fn new(user_agent: &str, routes: Routes) -> ReqwestHttp {
         ReqwestHttp(Rc::new(Clients {
             user_agent: user_agent.to_owned(),
+            routes,
             system: OnceCell::new(),
             direct: OnceCell::new(),
         }))
@@ -86,20 +95,22 @@ impl Http for ReqwestHttp {
 
     fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
         let user_agent = self.0.user_agent.clone();
+        let routes = Arc::clone(&self.0.routes);
         let url = url.clone();
         // The caller's runtime cannot be waited on from inside itself, so this is another one, with
         // connections of its own.
         let thread = std::thread::Builder::new().name("kittiwake-load".to_owned());
-        let thread = thread.spawn(move || load_here(&user_agent, url)).map_err(no_client)?;
+        let thread =
+            thread.spawn(move || load_here(&user_agent, routes, url)).map_err(no_client)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-fn load_here(user_agent: &str, url: Url) -> Result<Loaded, HttpError> {
+fn load_here(user_agent: &str, routes: Routes, url: Url) -> Result<Loaded, HttpError> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_io().enable_time().build().map_err(no_client)?;
     runtime.block_on(async {
-        let http = ReqwestHttp::new(user_agent);
+        let http = ReqwestHttp::new(user_agent, routes);
         http.send(HttpRequest::get(url)).await?.into_loaded().await
     })
 }
@@ -116,6 +127,22 @@ impl Clients {
         let client = client_builder(&self.user_agent, proxying).build().map_err(no_client)?;
         Ok(cell.get_or_init(|| client))
     }
+
+    /// Turns a request for a routed origin to its address; the server still sees the origin's host.
+    fn route(&self, request: &mut reqwest::Request) {
+        let Some(address) = self.routes.get(&request.url().origin().ascii_serialization()) else {
+            return;
+        };
+        let url = request.url();
+        let host = url.host_str().unwrap_or_default();
+        let host = url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
+        let host = HeaderValue::from_str(&host).expect("invariant: a URL's host is ASCII");
+        request.headers_mut().insert(HOST, host);
+        let url = request.url_mut();
+        url.set_scheme("http").expect("invariant: http and https are both special schemes");
+        url.set_ip_host(address.ip()).expect("invariant: an http URL has a host");
+        url.set_port(Some(address.port())).expect("invariant: an http URL has a port");
+    }
 }
 
 fn no_client(cause: impl Error + 'static) -> HttpError {
@@ -127,8 +154,10 @@ async fn exchange(clients: &Clients, request: &HttpRequest) -> Result<HttpRespon
     if !matches!(url.scheme(), "http" | "https") {
         return Err(HttpError::UnsupportedScheme { url });
     }
-    let client = clients.client(Proxying::of(&url))?;
-    let response = client.execute(outgoing(request)?).await;
+    let mut outgoing = outgoing(request)?;
+    clients.route(&mut outgoing);
+    let client = clients.client(Proxying::of(outgoing.url()))?;
+    let response = client.execute(outgoing).await;
     let response = response.map_err(|error| transport_error(&error, &url))?;
     Ok(HttpResponse {
         status: response.status().as_u16(),
@@ -256,7 +285,7 @@ mod tests {
     }
 
     async fn failure(url: Url) -> HttpError {
-        ReqwestHttp::new("test").send(HttpRequest::get(url)).await.err().unwrap()
+        ReqwestHttp::new("test", Routes::default()).send(HttpRequest::get(url)).await.err().unwrap()
     }
 
     #[tokio::test]
@@ -293,7 +322,7 @@ mod tests {
             body: Some(Bytes::from_static(b"dropped")),
             ..HttpRequest::get(url.join("/old").unwrap())
         };
-        let response = ReqwestHttp::new("test").send(request).await.unwrap();
+        let response = ReqwestHttp::new("test", Routes::default()).send(request).await.unwrap();
         assert_eq!(response.url_list, [url.join("/old").unwrap(), url.join("/new").unwrap()]);
         assert_eq!(response.into_loaded().await.unwrap().body, b"new ");
     }
@@ -314,7 +343,8 @@ mod tests {
             );
         });
         let url = address.recv().unwrap();
-        let loaded = ReqwestHttp::new("test").load(&url.join("/old").unwrap()).unwrap();
+        let loaded =
+            ReqwestHttp::new("test", Routes::default()).load(&url.join("/old").unwrap()).unwrap();
         assert_eq!(
             loaded,
             Loaded {
@@ -360,7 +390,7 @@ mod tests {
               \xcb\xc8\x04\x00\xac\x2a\x93\xd8\x02\x00\x00\x00",
         );
         let request = HttpRequest::get(address_url("http", address.await));
-        let response = ReqwestHttp::new("test").send(request).await.unwrap();
+        let response = ReqwestHttp::new("test", Routes::default()).send(request).await.unwrap();
         assert_eq!(response.headers, []);
         assert_eq!(response.into_loaded().await.unwrap().body, b"hi");
     }
@@ -369,7 +399,7 @@ mod tests {
     async fn a_body_that_stops_short_ends_with_an_error() {
         let address = serve_bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
         let request = HttpRequest::get(address_url("http", address));
-        let response = ReqwestHttp::new("test").send(request).await.unwrap();
+        let response = ReqwestHttp::new("test", Routes::default()).send(request).await.unwrap();
         assert_eq!(response.status, 200);
         let message = response.into_loaded().await.unwrap_err().to_string();
         assert!(message.starts_with(&format!("connection to {address} broke: ")), "{message}");
@@ -389,7 +419,8 @@ mod tests {
             (with_header("a", "\u{20ac}"), "header `a` has a character that HTTP forbids"),
         ];
         for (request, cause) in cases {
-            let error = ReqwestHttp::new("test").send(request).await.err().unwrap();
+            let error =
+                ReqwestHttp::new("test", Routes::default()).send(request).await.err().unwrap();
             assert_eq!(error.to_string(), format!("the request cannot be sent: {cause}"));
         }
     }

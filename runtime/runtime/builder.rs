@@ -1,5 +1,7 @@
 //! What a runtime is made of, and how it starts.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,6 +30,7 @@ pub struct Builder {
     pub(super) signal_is_known: bool,
     pub(super) servers: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
+    pub(super) routes: BTreeMap<String, SocketAddr>,
     pub(super) policy: SyncPolicy,
     pub(super) permissions: PermissionPolicy,
     pub(super) limits: Limits,
@@ -50,6 +53,7 @@ impl Default for Builder {
             signal_is_known: true,
             servers: None,
             files: Vec::new(),
+            routes: BTreeMap::new(),
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
             limits: Limits {
@@ -103,6 +107,14 @@ impl Builder {
         self
     }
 
+    /// Sends requests to the origin of `origin` to `address` instead, over plain HTTP whatever the
+    /// origin's scheme is, and asks no name server: a test server stands in for a site. The `host`
+    /// header stays the origin's. Without effect in a simulation or beside [`Builder::servers`].
+    pub fn route(mut self, origin: &Url, address: SocketAddr) -> Self {
+        self.routes.insert(origin.origin().ascii_serialization(), address);
+        self
+    }
+
     /// The rules of background sync. By default Chromium's.
     pub fn sync_policy(mut self, policy: SyncPolicy) -> Self {
         self.policy = policy;
@@ -145,6 +157,13 @@ impl Builder {
     /// is ever evicted.
     pub fn storage_quota(mut self, bytes: u64) -> Self {
         self.limits.storage = bytes;
+        self
+    }
+
+    /// Time without an event after which a worker is stopped; its next event starts it again. By
+    /// default 30 s, as in Chromium.
+    pub fn idle_limit(mut self, limit: Duration) -> Self {
+        self.limits.idle = limit;
         self
     }
 

@@ -68,7 +68,9 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     let mut http: Box<dyn Http> = match (builder.servers, builder.time) {
         (Some(servers), _) => Box::new(servers),
         (None, Time::Simulated { .. }) => Box::new(ScriptedServers::default()),
-        (None, Time::Real) => Box::new(ReqwestHttp::new(&builder.user_agent)),
+        (None, Time::Real) => {
+            Box::new(ReqwestHttp::new(&builder.user_agent, Arc::new(builder.routes)))
+        }
     };
     for (origin, folder) in builder.files {
         http = Box::new(

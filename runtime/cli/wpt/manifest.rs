@@ -1,0 +1,191 @@
+//! Which tests a checkout has for a service worker, by WPT's own rules for names and `META` lines:
+//! <https://web-platform-tests.org/writing-tests/testharness.html#tests-for-other-or-multiple-globals>
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::checkout::Checkout;
+use crate::Refusal;
+
+/// One test: a file, or one of its variants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Test {
+    /// The file, from the root.
+    pub file: String,
+    /// What follows the URL, as `?1-1000`; empty without variants.
+    pub variant: String,
+    /// The name that wpt.fyi knows the test by.
+    pub id: String,
+    /// Path and query of the worker's script.
+    pub script: String,
+    /// Whether the test asks for the long time limit.
+    pub long: bool,
+}
+
+impl Test {
+    /// What names the test in expectations.
+    pub fn key(&self) -> String {
+        format!("{}{}", self.file, self.variant)
+    }
+
+    /// The area that a summary counts the test to.
+    pub fn area(&self) -> &str {
+        area_of(&self.file)
+    }
+}
+
+/// The area of a file: its top-level folder, or two levels of `html`, which has many.
+pub fn area_of(file: &str) -> &str {
+    let depth = if file.starts_with("html/") { 2 } else { 1 };
+    let end = file.match_indices('/').nth(depth - 1).map_or(file.len(), |(at, _)| at);
+    &file[..end]
+}
+
+/// The tests below `path` that are for a service worker: those that say so, and those whose path
+/// begins with one of `also`.
+pub fn tests(checkout: &Checkout, path: &str, also: &[String]) -> Result<Vec<Test>, Refusal> {
+    let mut tests = Vec::new();
+    for file in checkout.files(path)? {
+        let is_also = also.iter().any(|prefix| file.starts_with(prefix.as_str()));
+        if let Some(kind) = kind_of(&file) {
+            let place = checkout.find(&file).expect("it was listed");
+            if let Ok(text) = read(&place) {
+                tests.extend(kind.tests(&file, &text, is_also));
+            }
+        }
+    }
+    Ok(tests)
+}
+
+fn read(place: &Path) -> std::io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(place)?).into_owned())
+}
+
+enum Kind {
+    /// `x.any.js`: a script for every global that it names.
+    Any,
+    /// `x.worker.js`: a script for a dedicated worker, run only if the expectations ask for it.
+    Worker,
+    /// A page whose only work is to run a service worker: `service_worker_test(url)`.
+    Page,
+}
+
+fn kind_of(file: &str) -> Option<Kind> {
+    let in_resources = file.split('/').any(|part| part == "resources" || part == "support");
+    match file {
+        _ if in_resources => None,
+        _ if file.ends_with(".any.js") => Some(Kind::Any),
+        _ if file.ends_with(".worker.js") => Some(Kind::Worker),
+        _ if file.ends_with(".html") => Some(Kind::Page),
+        _ => None,
+    }
+}
+
+impl Kind {
+    fn tests(&self, file: &str, text: &str, is_also: bool) -> Vec<Test> {
+        let meta = Meta::from(text);
+        match self {
+            Kind::Any if is_also || meta.is_for_service_worker() => {
+                let stem = file.strip_suffix(".any.js").expect("its kind says so");
+                meta.tests(file, &format!("/{stem}.any.serviceworker.html"), |variant| {
+                    format!("/{stem}.any.worker.js{variant}")
+                })
+            }
+            Kind::Worker if is_also => {
+                let stem = file.strip_suffix(".js").expect("its kind says so");
+                meta.tests(file, &format!("/{stem}.html"), |variant| format!("/{file}{variant}"))
+            }
+            Kind::Page => worker_of_page(file, text).into_iter().collect(),
+            Kind::Any | Kind::Worker => Vec::new(),
+        }
+    }
+}
+
+/// A page that calls `service_worker_test(script)`, if that is all it does.
+fn worker_of_page(file: &str, text: &str) -> Option<Test> {
+    let calls: Vec<_> = text.match_indices("service_worker_test(").collect();
+    let [(at, call)] = calls.as_slice() else { return None };
+    let others = ["promise_test(", "async_test(", "test(function", "test(()"];
+    if others.iter().any(|other| text.contains(other)) {
+        return None;
+    }
+    let rest = text[at + call.len()..].trim_start();
+    let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+    let script = rest[1..].split(quote).next()?;
+    let base = url::Url::parse("https://web-platform.test/").expect("a URL");
+    let script = base.join(file).and_then(|page| page.join(script)).ok()?;
+    Some(Test {
+        file: file.to_owned(),
+        variant: String::new(),
+        id: format!("/{file}"),
+        script: script[url::Position::BeforePath..].to_owned(),
+        long: text.contains(r#"name="timeout" content="long""#),
+    })
+}
+
+/// The `// META:` lines at the beginning of a script.
+struct Meta<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Meta<'a> {
+    fn from(text: &'a str) -> Meta<'a> {
+        let lines = text.lines().map_while(|line| {
+            let meta = line.trim_end().strip_prefix("//")?.trim_start().strip_prefix("META:")?;
+            meta.trim_start().split_once('=')
+        });
+        Meta(lines.collect())
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(other, _)| *other == name).map(|(_, value)| *value)
+    }
+
+    fn is_for_service_worker(&self) -> bool {
+        let mut globals = self.values("global").flat_map(|value| value.split(','));
+        globals.any(|global| matches!(global.trim(), "worker" | "serviceworker"))
+    }
+
+    fn tests(&self, file: &str, id: &str, script: impl Fn(&str) -> String) -> Vec<Test> {
+        let long = self.values("timeout").any(|value| value.trim() == "long");
+        let mut variants: Vec<&str> = self.values("variant").map(str::trim).collect();
+        if variants.is_empty() {
+            variants.push("");
+        }
+        let test = |variant: &str| Test {
+            file: file.to_owned(),
+            variant: variant.to_owned(),
+            id: format!("{id}{variant}"),
+            script: script(variant),
+            long,
+        };
+        variants.into_iter().map(test).collect()
+    }
+}
+
+/// The script that runs `any_script`, a test for any global, in a worker: what WPT's own server
+/// makes.
+pub fn worker_wrapper(any_script: &str, text: &str, query: &str) -> String {
+    use std::fmt::Write;
+
+    let meta = Meta::from(text);
+    let quoted = |text: &str| serde_json::to_string(text).expect("a string serialises");
+    let mut wrapper = String::new();
+    if let Some(title) = meta.values("title").next() {
+        writeln!(wrapper, "self.META_TITLE = {};", quoted(title)).expect("a string takes all");
+    }
+    wrapper.push_str(
+        "self.GLOBAL = {\n  isWindow: function() { return false; },\n  isWorker: function() { return \
+         true; },\n  isShadowRealm: function() { return false; },\n};\n",
+    );
+    let own = format!("{any_script}{query}");
+    let scripts = meta.values("script").map(|script| match script {
+        "/resources/WebIDLParser.js" => "/resources/webidl2/lib/webidl2.js",
+        other => other,
+    });
+    for script in std::iter::once("/resources/testharness.js").chain(scripts).chain([own.as_str()])
+    {
+        writeln!(wrapper, "importScripts({});", quoted(script)).expect("a string takes all");
+    }
+    wrapper.push_str("done();\n");
+    wrapper
+}

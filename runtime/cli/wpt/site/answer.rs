@@ -1,0 +1,161 @@
+//! What the site answers from files: contents, types, `.headers`, `.sub.` and the scripts that WPT's
+//! server makes.
+
+use std::fs;
+use std::path::Path;
+
+use super::super::checkout::Checkout;
+use super::super::manifest::worker_wrapper;
+use super::Head;
+use super::substitution::{Names, substitute};
+
+const REPORTER: &str = include_str!("../reporter.js");
+
+/// An answer that is here as a whole.
+pub struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Plain text.
+    pub fn text(status: u16, text: String) -> Answer {
+        let headers = vec![("Content-Type".to_owned(), "text/plain".to_owned())];
+        Answer { status, headers, body: text.into_bytes() }
+    }
+
+    /// The answer to a `GET` or `HEAD` of a file.
+    pub fn to(head: &Head, checkout: &Checkout, names: &Names) -> Answer {
+        let path = percent_decoded(head.path());
+        let path = path.trim_start_matches('/');
+        let path = match path {
+            // Renamed long ago; old tests still ask for it.
+            "resources/WebIDLParser.js" => "resources/webidl2/lib/webidl2.js",
+            other => other,
+        };
+        match checkout.find(path) {
+            Some(file) => Answer::file(head, checkout, names, path, &file),
+            None => Answer::wrapper(head, checkout, path)
+                .unwrap_or_else(|| Answer::text(404, format!("there is no {path}\n"))),
+        }
+    }
+
+    fn file(head: &Head, checkout: &Checkout, names: &Names, path: &str, file: &Path) -> Answer {
+        let mut body = match fs::read(file) {
+            Ok(body) => body,
+            Err(error) => return Answer::text(500, format!("{path}: {error}\n")),
+        };
+        let substituted = |body: Vec<u8>| substitute(&body, head, names);
+        if path.contains(".sub.") {
+            body = match substituted(body) {
+                Ok(body) => body,
+                Err(unknown) => return Answer::text(500, format!("{path}: {unknown}\n")),
+            };
+        }
+        if path == "resources/testharness.js" {
+            body.extend_from_slice(REPORTER.as_bytes());
+        }
+        let mut headers = Vec::new();
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for of in [format!("{folder}/__dir__"), path.to_owned()] {
+            let plain = checkout.find(&format!("{of}.headers")).and_then(|f| fs::read(f).ok());
+            let sub = checkout.find(&format!("{of}.sub.headers")).and_then(|f| fs::read(f).ok());
+            let text = match sub.map(substituted) {
+                Some(Ok(text)) => Some(text),
+                Some(Err(unknown)) => return Answer::text(500, format!("{of}: {unknown}\n")),
+                None => plain,
+            };
+            headers.extend(text.iter().flat_map(|text| parse_headers(text)));
+        }
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            headers.insert(0, ("Content-Type".to_owned(), content_type(path).to_owned()));
+        }
+        Answer { status: 200, headers, body }
+    }
+
+    /// `x.any.worker.js`, which is made from `x.any.js`.
+    fn wrapper(head: &Head, checkout: &Checkout, path: &str) -> Option<Answer> {
+        let any = format!("{}.any.js", path.strip_suffix(".any.worker.js")?);
+        let text = fs::read(checkout.find(&any)?).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let body = worker_wrapper(&format!("/{any}"), &text, head.query()).into_bytes();
+        let headers = vec![("Content-Type".to_owned(), "text/javascript".to_owned())];
+        Some(Answer { status: 200, headers, body })
+    }
+
+    /// The answer as HTTP/1.1 has it.
+    pub fn bytes(&self, head: &Head) -> Vec<u8> {
+        let status = match self.status {
+            200 => "200 OK",
+            404 => "404 Not Found",
+            501 => "501 Not Implemented",
+            _ => "500 Internal Server Error",
+        };
+        let mut text = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", self.body.len());
+        for (name, value) in &self.headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        let mut bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
+        if head.method != "HEAD" {
+            bytes.extend_from_slice(&self.body);
+        }
+        bytes
+    }
+}
+
+fn parse_headers(text: &[u8]) -> Vec<(String, String)> {
+    let text: String = text.iter().map(|byte| char::from(*byte)).collect();
+    let headers = text.lines().filter_map(|line| line.split_once(':'));
+    headers.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
+}
+
+fn percent_decoded(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped = (first == b'%').then(|| tail.get(..2)).flatten();
+        let hex = escaped.and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// wptserve's table.
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "js" | "mjs" => "text/javascript",
+        "json" => "application/json",
+        "html" | "htm" => "text/html",
+        "txt" | "md" => "text/plain",
+        "css" => "text/css",
+        "wasm" => "application/wasm",
+        "xml" => "application/xml",
+        "xht" | "xhtm" | "xhtml" => "application/xhtml+xml",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "bmp" => "image/bmp",
+        "svg" => "image/svg+xml",
+        "event_stream" => "text/event-stream",
+        "manifest" => "text/cache-manifest",
+        "vtt" => "text/vtt",
+        "mp3" => "audio/mpeg",
+        "wav" => "audio/x-wav",
+        "oga" => "audio/ogg",
+        "mp4" | "m4v" => "video/mp4",
+        "ogg" | "ogv" => "video/ogg",
+        "webm" => "video/webm",
+        _ => "application/octet-stream",
+    }
+}
