@@ -9,6 +9,7 @@ import {
   assertThis,
   dictionary,
   hostKey,
+  isObject,
   requireArguments,
   requireHostKey,
   string,
@@ -20,6 +21,7 @@ const { fromInnerRequest, newInnerRequest, Request, RequestPrototype, toInnerReq
 const { fromInnerResponse, newInnerResponse, ResponsePrototype, toInnerResponse } = core
   .loadExtScript("ext:deno_fetch/23_response.js");
 const { InnerBody } = core.loadExtScript("ext:deno_fetch/22_body.js");
+const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const { AbortController, AbortSignal } = core.loadExtScript("ext:deno_web/03_abort_signal.js");
 const {
@@ -45,11 +47,14 @@ const {
 const {
   ArrayPrototypeMap,
   ArrayPrototypePush,
-  ObjectFreeze,
+  JSONStringify,
   ObjectPrototypeIsPrototypeOf,
   ReflectApply,
   SafeArrayIterator,
   SafePromiseAll,
+  SafeSet,
+  SetPrototypeAdd,
+  SetPrototypeHas,
   StringPrototypeSplit,
   StringPrototypeToLowerCase,
   StringPrototypeTrim,
@@ -88,7 +93,7 @@ export class Cache {
     assertThis(this, Cache, prefix);
     const query = optionalQuery(request, options, prefix);
     const found = query === null ? [] : op_cache_match_all(this.#id, query);
-    return ObjectFreeze(ArrayPrototypeMap(found, responseFrom));
+    return ArrayPrototypeMap(found, responseFrom); // not frozen, as in Chromium
   }
 
   // https://w3c.github.io/ServiceWorker/#cache-add
@@ -144,7 +149,7 @@ export class Cache {
     assertThis(this, Cache, prefix);
     const query = optionalQuery(request, options, prefix);
     const found = query === null ? [] : op_cache_requests(this.#id, query);
-    return ObjectFreeze(ArrayPrototypeMap(found, requestFrom));
+    return ArrayPrototypeMap(found, requestFrom); // not frozen, as in Chromium
   }
 }
 webidl.configureInterface(Cache);
@@ -162,8 +167,9 @@ export class CacheStorage {
     assertThis(this, CacheStorage, prefix);
     requireArguments(arguments.length, 1, prefix);
     const info = requestInfo(request, prefix);
-    const read = queryOptions(options, prefix);
-    const { cacheName } = dictionary(options, "MultiCacheQueryOptions", prefix);
+    const init = dictionary(options, "MultiCacheQueryOptions", prefix);
+    const read = readQueryOptions(init);
+    const { cacheName } = init;
     const name = cacheName === undefined ? null : string(cacheName, prefix);
     const query = queryOf(info, read);
     if (query === null) return undefined;
@@ -215,6 +221,9 @@ function requestInfo(value, prefix) {
 const sequenceOfAny = webidl.createSequenceConverter(webidl.converters.any);
 
 function sequenceOfRequestInfo(value, prefix, context) {
+  if (!isObject(value)) {
+    throw new TypeError(`${prefix}: The provided value cannot be converted to a sequence.`);
+  }
   const sequence = sequenceOfAny(value, prefix, context);
   return ArrayPrototypeMap(sequence, (each) => requestInfo(each, prefix));
 }
@@ -239,11 +248,10 @@ function storableRequest(info, prefix) {
 
 // https://w3c.github.io/ServiceWorker/#dictdef-cachequeryoptions
 function queryOptions(options, prefix) {
-  const { ignoreMethod, ignoreSearch, ignoreVary } = dictionary(
-    options,
-    "CacheQueryOptions",
-    prefix,
-  );
+  return readQueryOptions(dictionary(options, "CacheQueryOptions", prefix));
+}
+
+function readQueryOptions({ ignoreMethod, ignoreSearch, ignoreVary }) {
   return {
     ignoreMethod: Boolean(ignoreMethod),
     ignoreSearch: Boolean(ignoreSearch),
@@ -271,7 +279,7 @@ function optionalQuery(request, options, prefix) {
 }
 
 function requestFrom({ url, headers }) {
-  return fromInnerRequest(newInnerRequest("GET", url, () => headers, null, false), "immutable");
+  return fromInnerRequest(newInnerRequest("GET", url, () => headers, null, false), "request");
 }
 
 // --- responses ---
@@ -304,7 +312,7 @@ function responseFrom(found) {
   inner.urlList = response.urlList;
   if (bytes !== null) inner.body = new InnerBody({ body: bytes, consumed: false });
   else if (body !== null) inner.body = new InnerBody(readableStreamForRid(body));
-  return fromInnerResponse(inner, "immutable");
+  return fromInnerResponse(inner, "response"); // not immutable, as in Chromium
 }
 
 /** A response's body as the host takes it: all its bytes, or a resource that they were written to.
@@ -359,6 +367,7 @@ async function addAll(cache, infos, prefix) {
     storableRequest(request, prefix);
     return request;
   });
+  refuseTwins(requests, prefix);
   const controller = new AbortController();
   const bodies = [];
   try {
@@ -376,6 +385,22 @@ async function addAll(cache, infos, prefix) {
     controller.abort();
     for (const body of new SafeArrayIterator(bodies)) closeBody(body);
     throw error;
+  }
+}
+
+/** Requests that are alike in URL and headers cannot both be put, whatever their responses vary
+ * with. That needs no answer of a server. */
+function refuseTwins(requests, prefix) {
+  const seen = new SafeSet();
+  for (const request of new SafeArrayIterator(requests)) {
+    const inner = toInnerRequest(request);
+    const url = StringPrototypeSplit(inner.url(), "#", 1)[0];
+    const twin = JSONStringify([url, inner.headerList]);
+    if (SetPrototypeHas(seen, twin)) {
+      const text = `${prefix}: Cache.addAll(): duplicate requests (${url})`;
+      throw new DOMException(text, "InvalidStateError");
+    }
+    SetPrototypeAdd(seen, twin);
   }
 }
 

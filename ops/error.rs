@@ -76,8 +76,13 @@ pub enum OpError {
     QuotaExceeded,
     /// Two requests of one `addAll()` match each other.
     #[class("DOMExceptionInvalidStateError")]
-    #[error("Duplicate operation.")]
-    DuplicateOperation,
+    #[error(
+        "Failed to execute 'addAll' on 'Cache': Cache.addAll(): duplicate requests ({url})"
+    )]
+    DuplicateRequests {
+        /// The second request's URL.
+        url: String,
+    },
     /// The store failed while it read or wrote a cache.
     #[class("DOMExceptionUnknownError")]
     #[error("Unexpected internal error.")]

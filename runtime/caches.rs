@@ -18,6 +18,8 @@ use kittiwake_ops::{
 };
 use kittiwake_store::{self as store, CacheId, CachedBody, ResponseType, StoreError};
 
+use tokio::task::spawn_local;
+
 use self::body::{OpenBodies, WrittenBody};
 use crate::host::Shard;
 
@@ -132,29 +134,17 @@ impl CacheServices for Shard {
         cache: i64,
         entries: Vec<CacheEntry>,
     ) -> LocalBoxFuture<'static, Result<(), OpError>> {
-        let shard = self.me();
-        let cache = self.opened_cache(realm, cache);
-        let origin = self.caching_origin(realm);
-        async move {
-            let (cache, origin) = (cache?, origin?);
-            let mut to_put = Vec::with_capacity(entries.len());
-            let mut written = Vec::new();
-            for CacheEntry { request, vary, response, body } in entries {
-                let body = match body {
-                    None => WrittenBody::null(),
-                    Some(BodyToPut::Bytes(bytes)) => shard.whole_body(&origin, bytes).await?,
-                    Some(BodyToPut::Written(body)) => shard.finish_body(body).await?,
-                };
-                let response = to_response(response, body.column.clone());
-                let request = to_request(request);
-                to_put.push(store::CacheEntry { request, vary, response });
-                written.push(body);
-            }
-            let write = store::CacheWrite { cache, entries: to_put };
-            let committed = shard.commit_cache(write, written).await;
-            committed.expect("a commit answers every write")
-        }
-        .boxed_local()
+        let (shard, busy) = (self.me(), self.activity.begin());
+        let place = self
+            .opened_cache(realm, cache)
+            .and_then(|cache| Ok((cache, self.caching_origin(realm)?)));
+        // In a task of the host's: the engine polls an op's future where no task can be spawned.
+        let put = spawn_local(async move {
+            let _busy = busy;
+            let (cache, origin) = place?;
+            shard.put_entries(cache, &origin, entries).await
+        });
+        async move { put.await.expect("putting does not panic") }.boxed_local()
     }
 
     fn storage_estimate(&self, realm: RealmId) -> Result<StorageEstimate, OpError> {
@@ -166,6 +156,29 @@ impl CacheServices for Shard {
 }
 
 impl Shard {
+    /// Puts entries when their bodies are on disk; they are too when this returns.
+    async fn put_entries(
+        &self,
+        cache: CacheId,
+        origin: &str,
+        entries: Vec<CacheEntry>,
+    ) -> Result<(), OpError> {
+        let mut to_put = Vec::with_capacity(entries.len());
+        let mut written = Vec::with_capacity(entries.len());
+        for CacheEntry { request, vary, response, body } in entries {
+            let body = match body {
+                None => WrittenBody::null(),
+                Some(BodyToPut::Bytes(bytes)) => self.whole_body(origin, bytes).await?,
+                Some(BodyToPut::Written(body)) => self.finish_body(body).await?,
+            };
+            let response = to_response(response, body.column.clone());
+            to_put.push(store::CacheEntry { request: to_request(request), vary, response });
+            written.push(body);
+        }
+        let write = store::CacheWrite { cache, entries: to_put };
+        self.commit_cache(write, written).await.expect("a commit answers every write")
+    }
+
     /// Discards caches that were deleted and that only this realm had open.
     pub(crate) fn close_caches_of(&self, realm: RealmId) {
         let mut closed = Vec::new();
@@ -216,7 +229,9 @@ impl Shard {
     fn cache_error(&self, error: &StoreError) -> OpError {
         match error {
             StoreError::QuotaExceeded { .. } => OpError::QuotaExceeded,
-            StoreError::DuplicateRequests { .. } => OpError::DuplicateOperation,
+            StoreError::DuplicateRequests { url } => {
+                OpError::DuplicateRequests { url: url.clone() }
+            }
             StoreError::DiskFull { .. } => {
                 self.trace_store_error(error);
                 OpError::QuotaExceeded

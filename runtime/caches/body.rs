@@ -16,8 +16,9 @@ use deno_core::futures::stream::{self, LocalBoxStream};
 use deno_core::futures::{FutureExt, StreamExt};
 use kittiwake_ops::{CacheBody, OpError};
 use kittiwake_store::{BodyFolder, BodyId, CachedBody, NewBody, Released, StoreError};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
+use crate::activity::Busy;
 use crate::host::Shard;
 
 /// Bodies up to this size are kept in the database (benches/README.md has the measurement).
@@ -32,6 +33,8 @@ pub(super) struct OpenBodies {
     read: RefCell<BTreeMap<BodyId, Weak<BodyInUse>>>,
     /// Bytes of each origin in bodies that are not put yet: they count against the quota.
     written: RefCell<BTreeMap<String, u64>>,
+    released: RefCell<Vec<(BodyId, Busy)>>,
+    has_released: Notify,
 }
 
 /// A body that somebody reads, or may.
@@ -231,23 +234,36 @@ impl Shard {
     pub(super) fn release_bodies(&self, released: Released) {
         for id in released {
             let read = self.caches.bodies.read.borrow().get(&id).and_then(Weak::upgrade);
-            match (read, self.store.cache_bodies()) {
-                (Some(body), _) => body.released.set(true),
-                (None, Ok(folder)) => self.remove_body(folder, id),
-                (None, Err(error)) => self.trace_store_error(&error),
+            match read {
+                Some(body) => body.released.set(true),
+                None => self.remove_body(id),
             }
         }
     }
 
-    fn remove_body(&self, folder: BodyFolder, id: BodyId) {
-        let (shard, busy) = (self.me(), self.activity.begin());
-        tokio::task::spawn_local(async move {
-            if let Err(error) = shard.on_disk_thread(move || folder.remove(id)).await {
-                // The next start removes it.
-                shard.trace_store_error(&error);
+    /// Removes released bodies for as long as the shard lives. A task of its own, because the last
+    /// reader of a body may let it go where no task can be spawned.
+    pub(crate) async fn remove_released_bodies(self: Rc<Self>) {
+        let bodies = &self.caches.bodies;
+        loop {
+            bodies.has_released.notified().await;
+            for (id, busy) in bodies.released.take() {
+                let removed = match self.store.cache_bodies() {
+                    Ok(folder) => self.on_disk_thread(move || folder.remove(id)).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = removed {
+                    // The next start removes it.
+                    self.trace_store_error(&error);
+                }
+                drop(busy);
             }
-            drop(busy);
-        });
+        }
+    }
+
+    fn remove_body(&self, id: BodyId) {
+        self.caches.bodies.released.borrow_mut().push((id, self.activity.begin()));
+        self.caches.bodies.has_released.notify_one();
     }
 
     fn new_body(&self) -> Result<(BodyFolder, BodyId), OpError> {
@@ -272,7 +288,7 @@ impl Drop for BodyInUse {
         let Some(shard) = self.shard.upgrade() else { return };
         shard.caches.bodies.read.borrow_mut().remove(&self.id);
         if self.released.get() {
-            shard.remove_body(self.folder.clone(), self.id);
+            shard.remove_body(self.id);
         }
     }
 }

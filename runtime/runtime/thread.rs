@@ -46,6 +46,7 @@ pub(super) fn run_host_thread(
             }
         };
         tokio::task::spawn_local(scheduler::run(shard.clone()));
+        tokio::task::spawn_local(shard.clone().remove_released_bodies());
         let _ = report.send(Ok(()));
         match time {
             Time::Real => serve_commands(&shard, incoming).await,
