@@ -76,9 +76,7 @@ pub enum OpError {
     QuotaExceeded,
     /// Two requests of one `addAll()` match each other.
     #[class("DOMExceptionInvalidStateError")]
-    #[error(
-        "Failed to execute 'addAll' on 'Cache': Cache.addAll(): duplicate requests ({url})"
-    )]
+    #[error("Failed to execute 'addAll' on 'Cache': Cache.addAll(): duplicate requests ({url})")]
     DuplicateRequests {
         /// The second request's URL.
         url: String,

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
@@ -251,7 +251,9 @@ pub enum StoreError {
 pub(crate) fn file_error(file: &Path, source: io::Error) -> StoreError {
     let file = file.to_path_buf();
     match source.kind() {
-        io::ErrorKind::StorageFull => StoreError::DiskFull { place: file },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::DiskFull { place: file }
+        }
         _ => StoreError::BodyUnusable { file, source },
     }
 }
