@@ -17,7 +17,10 @@ import {
   installErrorReporting,
 } from "ext:kittiwake/events.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
-import { fetch } from "ext:kittiwake/fetch.js";
+import { fetch } from "ext:kittiwake/fetch/fetch.js";
+import { Headers } from "ext:kittiwake/fetch/headers.js";
+import { Request } from "ext:kittiwake/fetch/request.js";
+import { Response } from "ext:kittiwake/fetch/response.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
@@ -66,9 +69,6 @@ const { BroadcastChannel } = web("01_broadcast_channel.js");
 const { URLPattern } = web("01_urlpattern.js");
 const { WorkerGlobalScope, Window } = web("04_global_interfaces.js");
 const { FormData } = core.loadExtScript("ext:deno_fetch/21_formdata.js");
-const { Headers } = core.loadExtScript("ext:deno_fetch/20_headers.js");
-const { Request } = core.loadExtScript("ext:deno_fetch/23_request.js");
-const { Response } = core.loadExtScript("ext:deno_fetch/23_response.js");
 internals.kKeyObject = Symbol("kKeyObject"); // before deno_crypto, or its keys lose their brand
 const crypto = core.loadExtScript("ext:deno_crypto/00_crypto.js");
 

@@ -4,7 +4,24 @@
 // disk. No body is held in memory whole unless the script made it so.
 
 import { core, primordials } from "ext:core/mod.js";
-import { fetch } from "ext:kittiwake/fetch.js";
+import { InnerBody } from "ext:kittiwake/fetch/body.js";
+import { fetch } from "ext:kittiwake/fetch/fetch.js";
+import { HostBody } from "ext:kittiwake/fetch/host_body.js";
+import {
+  fromInnerRequest,
+  newInnerRequest,
+  Request,
+  requestFor,
+  signalOf,
+  toInnerRequest,
+} from "ext:kittiwake/fetch/request.js";
+import {
+  filteredResponse,
+  fromInnerResponse,
+  newInnerResponse,
+  Response,
+  toInnerResponse,
+} from "ext:kittiwake/fetch/response.js";
 import {
   assertThis,
   dictionary,
@@ -16,20 +33,11 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { fromInnerRequest, newInnerRequest, Request, RequestPrototype, toInnerRequest } = core
-  .loadExtScript("ext:deno_fetch/23_request.js");
-const { fromInnerResponse, newInnerResponse, ResponsePrototype, toInnerResponse } = core
-  .loadExtScript("ext:deno_fetch/23_response.js");
-const { InnerBody } = core.loadExtScript("ext:deno_fetch/22_body.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const { AbortController, AbortSignal } = core.loadExtScript("ext:deno_web/03_abort_signal.js");
-const {
-  acquireReadableStreamDefaultReader,
-  readableStreamForRid,
-  ReadableStreamDefaultReader,
-  ReadableStreamPrototype,
-} = core.loadExtScript("ext:deno_web/06_streams.js");
+const { acquireReadableStreamDefaultReader, readableStreamPipeTo, WritableStream } = core
+  .loadExtScript("ext:deno_web/06_streams.js");
 const {
   op_cache_body,
   op_cache_body_write,
@@ -60,11 +68,7 @@ const {
   StringPrototypeTrim,
   TypedArrayPrototypeGetSymbolToStringTag,
   TypeError,
-  uncurryThis,
 } = primordials;
-const ReadableStreamDefaultReaderPrototypeRead = uncurryThis(
-  ReadableStreamDefaultReader.prototype.read,
-);
 const AbortSignalAny = AbortSignal.any;
 
 // https://w3c.github.io/ServiceWorker/#cache-interface
@@ -82,7 +86,7 @@ export class Cache {
     const prefix = "Failed to execute 'match' on 'Cache'";
     assertThis(this, Cache, prefix);
     requireArguments(arguments.length, 1, prefix);
-    const query = queryOf(requestInfo(request, prefix), queryOptions(options, prefix));
+    const query = queryOf(requestInfo(request, prefix), queryOptions(options, prefix), prefix);
     if (query === null) return undefined;
     return responseFrom(op_cache_match(this.#id, query));
   }
@@ -118,7 +122,7 @@ export class Cache {
     assertThis(this, Cache, prefix);
     requireArguments(arguments.length, 2, prefix);
     const info = requestInfo(request, prefix);
-    if (!ObjectPrototypeIsPrototypeOf(ResponsePrototype, response)) {
+    if (!ObjectPrototypeIsPrototypeOf(Response.prototype, response)) {
       throw new TypeError(`${prefix}: parameter 2 is not of type 'Response'.`);
     }
     const innerRequest = storableRequest(info, prefix);
@@ -127,11 +131,7 @@ export class Cache {
       throw new TypeError(`${prefix}: Partial response (status code 206) is unsupported`);
     }
     const vary = storableVary(innerResponse, prefix);
-    if (innerResponse.body !== null && innerResponse.body.unusable()) {
-      throw new TypeError(`${prefix}: Response body is already used`);
-    }
-    const body = await readBody(innerResponse, prefix);
-    await op_cache_put(this.#id, [entry(innerRequest, innerResponse, vary, body)]);
+    await op_cache_put(this.#id, [await entry(innerRequest, innerResponse, vary, prefix)]);
   }
 
   // https://w3c.github.io/ServiceWorker/#cache-delete
@@ -139,7 +139,7 @@ export class Cache {
     const prefix = "Failed to execute 'delete' on 'Cache'";
     assertThis(this, Cache, prefix);
     requireArguments(arguments.length, 1, prefix);
-    const query = queryOf(requestInfo(request, prefix), queryOptions(options, prefix));
+    const query = queryOf(requestInfo(request, prefix), queryOptions(options, prefix), prefix);
     return query !== null && op_cache_delete_entries(this.#id, query);
   }
 
@@ -171,7 +171,7 @@ export class CacheStorage {
     const read = readQueryOptions(init);
     const { cacheName } = init;
     const name = cacheName === undefined ? null : string(cacheName, prefix);
-    const query = queryOf(info, read);
+    const query = queryOf(info, read, prefix);
     if (query === null) return undefined;
     return responseFrom(op_cache_match_any(query, name));
   }
@@ -215,7 +215,7 @@ function nameFor(self, operation, given, cacheName) {
 
 /** https://fetch.spec.whatwg.org/#requestinfo */
 function requestInfo(value, prefix) {
-  return ObjectPrototypeIsPrototypeOf(RequestPrototype, value) ? value : string(value, prefix);
+  return ObjectPrototypeIsPrototypeOf(Request.prototype, value) ? value : string(value, prefix);
 }
 
 const sequenceOfAny = webidl.createSequenceConverter(webidl.converters.any);
@@ -228,13 +228,13 @@ function sequenceOfRequestInfo(value, prefix, context) {
   return ArrayPrototypeMap(sequence, (each) => requestInfo(each, prefix));
 }
 
-function innerRequestOf(info) {
-  return toInnerRequest(typeof info === "string" ? new Request(info) : info);
+function innerRequestOf(info, prefix) {
+  return toInnerRequest(typeof info === "string" ? requestFor(info, undefined, prefix) : info);
 }
 
 /** The request, which a cache may be asked to keep. */
 function storableRequest(info, prefix) {
-  const inner = innerRequestOf(info);
+  const inner = innerRequestOf(info, prefix);
   const { protocol } = new URL(inner.url());
   if (protocol !== "http:" && protocol !== "https:") {
     const scheme = StringPrototypeSplit(protocol, ":", 1)[0];
@@ -260,8 +260,8 @@ function readQueryOptions({ ignoreMethod, ignoreSearch, ignoreVary }) {
 }
 
 /** What entries are looked for; null if none can match. */
-function queryOf(info, { ignoreMethod, ignoreSearch, ignoreVary }) {
-  const inner = innerRequestOf(info);
+function queryOf(info, { ignoreMethod, ignoreSearch, ignoreVary }, prefix) {
+  const inner = innerRequestOf(info, prefix);
   // What a cache holds was all asked for with GET.
   if (inner.method !== "GET" && !ignoreMethod) return null;
   return {
@@ -275,11 +275,13 @@ function queryOf(info, { ignoreMethod, ignoreSearch, ignoreVary }) {
 function optionalQuery(request, options, prefix) {
   const info = request === undefined ? undefined : requestInfo(request, prefix);
   const read = queryOptions(options, prefix);
-  return info === undefined ? undefined : queryOf(info, read);
+  return info === undefined ? undefined : queryOf(info, read, prefix);
 }
 
 function requestFrom({ url, headers }) {
-  return fromInnerRequest(newInnerRequest("GET", url, () => headers, null, false), "request");
+  const inner = newInnerRequest("GET", url);
+  inner.headerList = headers;
+  return fromInnerRequest(inner, "request"); // not immutable, as in Chromium
 }
 
 // --- responses ---
@@ -307,55 +309,65 @@ function responseFrom(found) {
   if (found === null) return undefined;
   const { response, bytes, body } = found;
   const inner = newInnerResponse(response.status, response.statusText);
-  inner.type = response.responseType;
   inner.headerList = response.headers;
   inner.urlList = response.urlList;
-  if (bytes !== null) inner.body = new InnerBody({ body: bytes, consumed: false });
-  else if (body !== null) inner.body = new InnerBody(readableStreamForRid(body));
-  return fromInnerResponse(inner, "response"); // not immutable, as in Chromium
+  if (bytes !== null) inner.body = new InnerBody(bytes);
+  else if (body !== null) inner.body = new InnerBody(new HostBody(body, null));
+  const type = response.responseType;
+  const isHidden = type === "opaque" || type === "opaqueredirect";
+  if (!isHidden) inner.type = type;
+  // Not immutable, as in Chromium.
+  return fromInnerResponse(isHidden ? filteredResponse(type, inner) : inner, "response");
 }
 
-/** A response's body as the host takes it: all its bytes, or a resource that they were written to.
- * The response's body is locked and read from now on. */
-async function readBody(inner, prefix) {
-  if (inner.body === null) return { bytes: null, body: null };
-  const { streamOrStatic } = inner.body;
-  if (!ObjectPrototypeIsPrototypeOf(ReadableStreamPrototype, streamOrStatic)) {
-    streamOrStatic.consumed = true;
-    const { body } = streamOrStatic;
-    return { bytes: typeof body === "string" ? core.encode(body) : body, body: null };
+/** What the host puts. The response's body is locked and read from now on. What a filter hides is
+ * kept too. */
+async function entry(request, response, vary, prefix) {
+  const kept = response.internal ?? response;
+  if (kept.body !== null && kept.body.unusable()) {
+    throw new TypeError(`${prefix}: Response body is already used`);
   }
-  const reader = acquireReadableStreamDefaultReader(streamOrStatic);
-  const body = op_cache_body();
-  try {
-    while (true) {
-      const { done, value } = await ReadableStreamDefaultReaderPrototypeRead(reader);
-      if (done) return { bytes: null, body };
-      if (TypedArrayPrototypeGetSymbolToStringTag(value) !== "Uint8Array") {
-        throw new TypeError(`${prefix}: Received chunk is not a Uint8Array`);
-      }
-      await op_cache_body_write(body, value);
-    }
-  } catch (error) {
-    core.tryClose(body);
-    throw error;
-  }
-}
-
-function entry(request, response, vary, { bytes, body }) {
+  const { bytes, body } = await readBody(kept.body, prefix);
   return {
     request: { url: request.url(), headers: request.headerList },
     vary,
     response: {
       responseType: response.type,
-      urlList: response.urlList,
-      status: response.status,
-      statusText: response.statusMessage,
-      headers: response.headerList,
+      urlList: kept.urlList,
+      status: kept.status,
+      statusText: kept.statusMessage,
+      headers: kept.headerList,
     },
     bytes,
     body,
   };
+}
+
+/** A body as the host takes it: all its bytes, or a resource that they were written to. */
+async function readBody(inner, prefix) {
+  if (inner === null) return { bytes: null, body: null };
+  const content = inner.takeContent();
+  if (content !== null) {
+    return { bytes: typeof content === "string" ? core.encode(content) : content, body: null };
+  }
+  const { stream } = inner;
+  const body = op_cache_body();
+  // No chunk is the value of a promise, which a script could see by Object.prototype.then.
+  const write = (chunk) => {
+    if (TypedArrayPrototypeGetSymbolToStringTag(chunk) !== "Uint8Array") {
+      throw new TypeError(`${prefix}: Received a chunk that is not a Uint8Array`);
+    }
+    return op_cache_body_write(body, chunk);
+  };
+  const sink = new WritableStream({ __proto__: null, write }, { __proto__: null });
+  try {
+    await readableStreamPipeTo(stream, sink, false, false, false);
+  } catch (error) {
+    core.tryClose(body);
+    throw error;
+  }
+  acquireReadableStreamDefaultReader(stream); // nobody else can any more
+  return { bytes: null, body };
 }
 
 // --- add() and addAll() ---
@@ -363,27 +375,27 @@ function entry(request, response, vary, { bytes, body }) {
 /** Fetches and puts; all requests or none. */
 async function addAll(cache, infos, prefix) {
   const requests = ArrayPrototypeMap(infos, (info) => {
-    const request = typeof info === "string" ? new Request(info) : info;
+    const request = typeof info === "string" ? requestFor(info, undefined, prefix) : info;
     storableRequest(request, prefix);
     return request;
   });
   refuseTwins(requests, prefix);
   const controller = new AbortController();
-  const bodies = [];
+  const entries = [];
   try {
     const fetched = ArrayPrototypeMap(requests, async (request) => {
       const { inner, vary } = await fetchToAdd(request, controller.signal, prefix);
-      const body = await readBody(inner, prefix);
-      ArrayPrototypePush(bodies, body);
-      if (controller.signal.aborted) closeBody(body);
-      return entry(toInnerRequest(request), inner, vary, body);
+      const added = await entry(toInnerRequest(request), inner, vary, prefix);
+      ArrayPrototypePush(entries, added);
+      if (controller.signal.aborted) closeBody(added);
+      return added;
     });
-    const entries = await SafePromiseAll(fetched);
-    if (entries.length > 0) await op_cache_put(cache, entries);
+    const inOrder = await SafePromiseAll(fetched);
+    if (inOrder.length > 0) await op_cache_put(cache, inOrder);
   } catch (error) {
     // The other requests are of no use any more.
     controller.abort();
-    for (const body of new SafeArrayIterator(bodies)) closeBody(body);
+    for (const added of new SafeArrayIterator(entries)) closeBody(added);
     throw error;
   }
 }
@@ -405,10 +417,12 @@ function refuseTwins(requests, prefix) {
 }
 
 async function fetchToAdd(request, signal, prefix) {
-  const either = ReflectApply(AbortSignalAny, AbortSignal, [[request.signal, signal]]);
-  const response = await fetch(request, { signal: either });
-  const inner = toInnerResponse(response);
-  if (inner.type === "error" || !response.ok || inner.status === 206) {
+  const own = signalOf(request);
+  const either = own === null
+    ? signal
+    : ReflectApply(AbortSignalAny, AbortSignal, [[own, signal]]);
+  const inner = toInnerResponse(await fetch(request, { __proto__: null, signal: either }));
+  if (inner.status < 200 || inner.status > 299 || inner.status === 206) {
     throw new TypeError(`${prefix}: Request failed`);
   }
   return { inner, vary: storableVary(inner, prefix) };

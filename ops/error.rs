@@ -39,10 +39,6 @@ pub enum OpError {
     #[class(type)]
     #[error("Failed to fetch")]
     FailedToFetch,
-    /// A scheme that `fetch()` cannot load.
-    #[class(type)]
-    #[error("Failed to fetch")]
-    UnsupportedScheme,
     /// The caller aborted; JavaScript rejects with the signal's own reason.
     #[class("DOMExceptionAbortError")]
     #[error("The user aborted a request.")]

@@ -10,7 +10,8 @@ use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
     CacheServices, ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, Permission,
-    PermissionState, RegisterWorker, RegistrationState, ScriptException, ServiceWorkerState,
+    PermissionState, RegisterWorker, RegistrationState, RequestBody, ScriptException,
+    ServiceWorkerState,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -79,11 +80,12 @@ pub trait Services: CacheServices {
     /// Whether the asking realm's origin may use a feature.
     fn permission(&self, realm: RealmId, permission: Permission) -> PermissionState;
 
-    /// Sends a request through the HTTP door.
+    /// Fetches for the asking realm: <https://fetch.spec.whatwg.org/#concept-fetch>
     fn fetch(
         &self,
         realm: RealmId,
         request: FetchRequest,
+        body: RequestBody,
     ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>>;
 
     /// The source of an imported script: from the network while the worker installs, later from

@@ -20,6 +20,7 @@ use crate::commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
+use crate::fetch::{Cors, PreflightCache};
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
 use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
@@ -59,6 +60,8 @@ pub(crate) struct Shard {
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
+    pub(crate) cors: Cors,
+    pub(crate) preflights: Rc<RefCell<PreflightCache>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
     conditions: Rc<RefCell<Conditions>>,
     pub(crate) outlook: Cell<Outlook>,
@@ -99,6 +102,7 @@ pub(crate) struct ShardParts {
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
+    pub(crate) cors: Cors,
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) signal_is_known: bool,
@@ -140,6 +144,8 @@ impl Shard {
             clock: parts.clock,
             entropy: parts.entropy,
             http: parts.http,
+            cors: parts.cors,
+            preflights: Rc::default(),
             network: parts.network,
             conditions: parts.conditions,
             outlook: Cell::new(Outlook::Fixed),

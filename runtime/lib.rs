@@ -12,6 +12,8 @@ mod doors;
 mod drive;
 mod engine;
 mod extension;
+mod fetch;
+mod fetches;
 mod host;
 mod http;
 mod lifecycle;
@@ -33,6 +35,7 @@ mod trace;
 mod watchdog;
 
 pub use dispatch::{EventOutcome, LastChance};
+pub use fetch::Cors;
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
 

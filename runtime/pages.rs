@@ -10,7 +10,7 @@ use kittiwake_ops::{ClientState, RealmId};
 use url::Url;
 
 use crate::host::{RealmOwner, Shard};
-use crate::http::{HttpRequest, Loaded};
+use crate::http::{Loaded, follow};
 use crate::lifecycle::{Worker, decode, is_javascript, plain_exception};
 use crate::realm::{Call, RealmError, RealmKind, StartOptions};
 use crate::runtime::Error;
@@ -103,7 +103,7 @@ impl Shard {
     }
 
     async fn load_text(&self, url: &Url) -> Result<Loaded, String> {
-        let sent = self.http.send(HttpRequest::get(url.clone())).await;
+        let sent = follow(&*self.http, url.clone()).await;
         let response = sent.map_err(|error| error.to_string())?;
         let loaded = response.into_loaded().await.map_err(|error| error.to_string())?;
         match loaded.status {

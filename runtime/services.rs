@@ -3,19 +3,18 @@
 //! Invariant: a realm is answered about its own origin only, and no answer enters another realm:
 //! what needs one happens in a task of its own.
 
+use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
-use deno_core::futures::{FutureExt, StreamExt};
 use kittiwake_ops::{
     ClientState, ConsoleLevel, Delivery, FetchRequest, FetchResponse, OpError, Permission,
-    PermissionState, RealmId, Recipient, RegisterWorker, RegistrationState, ScriptException,
-    ServiceWorkerState, Services, WorkerState,
+    PermissionState, RealmId, Recipient, RegisterWorker, RegistrationState, RequestBody,
+    ScriptException, ServiceWorkerState, Services, WorkerState,
 };
 use kittiwake_store::{StoreError, SyncWrite, UpdateViaCache};
 use tokio::task::spawn_local;
 use url::Url;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
-use crate::http::{HttpRequest, HttpResponse, RedirectMode};
 use crate::lifecycle::{Refusal, RegisterError, RegisterRequest, Registration, refused};
 use crate::realm::{Call, ExtendableInit, Message};
 use crate::trace::{MessageRecipient, TraceKind};
@@ -114,11 +113,12 @@ impl Services for Shard {
 
     fn fetch(
         &self,
-        _realm: RealmId,
+        realm: RealmId,
         request: FetchRequest,
+        body: RequestBody,
     ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>> {
         let shard = self.me();
-        async move { shard.fetch_traced(request).await }.boxed_local()
+        async move { shard.fetch_for(realm, request, body).await }.boxed_local()
     }
 
     fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError> {
@@ -328,43 +328,5 @@ impl Shard {
                 }
             })?;
         Ok(registration.describe())
-    }
-
-    async fn fetch_traced(&self, request: FetchRequest) -> Result<FetchResponse, OpError> {
-        let FetchRequest { method, url, headers, redirect, body } = request;
-        let parsed = Url::parse(&url).map_err(|_| OpError::FailedToFetch)?;
-        if !matches!(parsed.scheme(), "http" | "https") {
-            let error = format!("the scheme `{}` is not supported yet", parsed.scheme());
-            self.trace(TraceKind::Fetch { method, url, status: None, error: Some(error) });
-            return Err(OpError::UnsupportedScheme);
-        }
-        let redirect = match redirect.as_str() {
-            "error" => RedirectMode::Error,
-            "manual" => RedirectMode::Manual,
-            _ => RedirectMode::Follow,
-        };
-        let request = HttpRequest { method: method.clone(), url: parsed, headers, body, redirect };
-        match self.http.send(request).await {
-            Ok(response) => {
-                let status = Some(response.status);
-                self.trace(TraceKind::Fetch { method, url, status, error: None });
-                Ok(to_fetch_response(response))
-            }
-            Err(error) => {
-                let error = Some(error.to_string());
-                self.trace(TraceKind::Fetch { method, url, status: None, error });
-                Err(OpError::FailedToFetch)
-            }
-        }
-    }
-}
-
-fn to_fetch_response(response: HttpResponse) -> FetchResponse {
-    FetchResponse {
-        status: response.status,
-        status_text: response.status_text,
-        headers: response.headers,
-        url_list: response.url_list.iter().map(Url::to_string).collect(),
-        body: response.body.map(|chunk| chunk.map_err(|_| OpError::FailedToFetch)).boxed_local(),
     }
 }

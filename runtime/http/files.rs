@@ -108,7 +108,7 @@ impl Answer {
             status: self.status,
             status_text: status_text(self.status),
             headers,
-            url_list: vec![request.url.clone()],
+            url: request.url.clone(),
             body: whole_body(Bytes::from(body)),
         }
     }

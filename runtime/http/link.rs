@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
+use futures::stream::LocalBoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until};
 use url::Url;
 
 use super::{
-    Http, HttpError, HttpRequest, HttpResponse, Loaded, RedirectMode, authority, follow,
-    status_text, whole_body,
+    Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, authority, status_text,
+    whole_body,
 };
 use crate::doors::Entropy;
 use crate::network::Conditions;
@@ -24,8 +25,7 @@ use crate::network::Conditions;
 /// How long a client waits for an answer that was lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Puts conditions between whoever asks and `inner`. They hold for each exchange, also for those
-/// after a redirect.
+/// Puts conditions between whoever asks and `inner`.
 #[derive(Clone)]
 pub struct Link {
     conditions: Rc<RefCell<Conditions>>,
@@ -34,6 +34,8 @@ pub struct Link {
     down: Rc<Lane>,
     inner: Rc<dyn Http>,
 }
+
+type Body = LocalBoxStream<'static, Result<Bytes, HttpError>>;
 
 /// One direction of the line: what passes, passes one after the other.
 #[derive(Default)]
@@ -51,25 +53,30 @@ impl Link {
         Link { conditions, entropy, up: Rc::default(), down: Rc::default(), inner }
     }
 
-    async fn exchange(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn exchange(self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let conditions = self.conditions.borrow().clone();
         let host = authority(&request.url);
         if is_down(&conditions, &request.url) {
             return Err(HttpError::Refused { host });
         }
-        let bytes = request.body.as_ref().map_or(0, Bytes::len);
-        self.up.carry(conditions.bits_per_second, bytes).await;
+        match request.body.take() {
+            Some(HttpBody::Whole(body)) => {
+                self.up.carry(conditions.bits_per_second, body.len()).await;
+                request.body = Some(HttpBody::Whole(body));
+            }
+            Some(HttpBody::Stream(parts)) => {
+                request.body = Some(HttpBody::Stream(self.slowed(parts, |link| &link.up)));
+            }
+            None => {}
+        }
         self.arrive(&conditions, &host).await?;
         let response = match &conditions.portal {
             Some(portal) => portal_answer(portal, &request.url),
-            // Each hop meets the conditions, so that redirects are followed here.
-            None => {
-                let hop = HttpRequest { redirect: RedirectMode::Manual, ..request.clone() };
-                self.inner.send(hop).await?
-            }
+            None => self.inner.send(request).await?,
         };
         self.arrive(&conditions, &host).await?;
-        Ok(self.slowed(response))
+        let body = self.slowed(response.body, |link| &link.down);
+        Ok(HttpResponse { body, ..response })
     }
 
     /// One way along the line, or none.
@@ -90,21 +97,20 @@ impl Link {
         loss > 0.0 && self.entropy.random() < loss
     }
 
-    /// The response, whose body passes at the rate that holds when each part of it comes.
-    fn slowed(&self, mut response: HttpResponse) -> HttpResponse {
+    /// A body that passes a lane at the rate that holds when each part of it comes.
+    fn slowed(&self, body: Body, lane: fn(&Link) -> &Lane) -> Body {
         let link = self.clone();
         let pass = move |part: Result<Bytes, HttpError>| {
             let link = link.clone();
             async move {
                 if let Ok(part) = &part {
                     let rate = link.conditions.borrow().bits_per_second;
-                    link.down.carry(rate, part.len()).await;
+                    lane(&link).carry(rate, part.len()).await;
                 }
                 part
             }
         };
-        response.body = response.body.then(pass).boxed_local();
-        response
+        body.then(pass).boxed_local()
     }
 }
 
@@ -131,9 +137,7 @@ impl Http for Link {
         if self.conditions.borrow().is_clear() {
             return self.inner.send(request);
         }
-        let link = self.clone();
-        async move { follow(request, async |hop: &HttpRequest| link.exchange(hop).await).await }
-            .boxed_local()
+        self.clone().exchange(request).boxed_local()
     }
 
     /// Meets everything but what takes time, because nothing else could run meanwhile.
@@ -170,7 +174,7 @@ fn portal_answer(portal: &Url, url: &Url) -> HttpResponse {
         status,
         status_text: status_text(status),
         headers: vec![(name.to_owned(), value.to_owned())],
-        url_list: vec![url.clone()],
+        url: url.clone(),
         body: whole_body(Bytes::from_static(body.as_bytes())),
     }
 }
@@ -179,6 +183,7 @@ fn portal_answer(portal: &Url, url: &Url) -> HttpResponse {
 mod tests {
     use super::*;
     use crate::doors::SeededEntropy;
+    use crate::http::follow;
     use crate::network::Network;
     use crate::simulation::ScriptedServers;
 
@@ -202,7 +207,7 @@ mod tests {
     /// The answer, and when its headers and its body were there.
     async fn get(link: &Link, url: &str) -> (Result<(u16, String), HttpError>, Duration, Duration) {
         let started = Instant::now();
-        let response = link.send(HttpRequest::get(Url::parse(url).unwrap())).await;
+        let response = follow(link, Url::parse(url).unwrap()).await;
         let headers = started.elapsed();
         let answer = match response {
             Ok(response) => response.into_loaded().await,
@@ -228,7 +233,7 @@ mod tests {
         let (one, other) =
             futures::join!(get(&link, "https://a.test/"), get(&link, "https://a.test/"));
         assert_eq!([one.1, one.2, other.1, other.2], [secs(0), secs(2), secs(0), secs(4)]);
-        let body = Some(Bytes::from_static(&[0; 54]));
+        let body = Some(HttpBody::Whole(Bytes::from_static(&[0; 54])));
         let url = Url::parse("https://a.test/").unwrap();
         let post = HttpRequest { method: "POST".to_owned(), body, ..HttpRequest::get(url) };
         let started = Instant::now();

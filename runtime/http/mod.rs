@@ -1,9 +1,10 @@
 //! The HTTP door: the only way by which a request leaves Kittiwake. Real sockets are in `real.rs`,
 //! files in `files.rs`, a poor network in `link.rs`; a simulation's servers are in `simulation/`.
 //!
-//! Invariant: a door answers with what the server said, or with why there is no answer. Every
-//! decision about CORS, modes and caches was made before, in `js/fetch.js`.
+//! Invariant: a door makes one exchange, and answers with what the server said or with why there is
+//! no answer. Every decision about redirects, CORS, modes and caches is made in `fetch/`.
 
+mod decode;
 mod files;
 mod link;
 mod real;
@@ -24,21 +25,9 @@ pub use files::OriginFiles;
 pub use link::Link;
 pub use real::ReqwestHttp;
 pub(crate) use real::{Proxying, client_builder};
-pub(crate) use redirect::follow;
-
-/// What a door does with a response that redirects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RedirectMode {
-    /// Goes where the response says, 20 times at most.
-    Follow,
-    /// Fails with [`HttpError::RedirectForbidden`].
-    Error,
-    /// Answers with the redirecting response itself.
-    Manual,
-}
+pub(crate) use redirect::{REDIRECTS_AT_MOST, follow, redirect_target};
 
 /// A request that may leave now.
-#[derive(Clone, Debug)]
 pub struct HttpRequest {
     /// The method, in the case in which it is sent.
     pub method: String,
@@ -46,17 +35,23 @@ pub struct HttpRequest {
     pub url: Url,
     /// Names and values in order. One character is one byte; none is above U+00FF.
     pub headers: Vec<(String, String)>,
-    /// The whole body.
-    pub body: Option<Bytes>,
-    /// What to do with redirects.
-    pub redirect: RedirectMode,
+    /// The body, if there is one.
+    pub body: Option<HttpBody>,
+}
+
+/// The body of a request.
+pub enum HttpBody {
+    /// All of it.
+    Whole(Bytes),
+    /// As it comes: the next chunk is asked for when the last one has left. An error ends the
+    /// request.
+    Stream(LocalBoxStream<'static, Result<Bytes, HttpError>>),
 }
 
 impl HttpRequest {
-    /// A `GET` of `url` without headers, which follows redirects.
+    /// A `GET` of `url` without headers.
     pub fn get(url: Url) -> HttpRequest {
-        let (method, redirect) = ("GET".to_owned(), RedirectMode::Follow);
-        HttpRequest { method, url, headers: Vec::new(), body: None, redirect }
+        HttpRequest { method: "GET".to_owned(), url, headers: Vec::new(), body: None }
     }
 }
 
@@ -68,18 +63,13 @@ pub struct HttpResponse {
     pub status_text: String,
     /// Lower-case names and values, in order. One character is one byte.
     pub headers: Vec<(String, String)>,
-    /// Every URL that was asked, in order: more than one after redirects. Never empty.
-    pub url_list: Vec<Url>,
+    /// The URL that answered.
+    pub url: Url,
     /// The decoded body. Ends after its first error.
     pub body: LocalBoxStream<'static, Result<Bytes, HttpError>>,
 }
 
 impl HttpResponse {
-    /// The URL that answered.
-    pub fn url(&self) -> &Url {
-        self.url_list.last().expect("invariant: a response has the URL that answered")
-    }
-
     /// The first value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
@@ -88,12 +78,11 @@ impl HttpResponse {
     /// Waits for the whole body. Fails as the body does.
     pub async fn into_loaded(self) -> Result<Loaded, HttpError> {
         let content_type = self.header("content-type").map(str::to_owned);
-        let url = self.url().clone();
         let body = self.body.try_fold(Vec::new(), async |mut body, chunk| {
             body.extend_from_slice(&chunk);
             Ok(body)
         });
-        Ok(Loaded { status: self.status, content_type, url, body: body.await? })
+        Ok(Loaded { status: self.status, content_type, url: self.url, body: body.await? })
     }
 }
 
@@ -138,7 +127,7 @@ pub enum HttpError {
     /// The response at `url` was the redirect after the last one that is followed.
     #[error("more than 20 redirects, the last one by {url}")]
     TooManyRedirects { url: Url },
-    /// A redirect, though the request's mode is [`RedirectMode::Error`].
+    /// A redirect where none may be.
     #[error("{url} redirects, which the request forbids")]
     RedirectForbidden { url: Url },
     /// A redirect whose `location` cannot be parsed.
@@ -150,6 +139,9 @@ pub enum HttpError {
     /// A simulation asks a server that its scenario does not have.
     #[error("no server is scripted for {url}")]
     NoServer { url: Url },
+    /// The stream that is the request's body failed.
+    #[error("the request's body broke: {cause}")]
+    BodyBroken { cause: String },
     /// The method or a header cannot be written in HTTP.
     #[error("the request cannot be sent: {cause}")]
     InvalidRequest { cause: String },
@@ -160,8 +152,8 @@ pub enum HttpError {
 
 /// A door for requests.
 pub trait Http {
-    /// Sends a request. Answers when the headers are there; the body follows as a stream. Dropping
-    /// the future or the stream ends the exchange.
+    /// Sends one request; redirects are answers like others. Answers when the headers are there; the
+    /// body follows as a stream. Dropping the future or the stream ends the exchange.
     fn send(
         &self,
         request: HttpRequest,

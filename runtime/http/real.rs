@@ -1,32 +1,39 @@
 //! The HTTP door to real servers, on reqwest.
 //!
-//! Invariant: one call of `exchange` is one request on the wire; redirects are `redirect.rs`'s.
+//! Invariant: one call of `exchange` is one request on the wire.
 //!
-//! What reqwest does not tell: after decompression the `content-encoding` and `content-length`
-//! headers are gone; a status text of the server's own invention is replaced by the usual one; and
-//! headers of one name stand together, at the place of the first.
+//! What reqwest does not tell: headers of one name stand together, at the place of the first.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::LocalBoxFuture;
+use futures::future::{Either, LocalBoxFuture, select};
+use futures::stream::{LocalBoxStream, unfold};
 use futures::{FutureExt, StreamExt};
-use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::ext::ReasonPhrase;
+use reqwest::header::{ACCEPT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, Version, redirect::Policy};
+use tokio::sync::mpsc;
 use url::Url;
 
+use super::decode::decoded;
 use super::{
-    Http, HttpError, HttpRequest, HttpResponse, Loaded, authority, follow, is_loopback, status_text,
+    Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, authority, follow, is_loopback,
+    status_text,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What `decode.rs` can decode, in Chromium's order.
+const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
 /// Whether a client uses the proxy that the system is set up with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +96,7 @@ impl Http for ReqwestHttp {
         request: HttpRequest,
     ) -> LocalBoxFuture<'static, Result<HttpResponse, HttpError>> {
         let clients = Rc::clone(&self.0);
-        async move { follow(request, async |request| exchange(&clients, request).await).await }
-            .boxed_local()
+        async move { exchange(&clients, request).await }.boxed_local()
     }
 
     fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
@@ -111,7 +117,7 @@ fn load_here(user_agent: &str, routes: Routes, url: Url) -> Result<Loaded, HttpE
     let runtime = runtime.enable_io().enable_time().build().map_err(no_client)?;
     runtime.block_on(async {
         let http = ReqwestHttp::new(user_agent, routes);
-        http.send(HttpRequest::get(url)).await?.into_loaded().await
+        follow(&http, url).await?.into_loaded().await
     })
 }
 
@@ -149,32 +155,61 @@ fn no_client(cause: impl Error + 'static) -> HttpError {
     HttpError::NoClient { cause: innermost(&cause).to_string() }
 }
 
-async fn exchange(clients: &Clients, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
+async fn exchange(clients: &Clients, request: HttpRequest) -> Result<HttpResponse, HttpError> {
     let url = request.url.clone();
     if !matches!(url.scheme(), "http" | "https") {
         return Err(HttpError::UnsupportedScheme { url });
     }
-    let mut outgoing = outgoing(request)?;
-    clients.route(&mut outgoing);
-    let client = clients.client(Proxying::of(outgoing.url()))?;
-    let response = client.execute(outgoing).await;
+    let (mut request, mut upload) = outgoing(request)?;
+    clients.route(&mut request);
+    let client = clients.client(Proxying::of(request.url()))?;
+    let response = client.execute(request);
+    let response = match upload.take() {
+        None => response.await,
+        Some(sending) => match select(pin!(response), sending).await {
+            Either::Left((response, sending)) => {
+                upload = Some(sending);
+                response
+            }
+            Either::Right((Ok(()), response)) => response.await,
+            Either::Right((Err(broken), _)) => return Err(broken),
+        },
+    };
     let response = response.map_err(|error| transport_error(&error, &url))?;
+    let headers: Vec<_> =
+        response.headers().iter().map(|(name, value)| header_text(name, value)).collect();
     Ok(HttpResponse {
         status: response.status().as_u16(),
-        status_text: match response.version() {
-            // From HTTP/2 on there is no status text.
-            Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11 => {
-                status_text(response.status().as_u16())
-            }
-            _ => String::new(),
-        },
-        headers: response.headers().iter().map(|(name, value)| header_text(name, value)).collect(),
-        url_list: vec![url.clone()],
-        body: body_stream(response, url),
+        status_text: reason_phrase(&response),
+        body: decoded(
+            &headers,
+            with_upload(body_stream(response, url.clone()), upload),
+            &authority(&url),
+        ),
+        headers,
+        url,
     })
 }
 
-fn outgoing(request: &HttpRequest) -> Result<reqwest::Request, HttpError> {
+/// What the server wrote, or the usual text; nothing from HTTP/2 on.
+fn reason_phrase(response: &reqwest::Response) -> String {
+    if let Some(reason) = response.extensions().get::<ReasonPhrase>() {
+        return reason.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+    }
+    match response.version() {
+        Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11 => {
+            status_text(response.status().as_u16())
+        }
+        _ => String::new(),
+    }
+}
+
+type Body = LocalBoxStream<'static, Result<Bytes, HttpError>>;
+
+/// Moves the stream that is a request's body to the connection, and waits whenever that is full.
+type Upload = LocalBoxFuture<'static, Result<(), HttpError>>;
+
+fn outgoing(request: HttpRequest) -> Result<(reqwest::Request, Option<Upload>), HttpError> {
     let invalid = |cause: String| HttpError::InvalidRequest { cause };
     let method = Method::from_bytes(request.method.as_bytes())
         .map_err(|_| invalid(format!("`{}` is no method", request.method)))?;
@@ -188,10 +223,59 @@ fn outgoing(request: &HttpRequest) -> Result<reqwest::Request, HttpError> {
             .ok_or_else(|| invalid(format!("header `{name}` has a character that HTTP forbids")))?;
         headers.append(parsed, value);
     }
-    let mut outgoing = reqwest::Request::new(method, request.url.clone());
+    headers.entry(ACCEPT_ENCODING).or_insert(ENCODINGS);
+    let mut outgoing = reqwest::Request::new(method, request.url);
     *outgoing.headers_mut() = headers;
-    *outgoing.body_mut() = request.body.clone().map(reqwest::Body::from);
-    Ok(outgoing)
+    let mut upload = None;
+    *outgoing.body_mut() =
+        match request.body {
+            None => None,
+            Some(HttpBody::Whole(bytes)) => Some(bytes.into()),
+            Some(HttpBody::Stream(parts)) => {
+                let (sender, receiver) = mpsc::channel(1);
+                upload = Some(send_parts(parts, sender).boxed_local());
+                let parts = unfold(receiver, |mut receiver| async move {
+                    Some((receiver.recv().await?, receiver))
+                });
+                Some(reqwest::Body::wrap_stream(parts))
+            }
+        };
+    Ok((outgoing, upload))
+}
+
+async fn send_parts(
+    mut parts: LocalBoxStream<'static, Result<Bytes, HttpError>>,
+    sender: mpsc::Sender<Result<Bytes, HttpError>>,
+) -> Result<(), HttpError> {
+    while let Some(part) = parts.next().await {
+        let broken = part.as_ref().err().cloned();
+        // Whoever does not take it any more has answered, or failed for a reason of its own.
+        let is_over = sender.send(part).await.is_err();
+        match broken {
+            // The connection learns of it too, or the body would seem to have ended.
+            Some(broken) => return Err(broken),
+            None if is_over => break,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// The body of a response that came before the request's body had ended; both go on.
+fn with_upload(body: Body, upload: Option<Upload>) -> Body {
+    let Some(upload) = upload else { return body };
+    let next = |(mut body, upload): (Body, Option<Upload>)| async move {
+        let Some(sending) = upload else {
+            return Some((body.next().await?, (body, None)));
+        };
+        let (part, sending) = match select(body.next(), sending).await {
+            Either::Left((part, sending)) => (part, Some(sending)),
+            // A failure reaches the response by way of the connection.
+            Either::Right((_, part)) => (part.await, None),
+        };
+        Some((part?, (body, sending)))
+    };
+    unfold((body, Some(upload)), next).boxed_local()
 }
 
 /// The Fetch Standard's isomorphic decoding: one byte, one character.
@@ -200,10 +284,7 @@ fn header_text(name: &HeaderName, value: &HeaderValue) -> (String, String) {
     (name.as_str().to_owned(), value)
 }
 
-fn body_stream(
-    response: reqwest::Response,
-    url: Url,
-) -> futures::stream::LocalBoxStream<'static, Result<Bytes, HttpError>> {
+fn body_stream(response: reqwest::Response, url: Url) -> Body {
     let chunks = response.bytes_stream();
     chunks.map(move |chunk| chunk.map_err(|error| transport_error(&error, &url))).boxed_local()
 }
@@ -299,32 +380,39 @@ mod tests {
         let request = HttpRequest {
             method: "POST".to_owned(),
             headers: vec![("X-Latin".to_owned(), "caf\u{e9}".to_owned())],
-            body: Some(Bytes::from_static(b"hello")),
+            body: Some(HttpBody::Whole(Bytes::from_static(b"hello"))),
             ..HttpRequest::get(url.clone())
         };
-        let response = ReqwestHttp::new("kittiwake/1").send(request).await.unwrap();
+        let response =
+            ReqwestHttp::new("kittiwake/1", Routes::default()).send(request).await.unwrap();
         assert_eq!((response.status, response.status_text.as_str()), (201, "Created"));
         assert_eq!(response.header("x-reply"), Some("yes"));
-        assert_eq!(response.url_list, [url]);
+        assert_eq!(response.url, url);
         let loaded = response.into_loaded().await.unwrap();
         assert_eq!(loaded.content_type.as_deref(), Some("text/plain; charset=utf-8"));
         assert_eq!(String::from_utf8(loaded.body).unwrap(), "kittiwake/1|caf\u{e9}|hello");
     }
 
     #[tokio::test]
-    async fn a_redirect_is_followed_on_the_wire() {
-        let router = Router::new()
-            .route("/old", post(async || (StatusCode::SEE_OTHER, [("location", "/new")])))
-            .route("/new", get(async |body: String| format!("new {body}")));
-        let url = serve(router).await;
-        let request = HttpRequest {
+    async fn a_body_leaves_as_it_comes() {
+        let url = serve(Router::new().route("/", post(async |body: String| body))).await;
+        let parts = ["one", "two"].map(|part| Ok(Bytes::from_static(part.as_bytes())));
+        let request = |parts: Vec<Result<Bytes, HttpError>>| HttpRequest {
             method: "POST".to_owned(),
-            body: Some(Bytes::from_static(b"dropped")),
-            ..HttpRequest::get(url.join("/old").unwrap())
+            body: Some(HttpBody::Stream(futures::stream::iter(parts).boxed_local())),
+            ..HttpRequest::get(url.clone())
         };
-        let response = ReqwestHttp::new("test", Routes::default()).send(request).await.unwrap();
-        assert_eq!(response.url_list, [url.join("/old").unwrap(), url.join("/new").unwrap()]);
-        assert_eq!(response.into_loaded().await.unwrap().body, b"new ");
+        let response = ReqwestHttp::new("test", Routes::default())
+            .send(request(parts.to_vec()))
+            .await
+            .unwrap();
+        assert_eq!(response.into_loaded().await.unwrap().body, b"onetwo");
+        let broken = HttpError::BodyBroken { cause: "no more".to_owned() };
+        let request = request(vec![parts[0].clone(), Err(broken.clone())]);
+        assert_eq!(
+            ReqwestHttp::new("test", Routes::default()).send(request).await.err(),
+            Some(broken)
+        );
     }
 
     #[tokio::test]
@@ -383,7 +471,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_compressed_body_is_decoded_and_its_encoding_is_not_told() {
+    async fn a_compressed_body_is_decoded_and_its_headers_are_told() {
         let address = serve_bytes(
             b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 22\r\n\r\n\
               \x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\
@@ -391,7 +479,7 @@ mod tests {
         );
         let request = HttpRequest::get(address_url("http", address.await));
         let response = ReqwestHttp::new("test", Routes::default()).send(request).await.unwrap();
-        assert_eq!(response.headers, []);
+        assert_eq!(response.header("content-encoding"), Some("gzip"));
         assert_eq!(response.into_loaded().await.unwrap().body, b"hi");
     }
 

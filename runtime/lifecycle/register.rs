@@ -15,7 +15,7 @@ use url::Url;
 use super::script::{is_javascript, mime_essence, resource};
 use super::{Registration, Worker};
 use crate::host::{EventEnd, Shard};
-use crate::http::{HttpError, HttpRequest, RedirectMode};
+use crate::http::{HttpError, HttpRequest, follow};
 use crate::realm::{ExtendableInit, RealmError};
 
 /// What is to be registered.
@@ -105,8 +105,11 @@ impl Shard {
         let url = Url::parse(&job.script).expect("checked before");
         let mut request = HttpRequest::get(url);
         request.headers.push(("service-worker".to_owned(), "script".to_owned()));
-        request.redirect = RedirectMode::Error;
         let response = self.http.send(request).await.map_err(|error| job.unfetched(&error))?;
+        let is_redirect = matches!(response.status, 301 | 302 | 303 | 307 | 308);
+        if is_redirect {
+            return Err(job.unfetched(&HttpError::RedirectForbidden { url: response.url }));
+        }
         let allowed = response.header("service-worker-allowed").map(str::to_owned);
         let loaded = response.into_loaded().await.map_err(|error| job.unfetched(&error))?;
         if !(200..300).contains(&loaded.status) {
@@ -157,7 +160,7 @@ impl Shard {
     /// A response that is bad, or does not come, is ignored.
     async fn import_has_changed(&self, known: &ScriptResource) -> bool {
         let Ok(url) = Url::parse(&known.url) else { return false };
-        let Ok(response) = self.http.send(HttpRequest::get(url)).await else { return false };
+        let Ok(response) = follow(&*self.http, url).await else { return false };
         let Ok(loaded) = response.into_loaded().await else { return false };
         (200..300).contains(&loaded.status) && loaded.body != known.body
     }

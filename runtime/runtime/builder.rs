@@ -14,6 +14,7 @@ use url::Url;
 use super::thread::run_host_thread;
 use super::{Error, Runtime};
 use crate::engine::spawn_host_thread;
+use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
@@ -30,6 +31,7 @@ pub struct Builder {
     pub(super) signal_is_known: bool,
     pub(super) servers: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
+    pub(super) cors: Cors,
     pub(super) routes: BTreeMap<String, SocketAddr>,
     pub(super) policy: SyncPolicy,
     pub(super) permissions: PermissionPolicy,
@@ -53,6 +55,7 @@ impl Default for Builder {
             signal_is_known: true,
             servers: None,
             files: Vec::new(),
+            cors: Cors::default(),
             routes: BTreeMap::new(),
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
@@ -104,6 +107,13 @@ impl Builder {
     /// these fail while the network signal is offline.
     pub fn serve(mut self, origin: Url, folder: impl Into<PathBuf>) -> Self {
         self.files.push((origin, folder.into()));
+        self
+    }
+
+    /// Whether servers decide what another origin's scripts may read of them. By default they are
+    /// not asked ([`Cors::Relax`]).
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = cors;
         self
     }
 

@@ -97,6 +97,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         clock,
         entropy,
         http: Rc::new(Gate::new(network.clone(), Box::new(link))),
+        cors: builder.cors,
         network,
         conditions,
         signal_is_known: builder.signal_is_known,

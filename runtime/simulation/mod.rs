@@ -9,16 +9,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::FutureExt;
+use bytes::{Bytes, BytesMut};
 use futures::future::LocalBoxFuture;
+use futures::stream::LocalBoxStream;
+use futures::{FutureExt, StreamExt};
 use serde::Deserialize;
 use url::Url;
 
 pub use script::ServersError;
 
 use crate::http::{
-    Http, HttpError, HttpRequest, HttpResponse, Loaded, authority, follow, status_text, whole_body,
+    Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, authority, follow, status_text,
+    whole_body,
 };
 
 /// Scripted servers, read from the `[servers]` table of a `scenario.toml`:
@@ -112,29 +114,65 @@ impl Http for ScriptedServers {
         request: HttpRequest,
     ) -> LocalBoxFuture<'static, Result<HttpResponse, HttpError>> {
         let servers = self.clone();
-        let exchange = async move |request: &HttpRequest| {
-            let answer = servers.world().answer(request)?;
+        async move {
+            let HttpRequest { method, url, headers, body } = request;
+            let body = match body {
+                None => None,
+                Some(HttpBody::Whole(bytes)) => Some(bytes),
+                Some(HttpBody::Stream(parts)) => Some(collected(parts).await?),
+            };
+            let is_head = method == "HEAD";
+            let recorded = RecordedRequest { method, url: url.clone(), headers, body };
+            let answer = servers.world().answer(recorded)?;
             if !answer.delay.is_zero() {
                 tokio::time::sleep(answer.delay).await;
             }
-            answer.into_response(request)
-        };
-        async move { follow(request, exchange).await }.boxed_local()
+            answer.into_response(url, is_head)
+        }
+        .boxed_local()
     }
 
     /// Answers at once: nothing else could run during a delay, so it would say nothing.
     fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
-        let exchange =
-            async |request: &HttpRequest| self.world().answer(request)?.into_response(request);
-        async { follow(HttpRequest::get(url.clone()), exchange).await?.into_loaded().await }
+        let undelayed = Undelayed(self.clone());
+        async { follow(&undelayed, url.clone()).await?.into_loaded().await }
             .now_or_never()
             .expect("invariant: a scripted answer without its delay is ready")
     }
 }
 
+/// The servers without their delays.
+struct Undelayed(ScriptedServers);
+
+impl Http for Undelayed {
+    fn send(
+        &self,
+        request: HttpRequest,
+    ) -> LocalBoxFuture<'static, Result<HttpResponse, HttpError>> {
+        let HttpRequest { method, url, headers, .. } = request;
+        let recorded = RecordedRequest { method, url: url.clone(), headers, body: None };
+        let answer = self.0.world().answer(recorded);
+        std::future::ready(answer.and_then(|answer| answer.into_response(url, false))).boxed_local()
+    }
+
+    fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
+        self.0.load(url)
+    }
+}
+
+async fn collected(
+    mut parts: LocalBoxStream<'static, Result<Bytes, HttpError>>,
+) -> Result<Bytes, HttpError> {
+    let mut whole = BytesMut::new();
+    while let Some(part) = parts.next().await {
+        whole.extend_from_slice(&part?);
+    }
+    Ok(whole.freeze())
+}
+
 impl World {
     /// Records the request and takes the answer whose turn it is.
-    fn answer(&mut self, request: &HttpRequest) -> Result<Answer, HttpError> {
+    fn answer(&mut self, request: RecordedRequest) -> Result<Answer, HttpError> {
         let url = &request.url;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(HttpError::UnsupportedScheme { url: url.clone() });
@@ -143,17 +181,12 @@ impl World {
         let Some(routes) = self.servers.get_mut(&origin) else {
             return Err(HttpError::NoServer { url: url.clone() });
         };
-        self.requests.push(RecordedRequest {
-            method: request.method.clone(),
-            url: url.clone(),
-            headers: request.headers.clone(),
-            body: request.body.clone(),
-        });
         let mut key = RouteKey {
             method: request.method.clone(),
             path: url.path().to_owned(),
             query: url.query().map(str::to_owned),
         };
+        self.requests.push(request);
         if !routes.contains_key(&key) {
             key.query = None;
         }
@@ -180,15 +213,15 @@ impl Answer {
         Answer { delay: Duration::ZERO, outcome }
     }
 
-    fn into_response(self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
-        let host = authority(&request.url);
+    fn into_response(self, url: Url, is_head: bool) -> Result<HttpResponse, HttpError> {
+        let host = authority(&url);
         match self.outcome {
             Outcome::Reply { status, headers, body } => Ok(HttpResponse {
                 status,
                 status_text: status_text(status),
                 headers,
-                url_list: vec![request.url.clone()],
-                body: whole_body(if request.method == "HEAD" { Bytes::new() } else { body }),
+                url,
+                body: whole_body(if is_head { Bytes::new() } else { body }),
             }),
             Outcome::Fail(Failure::Refused) => Err(HttpError::Refused { host }),
             Outcome::Fail(Failure::Timeout) => Err(HttpError::Timeout { host }),
@@ -290,14 +323,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_are_recorded_as_they_were_sent() {
         let servers = servers();
+        let headers = vec![("X-Id".to_owned(), "7".to_owned())];
+        let whole = Bytes::from_static(b"mail");
         let sent = HttpRequest {
-            headers: vec![("X-Id".to_owned(), "7".to_owned())],
-            body: Some(Bytes::from_static(b"mail")),
+            headers: headers.clone(),
+            body: Some(HttpBody::Whole(whole.clone())),
             ..request("POST", "https://api.test/outbox?a=b")
         };
-        servers.send(sent.clone()).await.unwrap();
+        let (method, url) = (sent.method.clone(), sent.url.clone());
+        servers.send(sent).await.unwrap();
         answer(&servers, "GET", "https://b.test/").await;
-        let HttpRequest { method, url, headers, body, .. } = sent;
+        let body = Some(whole);
         assert_eq!(servers.requests(), [RecordedRequest { method, url, headers, body }]);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use kittiwake::{ConsoleLevel, Runtime, TraceEvent, TraceKind};
+use kittiwake::{ConsoleLevel, Cors, Runtime, TraceEvent, TraceKind};
 use serde::Deserialize;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
@@ -41,7 +41,8 @@ pub async fn run_test(test: &Test, site: &Site, limit: Duration) -> Outcome {
             let _ = sender.send(message.to_owned());
         }
     };
-    let builder = site.route(Runtime::builder()).turn_limit(limit).idle_limit(limit);
+    let builder =
+        site.route(Runtime::builder()).cors(Cors::Enforce).turn_limit(limit).idle_limit(limit);
     let runtime = match builder.on_trace(watch).start() {
         Ok(runtime) => runtime,
         Err(error) => return Outcome::of(Status::Error, error.to_string()),

@@ -1,0 +1,230 @@
+//! The Fetch Standard, on the host's side of the border: <https://fetch.spec.whatwg.org/>
+//!
+//! A script's `fetch()` comes here with everything that the script may choose, and gets back what
+//! the script may see. Cookies, caches, CORS and redirects are decided here, because a script must
+//! not reach them.
+//!
+//! Invariant: a script sees of a response what its tainting allows; why there is none, only the
+//! trace says.
+
+mod cors;
+mod integrity;
+mod main_fetch;
+mod network;
+mod redirect;
+mod referrer;
+mod scheme;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures::stream::LocalBoxStream;
+use url::{Origin, Url};
+
+use crate::http::{Http, HttpError};
+
+pub use cors::Cors;
+pub(crate) use cors::PreflightCache;
+pub(crate) use main_fetch::fetch;
+pub(crate) use referrer::ReferrerPolicy;
+pub(crate) use scheme::shortened;
+
+/// What a fetch may use.
+pub(crate) struct Environment {
+    pub(crate) http: Rc<dyn Http>,
+    pub(crate) cors: Cors,
+    pub(crate) preflights: Rc<RefCell<PreflightCache>>,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) now_ms: f64,
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-request>
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// Never empty; the last one is the current URL.
+    pub(crate) url_list: Vec<Url>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Body,
+    pub(crate) origin: Origin,
+    pub(crate) mode: Mode,
+    pub(crate) credentials: Credentials,
+    pub(crate) cache: CacheMode,
+    pub(crate) redirect: RedirectMode,
+    pub(crate) referrer: Referrer,
+    pub(crate) referrer_policy: ReferrerPolicy,
+    pub(crate) integrity: String,
+    pub(crate) keepalive: bool,
+    /// Empty for a script's own request.
+    pub(crate) destination: String,
+    pub(crate) tainting: Tainting,
+}
+
+impl Request {
+    pub(crate) fn url(&self) -> &Url {
+        self.url_list.last().expect("invariant: a request has a URL")
+    }
+
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn remove_headers(&mut self, names: &[&str]) {
+        self.headers.retain(|(name, _)| !names.iter().any(|gone| name.eq_ignore_ascii_case(gone)));
+    }
+
+    /// <https://fetch.spec.whatwg.org/#concept-request-tainted-origin>
+    pub(crate) fn is_origin_tainted(&self) -> bool {
+        self.url_list.windows(2).any(|pair| {
+            let (last, next) = (pair[0].origin(), pair[1].origin());
+            last != next && last != self.origin
+        })
+    }
+
+    /// <https://fetch.spec.whatwg.org/#serializing-a-request-origin>
+    pub(crate) fn serialized_origin(&self) -> String {
+        match self.is_origin_tainted() {
+            true => "null".to_owned(),
+            false => self.origin.ascii_serialization(),
+        }
+    }
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-header-list-get>; `name` is in lower case.
+pub(crate) fn header(headers: &[(String, String)], name: &str) -> Option<String> {
+    let mut values = headers
+        .iter()
+        .filter(|(other, _)| other.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str());
+    let first = values.next()?.to_owned();
+    Some(values.fold(first, |joined, value| joined + ", " + value))
+}
+
+/// The body of a request.
+pub(crate) enum Body {
+    Empty,
+    /// Bytes that can be sent again.
+    Whole(Bytes),
+    /// A stream, which can be sent once.
+    Stream(LocalBoxStream<'static, Result<Bytes, HttpError>>),
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-request-mode>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    SameOrigin,
+    NoCors,
+    Cors,
+    Navigate,
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-request-credentials-mode>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    Omit,
+    SameOrigin,
+    Include,
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-request-cache-mode>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CacheMode {
+    Default,
+    NoStore,
+    Reload,
+    NoCache,
+    ForceCache,
+    OnlyIfCached,
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-request-redirect-mode>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RedirectMode {
+    Follow,
+    Error,
+    Manual,
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-request-referrer>
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Referrer {
+    None,
+    Url(Url),
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-request-response-tainting>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tainting {
+    Basic,
+    Cors,
+    Opaque,
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-response-type>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResponseType {
+    Basic,
+    Cors,
+    Opaque,
+    OpaqueRedirect,
+}
+
+impl ResponseType {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ResponseType::Basic => "basic",
+            ResponseType::Cors => "cors",
+            ResponseType::Opaque => "opaque",
+            ResponseType::OpaqueRedirect => "opaqueredirect",
+        }
+    }
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-response>, with the headers that its type lets through.
+pub(crate) struct Response {
+    pub(crate) kind: ResponseType,
+    pub(crate) status: u16,
+    pub(crate) status_text: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) url_list: Vec<Url>,
+    /// `None` for a null body.
+    pub(crate) body: Option<LocalBoxStream<'static, Result<Bytes, HttpError>>>,
+}
+
+/// Why a fetch is a network error, for the trace.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("{url} is no URL")]
+    InvalidUrl { url: String },
+    #[error("port {port} is blocked, because another protocol has it")]
+    BadPort { port: u16 },
+    #[error("{url} is of another origin, and the request's mode is same-origin")]
+    NotSameOrigin { url: Url },
+    #[error("a no-cors request of another origin must follow redirects")]
+    NoCorsWithoutFollow,
+    #[error("the scheme `{scheme}` cannot be fetched")]
+    Scheme { scheme: String },
+    #[error("no blob has the URL {url}")]
+    NoBlob { url: Url },
+    #[error("{url} is no data: URL that can be read")]
+    InvalidData { url: String },
+    #[error("CORS forbids the response of {url}: {problem}")]
+    Cors { url: Url, problem: String },
+    #[error("the preflight to {url} was refused: {problem}")]
+    Preflight { url: Url, problem: String },
+    #[error("{url} has credentials, which a cross-origin redirect may not have")]
+    RedirectCredentials { url: Url },
+    #[error("{url} redirects a request whose body is a stream")]
+    StreamRedirected { url: Url },
+    #[error("the body has {bytes} bytes; a keepalive request has {most} at most")]
+    KeepaliveBody { bytes: usize, most: usize },
+    #[error("cross-origin-resource-policy of {url} keeps its response to itself")]
+    ResourcePolicy { url: Url },
+    #[error("the response of {url} does not have the integrity that the request asks for")]
+    Integrity { url: Url },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! HTTP-network-or-cache fetch: <https://fetch.spec.whatwg.org/#concept-http-network-or-cache-fetch>
+//!
+//! Invariant: a header that a script may not set is set here, anew for each exchange.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use super::referrer::{is_trustworthy, referrer_of};
+use super::{
+    Body, CacheMode, Credentials, Environment, FetchError, Mode, Referrer, ReferrerPolicy, Request,
+    Tainting,
+};
+use crate::http::{HttpBody, HttpRequest, HttpResponse};
+
+/// What a keepalive request may carry: <https://fetch.spec.whatwg.org/#keepalive-size-limit>
+const KEEPALIVE_BYTES: usize = 64 << 10;
+
+/// Conditional headers, by which a script does the cache's work itself.
+const CONDITIONS: [&str; 5] =
+    ["if-modified-since", "if-none-match", "if-unmodified-since", "if-match", "if-range"];
+
+/// Sends the request as it stands now, once.
+pub(super) async fn network_or_cache(
+    environment: &Environment,
+    request: &mut Request,
+) -> Result<HttpResponse, FetchError> {
+    let http_request = HttpRequest {
+        method: request.method.clone(),
+        url: request.url().clone(),
+        headers: outgoing_headers(request)?,
+        body: match std::mem::replace(&mut request.body, Body::Empty) {
+            Body::Empty => None,
+            Body::Whole(bytes) => {
+                request.body = Body::Whole(bytes.clone());
+                Some(HttpBody::Whole(bytes))
+            }
+            Body::Stream(parts) => {
+                // It is gone now, and that it was a stream decides about a redirect.
+                request.body = Body::Stream(Box::pin(futures::stream::empty()));
+                Some(HttpBody::Stream(parts))
+            }
+        },
+    };
+    Ok(environment.http.send(http_request).await?)
+}
+
+/// Whether cookies and the like go with it: the variable of the same name in the standard.
+pub(super) fn includes_credentials(request: &Request) -> bool {
+    match request.credentials {
+        Credentials::Include => true,
+        Credentials::SameOrigin => request.tainting == Tainting::Basic,
+        Credentials::Omit => false,
+    }
+}
+
+fn outgoing_headers(request: &Request) -> Result<Vec<(String, String)>, FetchError> {
+    let mut headers = request.headers.clone();
+    let has = |name: &str| request.has_header(name);
+    let mut push = |name: &str, value: String| headers.push((name.to_owned(), value));
+    match &request.body {
+        Body::Empty if matches!(request.method.as_str(), "POST" | "PUT") => {
+            push("Content-Length", "0".to_owned());
+        }
+        Body::Whole(bytes) if request.keepalive && bytes.len() > KEEPALIVE_BYTES => {
+            let (bytes, most) = (bytes.len(), KEEPALIVE_BYTES);
+            return Err(FetchError::KeepaliveBody { bytes, most });
+        }
+        _ => {}
+    }
+    if !has("accept") {
+        push("Accept", "*/*".to_owned());
+    }
+    if !has("accept-language") {
+        push("Accept-Language", "en-US,en;q=0.9".to_owned());
+    }
+    if let Some(referrer) = referrer_of(request) {
+        push("Referer", referrer);
+    }
+    if let Some(origin) = origin_header(request) {
+        push("Origin", origin);
+    }
+    for (name, value) in fetch_metadata(request) {
+        push(name, value.to_owned());
+    }
+    let cache = match request.cache {
+        CacheMode::Default if CONDITIONS.iter().any(|name| has(name)) => CacheMode::NoStore,
+        mode => mode,
+    };
+    if cache == CacheMode::NoCache && !has("cache-control") {
+        push("Cache-Control", "max-age=0".to_owned());
+    }
+    if matches!(request.cache, CacheMode::NoStore | CacheMode::Reload) {
+        if !has("pragma") {
+            push("Pragma", "no-cache".to_owned());
+        }
+        if !has("cache-control") {
+            push("Cache-Control", "no-cache".to_owned());
+        }
+    }
+    if has("range") {
+        push("Accept-Encoding", "identity".to_owned());
+    }
+    if includes_credentials(request) && !has("authorization") {
+        headers.extend(basic_authorization(request.url()));
+    }
+    Ok(headers)
+}
+
+/// <https://fetch.spec.whatwg.org/#append-a-request-origin-header>
+fn origin_header(request: &Request) -> Option<String> {
+    if request.tainting == Tainting::Cors {
+        return Some(request.serialized_origin());
+    }
+    if matches!(request.method.as_str(), "GET" | "HEAD") {
+        return None;
+    }
+    if request.mode == Mode::Cors {
+        return Some(request.serialized_origin());
+    }
+    let Referrer::Url(source) = &request.referrer else { return Some(request.serialized_origin()) };
+    let hidden = match request.referrer_policy {
+        ReferrerPolicy::NoReferrer => true,
+        ReferrerPolicy::NoReferrerWhenDowngrade
+        | ReferrerPolicy::StrictOrigin
+        | ReferrerPolicy::StrictOriginWhenCrossOrigin => {
+            source.scheme() == "https" && request.url().scheme() != "https"
+        }
+        ReferrerPolicy::SameOrigin => request.origin != request.url().origin(),
+        _ => false,
+    };
+    Some(if hidden { "null".to_owned() } else { request.serialized_origin() })
+}
+
+/// <https://w3c.github.io/webappsec-fetch-metadata/>
+fn fetch_metadata(request: &Request) -> Vec<(&'static str, &str)> {
+    if !is_trustworthy(request.url()) {
+        return Vec::new();
+    }
+    let sites = request.url_list.iter().map(|url| site_relation(request, url));
+    let site = sites.max().unwrap_or(SiteRelation::SameOrigin);
+    let mode = match request.mode {
+        Mode::SameOrigin => "same-origin",
+        Mode::NoCors => "no-cors",
+        Mode::Cors => "cors",
+        Mode::Navigate => "navigate",
+    };
+    let destination = match request.destination.as_str() {
+        "" => "empty",
+        destination => destination,
+    };
+    vec![
+        ("Sec-Fetch-Dest", destination),
+        ("Sec-Fetch-Mode", mode),
+        (
+            "Sec-Fetch-Site",
+            match site {
+                SiteRelation::SameOrigin => "same-origin",
+                SiteRelation::SameSite => "same-site",
+                SiteRelation::CrossSite => "cross-site",
+            },
+        ),
+    ]
+}
+
+/// Nearest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SiteRelation {
+    SameOrigin,
+    SameSite,
+    CrossSite,
+}
+
+/// <https://html.spec.whatwg.org/#same-site>, with the last two labels of a name for its
+/// registrable domain.
+pub(super) fn site_relation(request: &Request, url: &Url) -> SiteRelation {
+    if request.origin == url.origin() {
+        return SiteRelation::SameOrigin;
+    }
+    let url::Origin::Tuple(scheme, host, _) = &request.origin else {
+        return SiteRelation::CrossSite;
+    };
+    let is_same_site = *scheme == url.scheme()
+        && match (host, url.host()) {
+            (Host::Domain(one), Some(Host::Domain(other))) => site(one) == site(other),
+            (Host::Ipv4(one), Some(Host::Ipv4(other))) => *one == other,
+            (Host::Ipv6(one), Some(Host::Ipv6(other))) => *one == other,
+            _ => false,
+        };
+    if is_same_site { SiteRelation::SameSite } else { SiteRelation::CrossSite }
+}
+
+fn site(domain: &str) -> &str {
+    let mut dots = domain.rmatch_indices('.').map(|(place, _)| place + 1);
+    &domain[dots.nth(1).unwrap_or(0)..]
+}
+
+/// The credentials of a URL, which only a redirect can have.
+fn basic_authorization(url: &Url) -> Option<(String, String)> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(url.password().unwrap_or_default()));
+    Some(("Authorization".to_owned(), format!("Basic {}", STANDARD.encode(pair))))
+}

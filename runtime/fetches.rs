@@ -1,0 +1,140 @@
+//! A realm's `fetch()`, from the op to the Fetch Standard and back, with its line in the trace.
+//!
+//! Invariant: the request is the asking realm's: its origin, its referrer and its cookies are not
+//! the script's to choose.
+
+use deno_core::futures::StreamExt;
+use kittiwake_ops::{FetchRequest, FetchResponse, OpError, RealmId, RequestBody};
+use url::Url;
+
+use crate::fetch::{
+    Body, CacheMode, Credentials, Environment, FetchError, Mode, RedirectMode, Referrer,
+    ReferrerPolicy, Request, Response, Tainting, fetch, shortened,
+};
+use crate::host::{RealmOwner, Shard};
+use crate::http::HttpError;
+use crate::trace::TraceKind;
+
+impl Shard {
+    /// Fetches for a realm, and traces what became of it.
+    pub(crate) async fn fetch_for(
+        &self,
+        realm: RealmId,
+        request: FetchRequest,
+        body: RequestBody,
+    ) -> Result<FetchResponse, OpError> {
+        let method = request.method.clone();
+        let Ok(url) = Url::parse(&request.url) else {
+            let url = request.url;
+            let error = FetchError::InvalidUrl { url: url.clone() };
+            self.trace_fetch(method, url, Err(&error));
+            return Err(OpError::FailedToFetch);
+        };
+        let shown = shortened(&url);
+        let client = self.client_url(realm).ok_or(OpError::Aborted)?;
+        let fetched = fetch(&self.fetch_environment(), converted(request, body, url, client)).await;
+        match &fetched {
+            Ok(response) => self.trace_fetch(method.clone(), shown.clone(), Ok(response.status)),
+            Err(error) => self.trace_fetch(method.clone(), shown.clone(), Err(error)),
+        }
+        let response = fetched.map_err(|_| OpError::FailedToFetch)?;
+        Ok(self.to_fetch_response(response, method, shown))
+    }
+
+    fn fetch_environment(&self) -> Environment {
+        Environment {
+            http: self.http.clone(),
+            cors: self.cors,
+            preflights: self.preflights.clone(),
+            now_ms: self.clock.now_ms(),
+        }
+    }
+
+    fn client_url(&self, realm: RealmId) -> Option<Url> {
+        match self.realm_owner(realm)? {
+            RealmOwner::Worker(worker) => Url::parse(&worker.script_url).ok(),
+            RealmOwner::Page(page) => Some(page.url.clone()),
+        }
+    }
+
+    fn trace_fetch(&self, method: String, url: String, outcome: Result<u16, &FetchError>) {
+        let (status, error) = match outcome {
+            Ok(status) => (Some(status), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        self.trace(TraceKind::Fetch { method, url, status, error });
+    }
+
+    /// The response as it crosses the border; a body that breaks later is traced then.
+    fn to_fetch_response(&self, response: Response, method: String, url: String) -> FetchResponse {
+        let shard = self.me();
+        let body = response.body.map(|body| {
+            let told = move |error: HttpError| {
+                let (method, url) = (method.clone(), url.clone());
+                shard.trace_fetch(method, url, Err(&FetchError::Http(error)));
+                OpError::FailedToFetch
+            };
+            body.map(move |chunk| chunk.map_err(&told)).boxed_local()
+        });
+        FetchResponse {
+            kind: response.kind.name(),
+            status: response.status,
+            status_text: response.status_text,
+            headers: response.headers,
+            url_list: response.url_list.iter().map(Url::to_string).collect(),
+            body,
+        }
+    }
+}
+
+fn converted(request: FetchRequest, body: RequestBody, url: Url, client: Url) -> Request {
+    Request {
+        method: request.method,
+        url_list: vec![url],
+        headers: request.headers,
+        body: match body {
+            RequestBody::Empty => Body::Empty,
+            RequestBody::Whole(bytes) => Body::Whole(bytes),
+            RequestBody::Stream(chunks) => {
+                let broken = |cause| HttpError::BodyBroken { cause };
+                Body::Stream(chunks.map(move |chunk| chunk.map_err(broken)).boxed_local())
+            }
+        },
+        origin: client.origin(),
+        mode: match request.mode.as_str() {
+            "same-origin" => Mode::SameOrigin,
+            "no-cors" => Mode::NoCors,
+            "navigate" => Mode::Navigate,
+            _ => Mode::Cors,
+        },
+        credentials: match request.credentials.as_str() {
+            "omit" => Credentials::Omit,
+            "include" => Credentials::Include,
+            _ => Credentials::SameOrigin,
+        },
+        cache: match request.cache.as_str() {
+            "no-store" => CacheMode::NoStore,
+            "reload" => CacheMode::Reload,
+            "no-cache" => CacheMode::NoCache,
+            "force-cache" => CacheMode::ForceCache,
+            "only-if-cached" => CacheMode::OnlyIfCached,
+            _ => CacheMode::Default,
+        },
+        redirect: match request.redirect.as_str() {
+            "error" => RedirectMode::Error,
+            "manual" => RedirectMode::Manual,
+            _ => RedirectMode::Follow,
+        },
+        referrer: match request.referrer.as_str() {
+            "client" => Referrer::Url(client),
+            "no-referrer" => Referrer::None,
+            url => Url::parse(url).map_or(Referrer::None, Referrer::Url),
+        },
+        referrer_policy: ReferrerPolicy::parse(&request.referrer_policy)
+            .unwrap_or(ReferrerPolicy::DEFAULT),
+        integrity: request.integrity,
+        keepalive: request.keepalive,
+        destination: request.destination,
+        tainting: Tainting::Basic,
+    }
+}
