@@ -105,59 +105,6 @@ pub struct StorageEstimate {
     pub caches: u64,
 }
 
-/// The part of [`Services`](crate::Services) that keeps caches.
-pub trait CacheServices {
-    /// The cache of this name (UTF-16, perhaps ill-formed), which is made if there is none; the
-    /// methods below take what it answers, and only from a realm that was answered so.
-    fn cache_open(&self, realm: RealmId, name: &[u16]) -> Result<i64, OpError>;
-    /// Whether there is a cache of this name.
-    fn cache_has(&self, realm: RealmId, name: &[u16]) -> Result<bool, OpError>;
-    /// Deletes a cache; whether there was one. Realms that opened it may go on using it.
-    fn cache_delete(&self, realm: RealmId, name: &[u16]) -> Result<bool, OpError>;
-    /// The names of the origin's caches, in the order of their creation.
-    fn cache_names(&self, realm: RealmId) -> Result<Vec<Vec<u16>>, OpError>;
-    /// The first response in the named cache, or in any of the origin's in that order.
-    fn cache_match_any(
-        &self,
-        realm: RealmId,
-        query: CacheQuery,
-        name: Option<&[u16]>,
-    ) -> Result<Option<CacheMatch>, OpError>;
-    /// The responses that match in the order in which they were put, `limit` at most.
-    fn cache_match(
-        &self,
-        realm: RealmId,
-        cache: i64,
-        query: Option<CacheQuery>,
-        limit: usize,
-    ) -> Result<Vec<CacheMatch>, OpError>;
-    /// The requests that match in the order in which they were put.
-    fn cache_requests(
-        &self,
-        realm: RealmId,
-        cache: i64,
-        query: Option<CacheQuery>,
-    ) -> Result<Vec<CacheRequest>, OpError>;
-    /// Deletes what matches; whether there was something.
-    fn cache_delete_entries(
-        &self,
-        realm: RealmId,
-        cache: i64,
-        query: CacheQuery,
-    ) -> Result<bool, OpError>;
-    /// Begins a body for [`CacheServices::cache_put`].
-    fn cache_body(&self, realm: RealmId) -> Rc<dyn CacheBody>;
-    /// Puts entries, all or none; when the future resolves, they are on disk.
-    fn cache_put(
-        &self,
-        realm: RealmId,
-        cache: i64,
-        entries: Vec<CacheEntry>,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
-    /// What the asking realm's origin keeps, and may keep.
-    fn storage_estimate(&self, realm: RealmId) -> Result<StorageEstimate, OpError>;
-}
-
 /// What JavaScript hands over of a [`CacheEntry`].
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -343,4 +290,57 @@ impl Resource for BodyResource {
     fn name(&self) -> Cow<'_, str> {
         "cacheBody".into()
     }
+}
+
+/// The part of [`Services`](crate::Services) that keeps caches.
+pub trait CacheServices {
+    /// The cache of this name (UTF-16, perhaps ill-formed), which is made if there is none; the
+    /// methods below take what it answers, and only from a realm that was answered so.
+    fn cache_open(&self, realm: RealmId, name: &[u16]) -> Result<i64, OpError>;
+    /// Whether there is a cache of this name.
+    fn cache_has(&self, realm: RealmId, name: &[u16]) -> Result<bool, OpError>;
+    /// Deletes a cache; whether there was one. Realms that opened it may go on using it.
+    fn cache_delete(&self, realm: RealmId, name: &[u16]) -> Result<bool, OpError>;
+    /// The names of the origin's caches, in the order of their creation.
+    fn cache_names(&self, realm: RealmId) -> Result<Vec<Vec<u16>>, OpError>;
+    /// The first response in the named cache, or in any of the origin's in that order.
+    fn cache_match_any(
+        &self,
+        realm: RealmId,
+        query: CacheQuery,
+        name: Option<&[u16]>,
+    ) -> Result<Option<CacheMatch>, OpError>;
+    /// The responses that match in the order in which they were put, `limit` at most.
+    fn cache_match(
+        &self,
+        realm: RealmId,
+        cache: i64,
+        query: Option<CacheQuery>,
+        limit: usize,
+    ) -> Result<Vec<CacheMatch>, OpError>;
+    /// The requests that match in the order in which they were put.
+    fn cache_requests(
+        &self,
+        realm: RealmId,
+        cache: i64,
+        query: Option<CacheQuery>,
+    ) -> Result<Vec<CacheRequest>, OpError>;
+    /// Deletes what matches; whether there was something.
+    fn cache_delete_entries(
+        &self,
+        realm: RealmId,
+        cache: i64,
+        query: CacheQuery,
+    ) -> Result<bool, OpError>;
+    /// Begins a body for [`CacheServices::cache_put`].
+    fn cache_body(&self, realm: RealmId) -> Rc<dyn CacheBody>;
+    /// Puts entries, all or none; when the future resolves, they are on disk.
+    fn cache_put(
+        &self,
+        realm: RealmId,
+        cache: i64,
+        entries: Vec<CacheEntry>,
+    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
+    /// What the asking realm's origin keeps, and may keep.
+    fn storage_estimate(&self, realm: RealmId) -> Result<StorageEstimate, OpError>;
 }

@@ -1,5 +1,5 @@
 //! The Cache API on disk: caches of an origin, and the requests and responses in them.
-//! Invariant: an entry is put whole or not at all, and no sum of entries exceeds its origin's quota.
+//! Invariant: an entry is put whole or not at all; no sum of entries exceeds its origin's quota.
 
 mod bodies;
 mod entry;

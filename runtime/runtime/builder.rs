@@ -162,9 +162,9 @@ impl Builder {
         self
     }
 
-    /// Bytes that one origin may keep in its caches: `quota` of `navigator.storage.estimate()`. What
-    /// would exceed it rejects with `QuotaExceededError`. By default 10 GiB, as in Firefox; nothing
-    /// is ever evicted.
+    /// Bytes that one origin may keep in its caches: `quota` of `navigator.storage.estimate()`.
+    /// What would exceed it rejects with `QuotaExceededError`. By default 10 GiB; nothing is ever
+    /// evicted.
     pub fn storage_quota(mut self, bytes: u64) -> Self {
         self.limits.storage = bytes;
         self

@@ -1,6 +1,6 @@
 //! Bodies that are too large for the database: a file each, beside it.
-//! Invariant: a file that a row names is whole and on disk; one that no row names is removed, at the
-//! latest when the folder is opened again.
+//! Invariant: a file that a row names is whole and on disk; one that no row names is removed, at
+//! the latest when the folder is opened again.
 
 use std::cell::{Cell, OnceCell};
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
--- Version 2: the Cache API, https://w3c.github.io/ServiceWorker/#cache-objects
+-- The Cache API: https://w3c.github.io/ServiceWorker/#cache-objects
 
 CREATE TABLE caches (
     -- In the order of creation. Never used again: scripts may hold a cache that was deleted.
