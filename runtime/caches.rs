@@ -232,6 +232,8 @@ impl Shard {
             StoreError::DuplicateRequests { url } => {
                 OpError::DuplicateRequests { url: url.clone() }
             }
+            // The realm has ended meanwhile.
+            StoreError::NoCache { .. } => OpError::CacheFailed,
             StoreError::DiskFull { .. } => {
                 self.trace_store_error(error);
                 OpError::QuotaExceeded

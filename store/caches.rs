@@ -60,8 +60,7 @@ impl Store {
             let ids = statement.query_map([], |row| row.get(0))?;
             Ok(ids.collect::<Result<_, _>>()?)
         })?;
-        self.bodies.next.set(kept.last().map_or(1, |last| last.0 + 1));
-        self.bodies.sweep(|id| kept.contains(&id))
+        self.bodies.sweep(&kept)
     }
 
     /// The caches of an origin by name, in the order of their creation. A name is UTF-16, and may
@@ -250,15 +249,13 @@ impl Store {
         self.read(|connection| usage(connection, origin))
     }
 
-    /// Names a new body, and the folder that it is to be written into.
+    /// Begins a body that is too large for a row. It may be sent to a thread that writes it.
     ///
     /// # Errors
     ///
     /// [`StoreError::BodyUnusable`] if a store in memory gets no temporary folder.
-    pub fn cache_new_body(&self) -> Result<(BodyFolder, BodyId), StoreError> {
-        let id = BodyId(self.bodies.next.get());
-        self.bodies.next.set(id.0 + 1);
-        Ok((self.bodies.folder()?, id))
+    pub fn cache_new_body(&self) -> Result<NewBody, StoreError> {
+        self.bodies.begin()
     }
 
     /// The folder that has the bodies.

@@ -224,8 +224,8 @@ pub enum StoreError {
         url: String,
     },
 
-    /// The cache is gone, and nobody was to know its identifier. A bug of the caller.
-    #[error("there is no cache {cache}: please report this bug")]
+    /// The cache was discarded: nobody has it open any more.
+    #[error("there is no cache {cache}: open it again by its name")]
     NoCache {
         /// The cache that was asked.
         cache: CacheId,

@@ -76,7 +76,7 @@ struct Writer {
 
 #[derive(Default)]
 struct WriterState {
-    file: Option<(BodyId, NewBody)>,
+    file: Option<NewBody>,
     waiting: Vec<u8>,
     size: u64,
 }
@@ -115,23 +115,18 @@ impl Writer {
 
     async fn write_out(&self, state: &mut WriterState) -> Result<(), OpError> {
         let shard = &self.shard;
-        let (folder, file) = match state.file.take() {
-            Some((id, file)) => (None, Some((id, file))),
-            None => (Some(shard.new_body()?), None),
+        let mut file = match state.file.take() {
+            Some(file) => file,
+            None => shard.store.cache_new_body().map_err(|error| shard.cache_error(&error))?,
         };
         let mut waiting = std::mem::take(&mut state.waiting);
         let written = shard.on_disk_thread(move || {
-            let (id, mut file) = match (file, folder) {
-                (Some(file), _) => file,
-                (None, Some((folder, id))) => (id, folder.create(id)?),
-                (None, None) => unreachable!("a body without a file has a folder"),
-            };
             file.write(&waiting)?;
             waiting.clear();
-            Ok((id, file, waiting))
+            Ok((file, waiting))
         });
-        let (id, file, waiting) = written.await.map_err(|error| shard.cache_error(&error))?;
-        state.file = Some((id, file));
+        let (file, waiting) = written.await.map_err(|error| shard.cache_error(&error))?;
+        state.file = Some(file);
         state.waiting = waiting;
         Ok(())
     }
@@ -145,8 +140,8 @@ impl Writer {
         if state.file.is_none() || !state.waiting.is_empty() {
             self.write_out(&mut state).await?;
         }
-        let (id, mut file) = state.file.take().expect("it was written out");
-        let size = state.size;
+        let mut file = state.file.take().expect("it was written out");
+        let (id, size) = (file.id(), state.size);
         let finished = self.shard.on_disk_thread(move || {
             file.finish()?;
             Ok(file)
@@ -264,10 +259,6 @@ impl Shard {
     fn remove_body(&self, id: BodyId) {
         self.caches.bodies.released.borrow_mut().push((id, self.activity.begin()));
         self.caches.bodies.has_released.notify_one();
-    }
-
-    fn new_body(&self) -> Result<(BodyFolder, BodyId), OpError> {
-        self.store.cache_new_body().map_err(|error| self.cache_error(&error))
     }
 
     /// Runs what waits for the disk where nobody waits for it. A simulation waits here: what takes

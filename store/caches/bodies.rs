@@ -3,6 +3,7 @@
 //! the latest when the folder is opened again.
 
 use std::cell::{Cell, OnceCell};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -24,23 +25,6 @@ pub struct BodyFolder {
 }
 
 impl BodyFolder {
-    /// Begins a body. Nobody sees it before an entry that names it is put.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::DiskFull`], [`StoreError::BodyUnusable`].
-    pub fn create(&self, id: BodyId) -> Result<NewBody, StoreError> {
-        let path = self.path(id);
-        let create = || {
-            if !self.folder.exists() {
-                create_durably(&self.folder)?;
-            }
-            File::create_new(&path)
-        };
-        let file = create().map_err(|source| file_error(&path, source))?;
-        Ok(NewBody { file, path, is_kept: false })
-    }
-
     /// Opens a body for reading.
     ///
     /// # Errors
@@ -69,8 +53,7 @@ impl BodyFolder {
         }
     }
 
-    /// Removes every file that `is_kept` does not know.
-    fn sweep(&self, is_kept: impl Fn(BodyId) -> bool) -> Result<(), StoreError> {
+    fn sweep(&self, kept: &BTreeSet<BodyId>) -> Result<(), StoreError> {
         let unusable = |source| file_error(&self.folder, source);
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -81,7 +64,7 @@ impl BodyFolder {
             let name = entry.map_err(unusable)?.file_name();
             // Other names are not ours, and stay.
             let id = name.to_str().and_then(|name| name.parse().ok()).map(BodyId);
-            if let Some(id) = id.filter(|id| !is_kept(*id)) {
+            if let Some(id) = id.filter(|id| !kept.contains(id)) {
                 self.remove(id)?;
             }
         }
@@ -93,22 +76,36 @@ impl BodyFolder {
     }
 }
 
-/// A body that is being written. Its file goes with it, unless it is kept.
+/// A body that is being written. Nobody sees it before an entry that names it is put; its file goes
+/// with it, unless it is kept.
 #[derive(Debug)]
 pub struct NewBody {
-    file: File,
+    id: BodyId,
     path: PathBuf,
-    is_kept: bool,
+    /// Made with the first bytes.
+    file: Option<File>,
 }
 
 impl NewBody {
+    /// The name that the entry has to tell.
+    pub fn id(&self) -> BodyId {
+        self.id
+    }
+
     /// Appends to the body.
     ///
     /// # Errors
     ///
     /// [`StoreError::DiskFull`], [`StoreError::BodyUnusable`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(bytes).map_err(|source| file_error(&self.path, source))
+        let mut write = || {
+            let file = match &mut self.file {
+                Some(file) => file,
+                unmade => unmade.insert(make(&self.path)?),
+            };
+            file.write_all(bytes)
+        };
+        write().map_err(|source| file_error(&self.path, source))
     }
 
     /// Waits until the whole body is on disk, and so is the folder's entry.
@@ -117,26 +114,39 @@ impl NewBody {
     ///
     /// [`StoreError::DiskFull`], [`StoreError::BodyUnusable`].
     pub fn finish(&mut self) -> Result<(), StoreError> {
+        self.write(&[])?;
         let finish = || {
-            self.file.sync_all()?;
-            sync_entries(self.path.parent().expect("invariant: a body is in a folder"))
+            self.file.as_ref().expect("invariant: it was written to").sync_all()?;
+            sync_entries(folder_of(&self.path))
         };
         finish().map_err(|source| file_error(&self.path, source))
     }
 
     /// Leaves the file to the entry that names it. To be called when that is committed.
     pub fn keep(mut self) {
-        self.is_kept = true;
+        self.file = None;
     }
 }
 
 impl Drop for NewBody {
     fn drop(&mut self) {
-        if !self.is_kept {
+        if self.file.is_some() {
             // Where it fails, the next start does it.
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+fn make(path: &Path) -> io::Result<File> {
+    let folder = folder_of(path);
+    if !folder.exists() {
+        create_durably(folder)?;
+    }
+    File::create_new(path)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().expect("invariant: a body is in a folder")
 }
 
 /// Only Unix opens folders as files; elsewhere their entries are durable on their own.
@@ -158,7 +168,7 @@ pub(crate) struct Bodies {
     /// Unset for a store in memory that has had no large body yet.
     folder: OnceCell<BodyFolder>,
     temporary: OnceCell<TempDir>,
-    pub(super) next: Cell<i64>,
+    next: Cell<i64>,
 }
 
 impl Bodies {
@@ -174,8 +184,16 @@ impl Bodies {
         Self { folder: OnceCell::new(), temporary: OnceCell::new(), next: Cell::new(1) }
     }
 
-    pub(super) fn sweep(&self, is_kept: impl Fn(BodyId) -> bool) -> Result<(), StoreError> {
-        self.folder.get().map_or(Ok(()), |folder| folder.sweep(is_kept))
+    /// Removes every file but those of `kept`.
+    pub(super) fn sweep(&self, kept: &BTreeSet<BodyId>) -> Result<(), StoreError> {
+        self.next.set(kept.last().map_or(1, |last| last.0 + 1));
+        self.folder.get().map_or(Ok(()), |folder| folder.sweep(kept))
+    }
+
+    pub(super) fn begin(&self) -> Result<NewBody, StoreError> {
+        let id = BodyId(self.next.get());
+        self.next.set(id.0 + 1);
+        Ok(NewBody { id, path: self.folder()?.path(id), file: None })
     }
 
     pub(super) fn folder(&self) -> Result<BodyFolder, StoreError> {
