@@ -20,7 +20,7 @@ use kittiwake::{
 };
 use kittiwake_store::{
     ClaimLimits, InstalledWorker, Outcome, RegistrationId, ScriptResource, ScriptType, Store,
-    UpdateViaCache,
+    SyncChange, SyncWrite, UpdateViaCache,
 };
 use url::Url;
 
@@ -225,8 +225,8 @@ fn store_with(registrations: usize, tags: usize) -> Result<Store> {
         })?;
         store.activating(version)?;
         store.activated(version)?;
-        let write =
-            |tag| kittiwake_store::SyncWrite::Register { registration, tag: format!("tag-{tag}") };
+        let change = SyncChange::Register;
+        let write = |tag| SyncWrite { registration, tag: format!("tag-{tag}"), change };
         store.sync_write_all(&(0..tags).map(write).collect::<Vec<_>>(), &policy, 0)?;
     }
     Ok(store)

@@ -65,18 +65,24 @@ pub trait Services: CacheServices {
     /// The tags of the registration's background syncs.
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
 
-    /// Registers a periodic background sync; when it returns, the registration is on disk.
+    /// Registers a periodic background sync; when the future resolves, it is on disk.
     fn periodic_register(
         &self,
         realm: RealmId,
         scope: &str,
-        tag: &str,
+        tag: String,
         min_interval_ms: i64,
-    ) -> Result<(), OpError>;
+    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
+    /// Ends a periodic background sync, if there is one; when the future resolves, it is gone from
+    /// disk.
+    fn periodic_unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        tag: String,
+    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
     /// The tags of the registration's periodic background syncs.
     fn periodic_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
-    /// Ends a periodic background sync, if there is one.
-    fn periodic_unregister(&self, realm: RealmId, scope: &str, tag: &str) -> Result<(), OpError>;
     /// Whether the asking realm's origin may use a feature.
     fn permission(&self, realm: RealmId, permission: Permission) -> PermissionState;
 

@@ -9,7 +9,9 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use kittiwake_ops::{RealmId, ScriptException, Services};
-use kittiwake_store::{RegistrationId, Store, StoreError, SyncPolicy, SyncWrite};
+use kittiwake_store::{
+    RegistrationId, Store, StoreError, SyncChange, SyncPolicy, SyncType, SyncWrite,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
@@ -79,8 +81,7 @@ pub(crate) struct Shard {
     pub(crate) caches: Caches,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
-    pub(crate) firing: RefCell<BTreeSet<(RegistrationId, String)>>,
-    pub(crate) firing_periodic: RefCell<BTreeSet<(RegistrationId, String)>>,
+    pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     trace: RefCell<TraceSink>,
     started: Instant,
     watchdog: Rc<Watchdog>,
@@ -162,7 +163,6 @@ impl Shard {
             registrations: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
-            firing_periodic: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -197,10 +197,9 @@ impl Shard {
         self.signal_is_known.get() && self.is_online() && !self.stopping.get()
     }
 
-    /// How many more sync events of either kind may be under way.
+    /// How many more sync events of either type may be under way.
     pub(crate) fn free_sync_slots(&self) -> usize {
-        let taken = self.firing.borrow().len() + self.firing_periodic.borrow().len();
-        self.limits.syncs.saturating_sub(taken)
+        self.limits.syncs.saturating_sub(self.firing.borrow().len())
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
@@ -408,12 +407,13 @@ impl Shard {
         self.flush_caches();
         self.stopping.set(true);
         let firing = self.firing.take().into_iter();
-        let back = firing.map(|(registration, tag)| SyncWrite::HandBack { registration, tag });
+        let back = firing.map(|(sync_type, registration, tag)| SyncWrite {
+            registration,
+            tag,
+            change: SyncChange::HandBack(sync_type),
+        });
         for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {
             result?;
-        }
-        for (registration, tag) in self.firing_periodic.take() {
-            self.store.periodic_hand_back(registration, &tag)?;
         }
         self.realms.borrow_mut().clear();
         Ok(())

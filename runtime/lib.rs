@@ -14,13 +14,13 @@ mod engine;
 mod extension;
 mod fetch;
 mod fetches;
+mod firing;
 mod host;
 mod http;
 mod lifecycle;
 mod listing;
 mod network;
 mod pages;
-mod periodic;
 mod permissions;
 mod policy;
 mod quiet;
@@ -31,15 +31,16 @@ mod scenario;
 mod scheduler;
 mod services;
 mod simulation;
+mod sync;
 mod trace;
 mod watchdog;
 
 pub use dispatch::{EventOutcome, LastChance};
 pub use fetch::Cors;
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
-pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
+pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
 
-pub use listing::{StoredSync, StoredSyncs, SyncKind, stored_syncs};
+pub use listing::{StoredSync, StoredSyncs, stored_syncs};
 pub use network::{
     Conditions, Network, NetworkError, NetworkState, RealSignalError, Timeline, TimelineError,
 };
@@ -49,8 +50,7 @@ pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSy
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use trace::{
-    DispatchTraceState, LifecycleSubject, MessageRecipient, SyncTraceState, SyncType, TraceEvent,
-    TraceKind,
+    DispatchTraceState, LifecycleSubject, MessageRecipient, SyncTraceState, TraceEvent, TraceKind,
 };
 
 /// The README's example, compiled and run with the tests of the documentation.

@@ -48,6 +48,7 @@ mod folder;
 mod periodic;
 mod registrations;
 mod sync;
+mod write;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -66,9 +67,8 @@ pub use crate::caches::{
 };
 pub use crate::error::{LockHolder, StoreError};
 pub use crate::periodic::{
-    IllegalPeriodicTransition, Moment, PeriodicClaimed, PeriodicRecovered, PeriodicRegistered,
-    PeriodicSettled, PeriodicSyncEvent, PeriodicSyncRecord, PeriodicSyncRegistration,
-    PeriodicSyncState, PeriodicUnregistered, next_periodic,
+    IllegalPeriodicTransition, Moment, PeriodicRegistered, PeriodicSyncEvent, PeriodicSyncRecord,
+    PeriodicSyncRegistration, PeriodicSyncState, PeriodicUnregistered, next_periodic,
 };
 pub use crate::registrations::{
     InstalledWorker, Registration, RegistrationId, ScriptResource, ScriptType, Unregistered,
@@ -76,9 +76,10 @@ pub use crate::registrations::{
 };
 pub use crate::sync::{
     ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
-    Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncWrite,
-    SyncWritten, next,
+    Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncType,
+    next,
 };
+pub use crate::write::{SyncChange, SyncWrite, SyncWritten};
 
 /// The database's name inside the state folder.
 pub const DATABASE_FILE: &str = "kittiwake.sqlite";

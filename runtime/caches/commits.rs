@@ -12,6 +12,7 @@ use tokio::task::spawn_local;
 
 use super::body::WrittenBody;
 use crate::host::Shard;
+use crate::quiet::let_others_run;
 
 /// Writes that wait for the next commit, in the order in which they were asked for.
 pub(crate) type Queue = RefCell<Vec<(CacheWrite, Vec<WrittenBody>, Answer)>>;
@@ -32,7 +33,7 @@ impl Shard {
             let (shard, busy) = (self.me(), self.activity.begin());
             spawn_local(async move {
                 // Whatever is ready to run now may have something to put.
-                tokio::task::yield_now().await;
+                let_others_run().await;
                 shard.flush_caches();
                 drop(busy);
             });
