@@ -16,7 +16,7 @@ use kittiwake_ops::{
     BodyToPut, CacheBody, CacheEntry, CacheMatch, CacheQuery, CacheRequest, CacheResponse,
     CacheServices, MatchedBody, OpError, RealmId, StorageEstimate,
 };
-use kittiwake_store::{self as store, CacheId, CachedBody, ResponseType, StoreError};
+use kittiwake_store::{self as store, CacheId, EntryBody, ResponseType, StoreError};
 
 use tokio::task::spawn_local;
 
@@ -106,7 +106,7 @@ impl CacheServices for Shard {
         let found = self.store.cache_requests(cache, query.map(to_query).as_ref());
         let found = found.map_err(|error| self.cache_error(&error))?;
         let request =
-            |each: store::CachedRequest| CacheRequest { url: each.url, headers: each.headers };
+            |each: store::EntryRequest| CacheRequest { url: each.url, headers: each.headers };
         Ok(found.into_iter().map(request).collect())
     }
 
@@ -245,11 +245,11 @@ impl Shard {
         }
     }
 
-    fn to_match(&self, found: store::CachedResponse) -> Result<CacheMatch, OpError> {
+    fn to_match(&self, found: store::EntryResponse) -> Result<CacheMatch, OpError> {
         let body = match found.body {
-            CachedBody::Null => MatchedBody::Null,
-            CachedBody::Inline(bytes) => MatchedBody::Bytes(bytes),
-            CachedBody::File { id, .. } => MatchedBody::Stream(self.read_body(id)?),
+            EntryBody::Null => MatchedBody::Null,
+            EntryBody::Inline(bytes) => MatchedBody::Bytes(bytes),
+            EntryBody::File { id, .. } => MatchedBody::Stream(self.read_body(id)?),
         };
         let response = CacheResponse {
             response_type: found.response_type.as_str().to_owned(),
@@ -262,8 +262,8 @@ impl Shard {
     }
 }
 
-fn to_request(request: CacheRequest) -> store::CachedRequest {
-    store::CachedRequest { url: request.url, headers: request.headers }
+fn to_request(request: CacheRequest) -> store::EntryRequest {
+    store::EntryRequest { url: request.url, headers: request.headers }
 }
 
 fn to_query(query: CacheQuery) -> store::CacheQuery {
@@ -271,8 +271,8 @@ fn to_query(query: CacheQuery) -> store::CacheQuery {
     store::CacheQuery { request: to_request(request), ignore_search, ignore_vary }
 }
 
-fn to_response(response: CacheResponse, body: CachedBody) -> store::CachedResponse {
-    store::CachedResponse {
+fn to_response(response: CacheResponse, body: EntryBody) -> store::EntryResponse {
+    store::EntryResponse {
         response_type: match response.response_type.as_str() {
             "basic" => ResponseType::Basic,
             "cors" => ResponseType::Cors,

@@ -3,12 +3,15 @@
 //! Invariant: the request is the asking realm's: its origin, its referrer and its cookies are not
 //! the script's to choose.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use deno_core::futures::StreamExt;
 use kittiwake_ops::{FetchRequest, FetchResponse, OpError, RealmId, RequestBody};
 use url::Url;
 
 use crate::fetch::{
-    Body, CacheMode, Credentials, Environment, FetchError, Mode, RedirectMode, Referrer,
+    Body, CacheMode, Credentials, Environment, FetchError, Jar, Mode, RedirectMode, Referrer,
     ReferrerPolicy, Request, Response, Tainting, fetch, shortened,
 };
 use crate::host::{RealmOwner, Shard};
@@ -32,7 +35,8 @@ impl Shard {
         };
         let shown = shortened(&url);
         let client = self.client_url(realm).ok_or(OpError::Aborted)?;
-        let fetched = fetch(&self.fetch_environment(), converted(request, body, url, client)).await;
+        let environment = self.fetch_environment(&client);
+        let fetched = fetch(&environment, converted(request, body, url, client)).await;
         match &fetched {
             Ok(response) => self.trace_fetch(method.clone(), shown.clone(), Ok(response.status)),
             Err(error) => self.trace_fetch(method.clone(), shown.clone(), Err(error)),
@@ -41,13 +45,30 @@ impl Shard {
         Ok(self.to_fetch_response(response, method, shown))
     }
 
-    fn fetch_environment(&self) -> Environment {
+    fn fetch_environment(&self, client: &Url) -> Environment {
+        let (shard, origin) = (self.me(), client.origin().ascii_serialization());
         Environment {
             http: self.http.clone(),
             cors: self.cors,
             preflights: self.preflights.clone(),
+            store: self.store.clone(),
+            jar: self.jar(&origin),
+            partition: origin.into(),
+            on_store_error: Rc::new(move |error| shard.trace_store_error(error)),
             now_ms: self.clock.now_ms(),
         }
+    }
+
+    /// The cookies of an origin, which are read from the store once.
+    fn jar(&self, origin: &str) -> Rc<RefCell<Jar>> {
+        if let Some(jar) = self.jars.borrow().get(origin) {
+            return jar.clone();
+        }
+        let stored = self.store.cookies(origin, self.clock.now_ms() as i64);
+        let stored = stored.inspect_err(|error| self.trace_store_error(error)).unwrap_or_default();
+        let jar = Rc::new(RefCell::new(Jar::with(stored)));
+        self.jars.borrow_mut().insert(origin.to_owned(), jar.clone());
+        jar
     }
 
     fn client_url(&self, realm: RealmId) -> Option<Url> {

@@ -22,7 +22,7 @@ use crate::commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
-use crate::fetch::{Cors, PreflightCache};
+use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
 use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
@@ -58,12 +58,14 @@ pub(crate) struct Limits {
 /// One host thread's state.
 pub(crate) struct Shard {
     me: Weak<Shard>,
-    pub(crate) store: Store,
+    pub(crate) store: Rc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
+    /// By origin.
+    pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
     conditions: Rc<RefCell<Conditions>>,
     pub(crate) outlook: Cell<Outlook>,
@@ -141,12 +143,13 @@ impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
-            store: parts.store,
+            store: Rc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
             http: parts.http,
             cors: parts.cors,
             preflights: Rc::default(),
+            jars: RefCell::default(),
             network: parts.network,
             conditions: parts.conditions,
             outlook: Cell::new(Outlook::Fixed),

@@ -18,7 +18,7 @@ use self::rows::{delete_matching, entry_size, insert, responses, select};
 pub(crate) use self::bodies::Bodies;
 pub use self::bodies::{BodyFolder, NewBody};
 pub use self::entry::{
-    BodyId, CacheEntry, CacheId, CacheQuery, CachedBody, CachedRequest, CachedResponse, HeaderList,
+    BodyId, CacheEntry, CacheId, CacheQuery, EntryBody, EntryRequest, EntryResponse, HeaderList,
     ResponseType,
 };
 
@@ -177,7 +177,7 @@ impl Store {
         cache: CacheId,
         query: Option<&CacheQuery>,
         limit: usize,
-    ) -> Result<Vec<CachedResponse>, StoreError> {
+    ) -> Result<Vec<EntryResponse>, StoreError> {
         self.read(|connection| responses(connection, cache, query, limit))
     }
 
@@ -191,7 +191,7 @@ impl Store {
         &self,
         origin: &str,
         query: &CacheQuery,
-    ) -> Result<Option<CachedResponse>, StoreError> {
+    ) -> Result<Option<EntryResponse>, StoreError> {
         self.read(|connection| {
             let sql = "SELECT id FROM caches WHERE origin = ?1 AND name IS NOT NULL ORDER BY id";
             let mut statement = connection.prepare_cached(sql)?;
@@ -215,7 +215,7 @@ impl Store {
         &self,
         cache: CacheId,
         query: Option<&CacheQuery>,
-    ) -> Result<Vec<CachedRequest>, StoreError> {
+    ) -> Result<Vec<EntryRequest>, StoreError> {
         self.read(|connection| rows::requests(connection, cache, query))
     }
 

@@ -12,6 +12,8 @@
 //!   operating system releases the lock when the process dies, so no lock is ever stale.
 //! - **Refused means untouched.** A folder or database that is not usable is left as it was,
 //!   except for the lock file.
+//! - **What the network can give again may be lost.** Cookies and the HTTP cache do not wait for the
+//!   disk: a power cut may undo the last of their changes, each as a whole.
 //! - **Upgrades are all or nothing.** Each step of the schema is one transaction; a later schema
 //!   is refused, never guessed at.
 //! - **No scan at the start.** `PRAGMA quick_check` reads every page, script bodies included, so a
@@ -43,8 +45,10 @@
 
 mod caches;
 mod columns;
+mod cookies;
 mod error;
 mod folder;
+mod http_cache;
 mod periodic;
 mod registrations;
 mod sync;
@@ -62,10 +66,12 @@ use crate::error::Failure;
 use crate::folder::Contents;
 
 pub use crate::caches::{
-    BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, CachedBody, CachedRequest,
-    CachedResponse, HeaderList, NewBody, Released, ResponseType,
+    BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
+    EntryResponse, HeaderList, NewBody, Released, ResponseType,
 };
+pub use crate::cookies::{CookieChange, CookieKey, StoredCookie};
 pub use crate::error::{LockHolder, StoreError};
+pub use crate::http_cache::{CachedResponse, CachedResponseId, HttpCacheLimits};
 pub use crate::periodic::{
     IllegalPeriodicTransition, Moment, PeriodicRegistered, PeriodicSyncEvent, PeriodicSyncRecord,
     PeriodicSyncRegistration, PeriodicSyncState, PeriodicUnregistered, next_periodic,
@@ -89,7 +95,11 @@ const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWK");
 
 /// Every step of the schema, oldest first; the schema's version is how many were taken. A step
 /// that was released never changes: databases that took it would differ from those that will.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("caches/schema.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_fetch.sql"),
+    include_str!("caches/schema.sql"),
+];
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
@@ -175,6 +185,22 @@ impl Store {
             Ok(value)
         };
         commit().map_err(|failure| failure.at(&self.database))
+    }
+
+    /// As [`Store::write`], but without waiting for the disk: a power cut may undo it, whole. The
+    /// next write that does wait takes it along. For what can be had again from the network.
+    pub(crate) fn write_soon<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let set = |synchronous| {
+            let pragma = self.connection.pragma_update(None, "synchronous", synchronous);
+            pragma.map_err(|error| Failure::from(error).at(&self.database))
+        };
+        set("NORMAL")?;
+        let written = self.write(work);
+        set("FULL")?;
+        written
     }
 }
 
@@ -301,6 +327,23 @@ mod tests {
 
         migrate(&connection, &["ignored: it was taken", "CREATE TABLE second (id)"]).unwrap();
         assert!(connection.table_exists(None, "second").unwrap());
+    }
+
+    #[test]
+    fn a_folder_of_version_1_is_upgraded_and_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+        migrate(&connection, &MIGRATIONS[..1]).unwrap();
+        let row =
+            "INSERT INTO registrations VALUES (1, 'https://a.test', 'https://a.test/', 'all');
+                   INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated');";
+        connection.execute_batch(row).unwrap();
+        drop(connection);
+
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.registrations().unwrap()[0].scope, "https://a.test/");
+        assert_eq!(store.cookies("https://a.test", 0).unwrap(), []);
+        assert_eq!(store.cached_responses("https://a.test", "u").unwrap(), []);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use deno_core::futures::future::LocalBoxFuture;
 use deno_core::futures::stream::{self, LocalBoxStream};
 use deno_core::futures::{FutureExt, StreamExt};
 use kittiwake_ops::{CacheBody, OpError};
-use kittiwake_store::{BodyFolder, BodyId, CachedBody, NewBody, Released, StoreError};
+use kittiwake_store::{BodyFolder, BodyId, EntryBody, NewBody, Released, StoreError};
 use tokio::sync::{Mutex, Notify};
 
 use crate::activity::Busy;
@@ -48,13 +48,13 @@ struct BodyInUse {
 
 /// A body that is on disk, or will be with its row; dropped before it is kept, it leaves nothing.
 pub(super) struct WrittenBody {
-    pub(super) column: CachedBody,
+    pub(super) column: EntryBody,
     file: Option<NewBody>,
 }
 
 impl WrittenBody {
     pub(super) fn null() -> Self {
-        Self { column: CachedBody::Null, file: None }
+        Self { column: EntryBody::Null, file: None }
     }
 
     /// Its entry is committed.
@@ -134,7 +134,7 @@ impl Writer {
     async fn finish(&self) -> Result<WrittenBody, OpError> {
         let mut state = self.state.lock().await;
         if state.file.is_none() && state.waiting.len() <= INLINE_BYTES {
-            let column = CachedBody::Inline(std::mem::take(&mut state.waiting));
+            let column = EntryBody::Inline(std::mem::take(&mut state.waiting));
             return Ok(WrittenBody { column, file: None });
         }
         if state.file.is_none() || !state.waiting.is_empty() {
@@ -147,7 +147,7 @@ impl Writer {
             Ok(file)
         });
         let file = finished.await.map_err(|error| self.shard.cache_error(&error))?;
-        Ok(WrittenBody { column: CachedBody::File { id, size }, file: Some(file) })
+        Ok(WrittenBody { column: EntryBody::File { id, size }, file: Some(file) })
     }
 }
 
@@ -186,7 +186,7 @@ impl Shard {
         bytes: Vec<u8>,
     ) -> Result<WrittenBody, OpError> {
         if bytes.len() <= INLINE_BYTES {
-            return Ok(WrittenBody { column: CachedBody::Inline(bytes), file: None });
+            return Ok(WrittenBody { column: EntryBody::Inline(bytes), file: None });
         }
         let writer = self.writer(origin.to_owned());
         writer.count(bytes.len() as u64)?;

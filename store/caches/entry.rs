@@ -36,7 +36,7 @@ pub type HeaderList = Vec<(String, String)>;
 
 /// The request of an entry. Its method is GET: nothing else can be put.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CachedRequest {
+pub struct EntryRequest {
     /// The URL, with its fragment.
     pub url: String,
     /// The header list.
@@ -45,7 +45,7 @@ pub struct CachedRequest {
 
 /// The response of an entry, as it was before filters hid parts of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CachedResponse {
+pub struct EntryResponse {
     /// The type, which says what a script may see.
     pub response_type: ResponseType,
     /// Every URL on the way, the final one last.
@@ -57,12 +57,12 @@ pub struct CachedResponse {
     /// The header list.
     pub headers: HeaderList,
     /// The body.
-    pub body: CachedBody,
+    pub body: EntryBody,
 }
 
-/// The body of a [`CachedResponse`].
+/// The body of a [`EntryResponse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CachedBody {
+pub enum EntryBody {
     /// The response has none.
     Null,
     /// A small one, kept in the database.
@@ -76,7 +76,7 @@ pub enum CachedBody {
     },
 }
 
-impl CachedBody {
+impl EntryBody {
     /// The length in bytes; `None` for a response without a body.
     pub fn size(&self) -> Option<u64> {
         match self {
@@ -91,11 +91,11 @@ impl CachedBody {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheEntry {
     /// The request.
-    pub request: CachedRequest,
+    pub request: EntryRequest,
     /// The field names that the response's `Vary` header has, as far as a script can see it.
     pub vary: Vec<String>,
     /// The response.
-    pub response: CachedResponse,
+    pub response: EntryResponse,
 }
 
 /// What entries are looked for: <https://w3c.github.io/ServiceWorker/#query-cache>. The method was
@@ -103,7 +103,7 @@ pub struct CacheEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheQuery {
     /// The request that entries have to match.
-    pub request: CachedRequest,
+    pub request: EntryRequest,
     /// Entries may have another query component, or none.
     pub ignore_search: bool,
     /// Entries match whatever headers their responses depend on.
@@ -159,7 +159,7 @@ mod tests {
 
     fn query(headers: &[(&str, &str)]) -> CacheQuery {
         CacheQuery {
-            request: CachedRequest { url: "https://app.test/".into(), headers: list(headers) },
+            request: EntryRequest { url: "https://app.test/".into(), headers: list(headers) },
             ignore_search: false,
             ignore_vary: false,
         }

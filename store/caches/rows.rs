@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, Statement, Transaction};
 
 use super::entry::{key_url, searchless_url};
 use super::{
-    BodyId, CacheEntry, CacheId, CacheQuery, CachedBody, CachedRequest, CachedResponse, HeaderList,
+    BodyId, CacheEntry, CacheId, CacheQuery, EntryBody, EntryRequest, EntryResponse, HeaderList,
     ROW_BYTES, Released,
 };
 use crate::error::Failure;
@@ -37,18 +37,18 @@ pub(super) fn responses(
     cache: CacheId,
     query: Option<&CacheQuery>,
     limit: usize,
-) -> Result<Vec<CachedResponse>, Failure> {
+) -> Result<Vec<EntryResponse>, Failure> {
     read(connection, RESPONSE, cache, query, limit, |row| {
-        Ok(CachedResponse {
+        Ok(EntryResponse {
             response_type: row.get(2)?,
             url_list: row.get_ref(3)?.as_str()?.lines().map(str::to_owned).collect(),
             status: row.get(4)?,
             status_text: row.get(5)?,
             headers: to_headers(row.get_ref(6)?.as_str()?),
             body: match (row.get::<_, Option<i64>>(7)?, row.get::<_, Option<BodyId>>(8)?) {
-                (None, _) => CachedBody::Null,
-                (Some(size), Some(id)) => CachedBody::File { id, size: unsigned(7, size)? },
-                (Some(_), None) => CachedBody::Inline(row.get(9)?),
+                (None, _) => EntryBody::Null,
+                (Some(size), Some(id)) => EntryBody::File { id, size: unsigned(7, size)? },
+                (Some(_), None) => EntryBody::Inline(row.get(9)?),
             },
         })
     })
@@ -58,9 +58,9 @@ pub(super) fn requests(
     connection: &Connection,
     cache: CacheId,
     query: Option<&CacheQuery>,
-) -> Result<Vec<CachedRequest>, Failure> {
+) -> Result<Vec<EntryRequest>, Failure> {
     read(connection, REQUEST, cache, query, usize::MAX, |row| {
-        Ok(CachedRequest { url: row.get(2)?, headers: to_headers(row.get_ref(3)?.as_str()?) })
+        Ok(EntryRequest { url: row.get(2)?, headers: to_headers(row.get_ref(3)?.as_str()?) })
     })
 }
 
@@ -95,9 +95,9 @@ pub(super) fn insert(
         ?13, ?14)";
     let CacheEntry { request, vary, response } = entry;
     let (file, inline) = match &response.body {
-        CachedBody::Null => (None, None),
-        CachedBody::Inline(bytes) => (None, Some(bytes)),
-        CachedBody::File { id, .. } => (Some(*id), None),
+        EntryBody::Null => (None, None),
+        EntryBody::Inline(bytes) => (None, Some(bytes)),
+        EntryBody::File { id, .. } => (Some(*id), None),
     };
     transaction.prepare_cached(sql)?.execute((
         cache,

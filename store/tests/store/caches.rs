@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use kittiwake_store::{
-    BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, CachedBody, CachedRequest, CachedResponse,
+    BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest, EntryResponse,
     ResponseType, Store, StoreError,
 };
 
@@ -20,22 +20,22 @@ fn open(store: &Store, text: &str) -> CacheId {
     store.cache_open(ORIGIN, &name(text), QUOTA).unwrap()
 }
 
-fn request(url: &str, headers: &[(&str, &str)]) -> CachedRequest {
+fn request(url: &str, headers: &[(&str, &str)]) -> EntryRequest {
     let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-    CachedRequest { url: url.into(), headers: headers.collect() }
+    EntryRequest { url: url.into(), headers: headers.collect() }
 }
 
 fn entry(url: &str, body: &str) -> CacheEntry {
     CacheEntry {
         request: request(url, &[]),
         vary: vec![],
-        response: CachedResponse {
+        response: EntryResponse {
             response_type: ResponseType::Basic,
             url_list: vec!["https://app.test/old".into(), url.into()],
             status: 201,
             status_text: "Made: yes".into(),
             headers: vec![("x".into(), "a: b".into()), ("x".into(), "".into())],
-            body: CachedBody::Inline(body.into()),
+            body: EntryBody::Inline(body.into()),
         },
     }
 }
@@ -58,8 +58,8 @@ fn put(store: &Store, cache: CacheId, entries: Vec<CacheEntry>) -> Result<Vec<Bo
 
 fn bodies(store: &Store, cache: CacheId, query: Option<&CacheQuery>) -> Vec<String> {
     let found = store.cache_match(cache, query, usize::MAX).unwrap();
-    let text = |response: CachedResponse| match response.body {
-        CachedBody::Inline(bytes) => String::from_utf8(bytes).unwrap(),
+    let text = |response: EntryResponse| match response.body {
+        EntryBody::Inline(bytes) => String::from_utf8(bytes).unwrap(),
         other => panic!("{other:?}"),
     };
     found.into_iter().map(text).collect()
@@ -73,16 +73,16 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-fn write_body(store: &Store, bytes: &[u8]) -> CachedBody {
+fn write_body(store: &Store, bytes: &[u8]) -> EntryBody {
     let mut body = store.cache_new_body().unwrap();
     let id = body.id();
     body.write(bytes).unwrap();
     body.finish().unwrap();
     body.keep();
-    CachedBody::File { id, size: bytes.len() as u64 }
+    EntryBody::File { id, size: bytes.len() as u64 }
 }
 
-fn with_body(url: &str, body: CachedBody) -> CacheEntry {
+fn with_body(url: &str, body: EntryBody) -> CacheEntry {
     let mut entry = entry(url, "");
     entry.response.body = body;
     entry
@@ -94,7 +94,7 @@ fn an_entry_is_found_as_it_was_put() {
     let store = Store::open(folder.path()).unwrap();
     let cache = open(&store, "a");
     let whole = varying(&[("Accept", "*/*"), ("accept", "a:b")], &["accept"], "body");
-    let null = with_body("https://app.test/null", CachedBody::Null);
+    let null = with_body("https://app.test/null", EntryBody::Null);
     let empty = entry("https://app.test/empty#fragment", "");
     put(&store, cache, vec![whole.clone(), null.clone(), empty.clone()]).unwrap();
     drop(store);
@@ -174,7 +174,7 @@ fn caches_are_listed_in_the_order_of_their_creation_and_by_their_origin() {
     put(&store, open(&store, "a"), vec![entry("https://app.test/", "later")]).unwrap();
     put(&store, own, vec![entry("https://app.test/", "first")]).unwrap();
     let found = store.cache_match_any(ORIGIN, &query("https://app.test/")).unwrap().unwrap();
-    assert_eq!(found.body, CachedBody::Inline(b"first".into()));
+    assert_eq!(found.body, EntryBody::Inline(b"first".into()));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_crash_leaves_no_file_that_no_entry_names() {
     let store = Store::open(folder.path()).unwrap();
     store.cache_recover().unwrap();
     assert_eq!(files(folder.path()), ["1", "README"]);
-    let CachedBody::File { id, .. } = kept else { unreachable!() };
+    let EntryBody::File { id, .. } = kept else { unreachable!() };
     let bodies = store.cache_bodies().unwrap();
     assert_eq!(std::io::read_to_string(bodies.open(id).unwrap()).unwrap(), "kept");
     assert!(store.cache_new_body().unwrap().id() > id);
@@ -228,9 +228,9 @@ fn a_crash_leaves_no_file_that_no_entry_names() {
 fn bodies_that_no_entry_names_any_more_are_told() {
     let store = Store::in_memory().unwrap();
     let cache = open(&store, "a");
-    let ids = |bodies: &[CachedBody]| -> Vec<BodyId> {
-        let id = |body: &CachedBody| match body {
-            CachedBody::File { id, .. } => *id,
+    let ids = |bodies: &[EntryBody]| -> Vec<BodyId> {
+        let id = |body: &EntryBody| match body {
+            EntryBody::File { id, .. } => *id,
             _ => unreachable!(),
         };
         bodies.iter().map(id).collect()

@@ -2,6 +2,7 @@
 //! Invariant: no sleeps and no clock; every time is written in the test.
 
 mod caches;
+mod fetch;
 mod model;
 mod open;
 mod periodic;
