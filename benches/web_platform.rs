@@ -89,8 +89,9 @@ fn last_json_with(mut command: Command, kind: &str) -> Result<Value> {
     let output = command.stdin(Stdio::null()).output()?;
     let text = String::from_utf8(output.stdout)?;
     let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let found = events.filter(|event| event["kind"] == kind).last();
-    found.ok_or_else(|| format!("{command:?} printed no {kind} line: {text}").into())
+    let mut of_kind = events.filter(|event| event["kind"] == kind);
+    let last = of_kind.next_back();
+    last.ok_or_else(|| format!("{command:?} printed no {kind} line: {text}").into())
 }
 
 fn median(runs: &[Value], key: &str) -> Result<f64> {
