@@ -8,6 +8,8 @@
 //!   as the disk honours `fsync` (WAL with `synchronous=FULL`; `fullfsync` on macOS).
 //! - **All or nothing.** When it returns `Err`, or the process dies inside it, nothing of it is
 //!   there. A full disk is an `Err` like any other: make room and call again.
+//! - **Files follow rows.** A cached body that is a file is on disk before the row that names it,
+//!   and goes after it. What a crash leaves between the two, [`Store::cache_recover`] removes.
 //! - **One runtime.** One [`Store`] at a time has a state folder, over all processes. The
 //!   operating system releases the lock when the process dies, so no lock is ever stale.
 //! - **Refused means untouched.** A folder or database that is not usable is left as it was,

@@ -21,7 +21,8 @@ use tokio::sync::{Mutex, Notify};
 use crate::activity::Busy;
 use crate::host::Shard;
 
-/// Bodies up to this size are kept in the database (benches/README.md has the measurement).
+/// Bodies up to this size are kept in the database: a file has to be synced by itself, and its
+/// folder too. Larger ones would only pass through the log and be copied at each checkpoint.
 const INLINE_BYTES: usize = 32 << 10;
 
 /// How much is written or read at once.
