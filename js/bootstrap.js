@@ -43,6 +43,8 @@ const event = web("02_event.js");
 const {
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
+  ObjectGetOwnPropertyDescriptors,
+  ObjectKeys,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
@@ -106,6 +108,9 @@ core.registerErrorBuilder(
   "DOMExceptionQuotaExceededError",
   (text) => new dom.QuotaExceededError(text),
 );
+
+webidl.configureInterface(event.CloseEvent);
+nameGetters(location.workerLocationConstructorDescriptor.value.prototype);
 
 const interfaces = {
   AbortController: abort.AbortController,
@@ -217,6 +222,16 @@ delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
+}
+
+/** deno_web's attributes of a location have no names. */
+function nameGetters(target) {
+  const descriptors = ObjectGetOwnPropertyDescriptors(target);
+  for (const name of ObjectKeys(descriptors)) {
+    const { get } = descriptors[name];
+    if (get === undefined || get.name !== "get") continue;
+    ObjectDefineProperty(get, "name", { __proto__: null, value: `get ${name}` });
+  }
 }
 
 function defineOperations(target, operations) {
