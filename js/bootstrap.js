@@ -8,6 +8,7 @@
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
+import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
 import {
@@ -32,6 +33,7 @@ import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -49,6 +51,8 @@ const event = web("02_event.js");
 const {
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
+  ObjectGetOwnPropertyDescriptors,
+  ObjectKeys,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
@@ -102,12 +106,19 @@ for (
   const name of [
     "AbortError", "DataCloneError", "DataError", "InUseAttributeError", "InvalidAccessError",
     "InvalidCharacterError", "InvalidStateError", "NetworkError", "NotAllowedError",
-    "NotFoundError", "NotSupportedError", "OperationError", "QuotaExceededError", "SecurityError",
-    "SyntaxError", "TimeoutError", "TypeMismatchError", "UnknownError",
+    "NotFoundError", "NotSupportedError", "OperationError", "SecurityError", "SyntaxError",
+    "TimeoutError", "TypeMismatchError", "UnknownError",
   ]
 ) {
   core.registerErrorBuilder(`DOMException${name}`, (text) => new dom.DOMException(text, name));
 }
+core.registerErrorBuilder(
+  "DOMExceptionQuotaExceededError",
+  (text) => new dom.QuotaExceededError(text),
+);
+
+webidl.configureInterface(event.CloseEvent);
+nameGetters(location.workerLocationConstructorDescriptor.value.prototype);
 
 const interfaces = {
   AbortController: abort.AbortController,
@@ -115,6 +126,8 @@ const interfaces = {
   Blob: file.Blob,
   BroadcastChannel,
   ByteLengthQueuingStrategy: streams.ByteLengthQueuingStrategy,
+  Cache: cache.Cache,
+  CacheStorage: cache.CacheStorage,
   CloseEvent: event.CloseEvent,
   CompressionStream,
   CountQueuingStrategy: streams.CountQueuingStrategy,
@@ -167,6 +180,7 @@ const interfaces = {
   ServiceWorker: serviceWorker.ServiceWorker,
   ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
+  StorageManager,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
   TaskController: scheduling.TaskController,
@@ -219,6 +233,7 @@ function defineSharedScope(target) {
     setTimeout: timers.setTimeout,
     structuredClone,
   });
+  defineGetter(target, "caches", () => ownCaches);
   defineGetter(target, "crossOriginIsolated", () => false);
   // The instance cannot be made while a snapshot is: a getter reaches it later.
   defineGetter(target, "crypto", () => crypto.crypto);
@@ -240,6 +255,7 @@ defineHandlers(WorkerGlobalScope.prototype, [
 ObjectDefineProperty(globalThis, "console", core.propNonEnumerable(createConsole()));
 
 let startedAs;
+let ownCaches;
 let ownNavigator;
 let ownScheduler;
 event.saveGlobalThisReference(globalThis);
@@ -248,6 +264,16 @@ delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
+}
+
+/** deno_web's attributes of a location have no names. */
+function nameGetters(target) {
+  const descriptors = ObjectGetOwnPropertyDescriptors(target);
+  for (const name of ObjectKeys(descriptors)) {
+    const { get } = descriptors[name];
+    if (get === undefined || get.name !== "get") continue;
+    ObjectDefineProperty(get, "name", { __proto__: null, value: `get ${name}` });
+  }
 }
 
 function defineOperations(target, operations) {
@@ -316,6 +342,7 @@ function scopeName() {
 /** Makes this realm a service worker's or a page's. Called once, before any user script. */
 function start(options) {
   startedAs = options;
+  ownCaches = cache.createCacheStorage();
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
   delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
@@ -339,6 +366,7 @@ function startServiceWorker(options) {
   // https://w3c.github.io/FileAPI/#creating-revoking: not exposed to service workers
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
+  delete StorageManager.prototype.persist; // [Exposed=Window]
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);

@@ -202,7 +202,8 @@ function portsOf(init, prefix) {
     throw new TypeError(`${reading}: The object must have a callable @@iterator property.`);
   }
   const ports = [...init.ports];
-  if (ports.every((port) => ObjectPrototypeIsPrototypeOf(MessagePort.prototype, port))) return ports;
+  const isPort = (port) => ObjectPrototypeIsPrototypeOf(MessagePort.prototype, port);
+  if (ports.every(isPort)) return ports;
   throw new TypeError(`${reading}: Failed to convert value to 'MessagePort'.`);
 }
 

@@ -6,6 +6,7 @@ import { core } from "ext:core/mod.js";
 import { createLockManager } from "ext:kittiwake/locks.js";
 import { ownConnection } from "ext:kittiwake/network_information.js";
 import { createPermissions } from "ext:kittiwake/permissions.js";
+import { createStorageManager } from "ext:kittiwake/storage_manager.js";
 import { createUserAgentData } from "ext:kittiwake/user_agent_data.js";
 import { assertThis, hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
 
@@ -15,8 +16,6 @@ const identity = { userAgent: "", languages: Object.freeze(["en-US", "en"]) };
 
 function defineNavigator(name) {
   const Navigator = class {
-    #permissions;
-
     constructor(key = undefined) {
       requireHostKey(key, name);
       this[webidl.brand] = webidl.brand;
@@ -34,11 +33,6 @@ function defineNavigator(name) {
       webidl.assertBranded(this, Navigator.prototype);
       return identity.userAgent.replace(/^Mozilla\//, "");
     }
-    // https://wicg.github.io/netinfo/#connection-attribute
-    get connection() {
-      webidl.assertBranded(this, Navigator.prototype);
-      return ownConnection();
-    }
     get hardwareConcurrency() {
       webidl.assertBranded(this, Navigator.prototype);
       return 1;
@@ -54,12 +48,6 @@ function defineNavigator(name) {
     get onLine() {
       webidl.assertBranded(this, Navigator.prototype);
       return op_network_online();
-    }
-    // https://w3c.github.io/permissions/#navigator-and-workernavigator-extension
-    get permissions() {
-      webidl.assertBranded(this, Navigator.prototype);
-      this.#permissions ??= createPermissions();
-      return this.#permissions;
     }
     get platform() {
       webidl.assertBranded(this, Navigator.prototype);
@@ -84,11 +72,30 @@ function defineNavigator(name) {
 }
 
 let ownLocks;
+let ownPermissions;
+let ownStorage;
 let ownUserAgentData;
 
 // What other specifications add to both interfaces.
 function mixins(Navigator, name) {
   return {
+    // https://wicg.github.io/netinfo/#connection-attribute
+    get connection() {
+      webidl.assertBranded(this, Navigator.prototype);
+      return ownConnection();
+    },
+    // https://w3c.github.io/permissions/#navigator-and-workernavigator-extension
+    get permissions() {
+      webidl.assertBranded(this, Navigator.prototype);
+      ownPermissions ??= createPermissions();
+      return ownPermissions;
+    },
+    // https://storage.spec.whatwg.org/#navigatorstorage
+    get storage() {
+      webidl.assertBranded(this, Navigator.prototype);
+      ownStorage ??= createStorageManager();
+      return ownStorage;
+    },
     // https://www.w3.org/TR/device-memory/: one value for all machines, as for the processors
     get deviceMemory() {
       webidl.assertBranded(this, Navigator.prototype);

@@ -35,7 +35,7 @@ pub struct ServiceWorkerState {
     /// Its script.
     pub script_url: String,
     /// `classic` or `module`.
-    pub script_type: &'static str,
+    pub script_type: String,
     /// Its state.
     pub state: WorkerState,
 }

@@ -126,10 +126,7 @@ impl Worker {
         ServiceWorkerState {
             id: self.id,
             script_url: self.script_url.clone(),
-            script_type: match self.script_type {
-                ScriptType::Classic => "classic",
-                ScriptType::Module => "module",
-            },
+            script_type: self.script_type.to_string(),
             state: self.state.get(),
         }
     }
