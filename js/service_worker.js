@@ -55,8 +55,9 @@ export function postMessage(to, message, transferOrOptions, prefix) {
   };
   const buffers = transfer.filter((each) => core.isArrayBuffer(each));
   const others = transfer.filter((each) => !core.isArrayBuffer(each));
-  if (buffers.some((buffer) => ArrayBufferPrototypeGetDetached(buffer))) {
-    refuse("An ArrayBuffer is detached and could not be transferred.");
+  const detached = buffers.find((buffer) => ArrayBufferPrototypeGetDetached(buffer));
+  if (detached !== undefined) {
+    refuse(`ArrayBuffer at index ${transfer.indexOf(detached)} is already detached.`);
   }
   let serialized;
   try {
