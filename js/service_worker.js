@@ -59,6 +59,12 @@ export function postMessage(to, message, transferOrOptions, prefix) {
   if (detached !== undefined) {
     refuse(`ArrayBuffer at index ${transfer.indexOf(detached)} is already detached.`);
   }
+  const twice = transfer.findIndex((each, index) =>
+    core.isArrayBuffer(each) && transfer.indexOf(each) !== index
+  );
+  if (twice !== -1) {
+    refuse(`ArrayBuffer at index ${twice} is a duplicate of an earlier ArrayBuffer.`);
+  }
   let serialized;
   try {
     serialized = messagePort.serializeJsMessageData(message, others);
