@@ -197,9 +197,10 @@ function sourceOf(init, prefix) {
 
 function portsOf(init, prefix) {
   if (init?.ports === undefined) return [];
-  const reading = `${prefix}: Failed to read the 'ports' property from 'ExtendableMessageEventInit'`;
+  const reading = `${prefix}: Failed to read the 'ports' property from ` +
+    "'ExtendableMessageEventInit'";
   if (init.ports === null || typeof init.ports !== "object") {
-    throw new TypeError(`${reading}: The object must have a callable @@iterator property.`);
+    throw new TypeError(`${reading}: The provided value cannot be converted to a sequence.`);
   }
   const ports = [...init.ports];
   const isPort = (port) => ObjectPrototypeIsPrototypeOf(MessagePort.prototype, port);

@@ -59,8 +59,15 @@ export function postMessage(to, message, transferOrOptions, prefix) {
   };
   const buffers = transfer.filter((each) => core.isArrayBuffer(each));
   const others = transfer.filter((each) => !core.isArrayBuffer(each));
-  if (buffers.some((buffer) => ArrayBufferPrototypeGetDetached(buffer))) {
-    refuse("An ArrayBuffer is detached and could not be transferred.");
+  const detached = buffers.find((buffer) => ArrayBufferPrototypeGetDetached(buffer));
+  if (detached !== undefined) {
+    refuse(`ArrayBuffer at index ${transfer.indexOf(detached)} is already detached.`);
+  }
+  const twice = transfer.findIndex((each, index) =>
+    core.isArrayBuffer(each) && transfer.indexOf(each) !== index
+  );
+  if (twice !== -1) {
+    refuse(`ArrayBuffer at index ${twice} is a duplicate of an earlier ArrayBuffer.`);
   }
   let serialized;
   try {
