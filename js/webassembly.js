@@ -3,9 +3,9 @@
 // Invariant: whatever V8 hands over is fed to its end, or aborted with what went wrong.
 
 import { core, primordials } from "ext:core/mod.js";
+import { Headers } from "ext:kittiwake/fetch/headers.js";
+import { Response } from "ext:kittiwake/fetch/response.js";
 
-const { Response } = core.loadExtScript("ext:deno_fetch/23_response.js");
-const { Headers } = core.loadExtScript("ext:deno_fetch/20_headers.js");
 const { ReadableStream, ReadableStreamDefaultReader } = core.loadExtScript(
   "ext:deno_web/06_streams.js",
 );

@@ -145,6 +145,11 @@ pub(super) fn keeping(
     if policy(environment, &response.url, &headers, &head).is_none() {
         return response;
     }
+    if matches!(head.status, 204 | 205) {
+        // Nobody will read it.
+        keep(environment, &response.url, &headers, &head, &[], &[]);
+        return response;
+    }
     let (environment, url) = (environment.clone(), response.url.clone());
     let collected: Option<Vec<Bytes>> = Some(Vec::new());
     let state = (response.body, collected, 0);
