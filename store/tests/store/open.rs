@@ -233,8 +233,12 @@ fn a_damaged_schema_is_refused_at_the_start() {
 fn damage_further_in_is_reported_by_the_call_that_meets_it() {
     let folder = closed_folder();
     let database = folder.path().join(DATABASE_FILE);
+    let connection = Connection::open(&database).unwrap();
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'registrations'";
+    let root: usize = connection.query_row(root, [], |row| row.get(0)).unwrap();
+    drop(connection);
     let mut bytes = fs::read(&database).unwrap();
-    bytes[4096..].fill(0xff);
+    bytes[(root - 1) * 4096..root * 4096].fill(0xff);
     fs::write(&database, bytes).unwrap();
     let store = Store::open(folder.path()).unwrap();
     let error = store.registrations().unwrap_err();
