@@ -41,6 +41,8 @@ const event = web("02_event.js");
 const {
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
+  ObjectGetOwnPropertyDescriptors,
+  ObjectKeys,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
@@ -100,6 +102,9 @@ for (
 ) {
   core.registerErrorBuilder(`DOMException${name}`, (text) => new dom.DOMException(text, name));
 }
+
+webidl.configureInterface(event.CloseEvent);
+nameGetters(location.workerLocationConstructorDescriptor.value.prototype);
 
 const interfaces = {
   AbortController: abort.AbortController,
@@ -206,6 +211,16 @@ delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
+}
+
+/** deno_web's attributes of a location have no names. */
+function nameGetters(target) {
+  const descriptors = ObjectGetOwnPropertyDescriptors(target);
+  for (const name of ObjectKeys(descriptors)) {
+    const { get } = descriptors[name];
+    if (get === undefined || get.name !== "get") continue;
+    ObjectDefineProperty(get, "name", { __proto__: null, value: `get ${name}` });
+  }
 }
 
 function defineOperations(target, operations) {

@@ -180,12 +180,14 @@ function sourceOf(init, prefix) {
 
 function portsOf(init, prefix) {
   if (init?.ports === undefined) return [];
-  const reading = `${prefix}: Failed to read the 'ports' property from 'ExtendableMessageEventInit'`;
+  const reading = `${prefix}: Failed to read the 'ports' property from ` +
+    "'ExtendableMessageEventInit'";
   if (init.ports === null || typeof init.ports !== "object") {
     throw new TypeError(`${reading}: The object must have a callable @@iterator property.`);
   }
   const ports = [...init.ports];
-  if (ports.every((port) => ObjectPrototypeIsPrototypeOf(MessagePort.prototype, port))) return ports;
+  const isPort = (port) => ObjectPrototypeIsPrototypeOf(MessagePort.prototype, port);
+  if (ports.every(isPort)) return ports;
   throw new TypeError(`${reading}: Failed to convert value to 'MessagePort'.`);
 }
 

@@ -20,13 +20,16 @@ function defineNavigator(name) {
       this[webidl.brand] = webidl.brand;
     }
     get appCodeName() {
+      webidl.assertBranded(this, Navigator.prototype);
       return "Mozilla";
     }
     get appName() {
+      webidl.assertBranded(this, Navigator.prototype);
       return "Netscape";
     }
     // https://html.spec.whatwg.org/#dom-navigator-appversion
     get appVersion() {
+      webidl.assertBranded(this, Navigator.prototype);
       return identity.userAgent.replace(/^Mozilla\//, "");
     }
     // https://wicg.github.io/netinfo/#connection-attribute
@@ -35,15 +38,19 @@ function defineNavigator(name) {
       return ownConnection();
     }
     get hardwareConcurrency() {
+      webidl.assertBranded(this, Navigator.prototype);
       return 1;
     }
     get language() {
+      webidl.assertBranded(this, Navigator.prototype);
       return identity.languages[0];
     }
     get languages() {
+      webidl.assertBranded(this, Navigator.prototype);
       return identity.languages;
     }
     get onLine() {
+      webidl.assertBranded(this, Navigator.prototype);
       return op_network_online();
     }
     // https://w3c.github.io/permissions/#navigator-and-workernavigator-extension
@@ -53,12 +60,15 @@ function defineNavigator(name) {
       return this.#permissions;
     }
     get platform() {
+      webidl.assertBranded(this, Navigator.prototype);
       return "Linux x86_64";
     }
     get product() {
+      webidl.assertBranded(this, Navigator.prototype);
       return "Gecko";
     }
     get userAgent() {
+      webidl.assertBranded(this, Navigator.prototype);
       return identity.userAgent;
     }
   };

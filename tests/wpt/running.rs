@@ -53,12 +53,16 @@ fn paths_in_the_expectations_run_though_they_name_no_service_worker() {
 
 #[test]
 fn meta_lines_bring_scripts_title_and_query() {
-    let test = "// META: global=serviceworker\n// META: title=the title\n// META: script=/a/one.js\n\
-                // META: script=two.js\n// META: variant=?x\n\
-                test(() => assert_equals(one + two + location.search, '12?x'));\n\
-                test(() => assert_equals(GLOBAL.isWorker() && !GLOBAL.isWindow(), true), 'global');\n\
-                test(() => assert_equals(location.href,\n\
-                  'https://web-platform.test:8443/a/b/t.any.worker.js?x'), 'place');\n";
+    let test = "// META: global=serviceworker
+// META: title=the title
+// META: script=/a/one.js
+// META: script=two.js
+// META: variant=?x
+test(() => assert_equals(one + two + location.search, '12?x'));
+test(() => assert_equals(GLOBAL.isWorker() && !GLOBAL.isWindow(), true), 'global');
+const place = 'https://web-platform.test:8443/a/b/t.any.worker.js?x';
+test(() => assert_equals(location.href, place), 'place');
+";
     let tree = checkout(&[
         ("a/b/t.any.js", test),
         ("a/one.js", "self.one = '1';"),
