@@ -235,7 +235,8 @@ fn damage_further_in_is_reported_by_the_call_that_meets_it() {
     let database = folder.path().join(DATABASE_FILE);
     let connection = Connection::open(&database).unwrap();
     let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'registrations'";
-    let root: usize = connection.query_row(root, [], |row| row.get(0)).unwrap();
+    let root: u32 = connection.query_row(root, [], |row| row.get(0)).unwrap();
+    let root = root as usize;
     drop(connection);
     let mut bytes = fs::read(&database).unwrap();
     bytes[(root - 1) * 4096..root * 4096].fill(0xff);
