@@ -8,6 +8,7 @@
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
+import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
 import {
@@ -26,6 +27,7 @@ import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
@@ -96,12 +98,16 @@ for (
   const name of [
     "AbortError", "DataCloneError", "DataError", "InUseAttributeError", "InvalidAccessError",
     "InvalidCharacterError", "InvalidStateError", "NetworkError", "NotAllowedError",
-    "NotFoundError", "NotSupportedError", "OperationError", "QuotaExceededError", "SecurityError",
-    "SyntaxError", "TimeoutError", "TypeMismatchError", "UnknownError",
+    "NotFoundError", "NotSupportedError", "OperationError", "SecurityError", "SyntaxError",
+    "TimeoutError", "TypeMismatchError", "UnknownError",
   ]
 ) {
   core.registerErrorBuilder(`DOMException${name}`, (text) => new dom.DOMException(text, name));
 }
+core.registerErrorBuilder(
+  "DOMExceptionQuotaExceededError",
+  (text) => new dom.QuotaExceededError(text),
+);
 
 webidl.configureInterface(event.CloseEvent);
 nameGetters(location.workerLocationConstructorDescriptor.value.prototype);
@@ -112,6 +118,8 @@ const interfaces = {
   Blob: file.Blob,
   BroadcastChannel,
   ByteLengthQueuingStrategy: streams.ByteLengthQueuingStrategy,
+  Cache: cache.Cache,
+  CacheStorage: cache.CacheStorage,
   CloseEvent: event.CloseEvent,
   CompressionStream,
   CountQueuingStrategy: streams.CountQueuingStrategy,
@@ -152,6 +160,7 @@ const interfaces = {
   Response,
   ServiceWorker: serviceWorker.ServiceWorker,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
+  StorageManager,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
   TextDecoder: encoding.TextDecoder,
@@ -184,6 +193,7 @@ function defineSharedScope(target) {
     setTimeout: timers.setTimeout,
     structuredClone,
   });
+  defineGetter(target, "caches", () => ownCaches);
   defineGetter(target, "crossOriginIsolated", () => false);
   // The instance cannot be made while a snapshot is: a getter reaches it later.
   defineGetter(target, "crypto", () => crypto.crypto);
@@ -204,6 +214,7 @@ defineHandlers(WorkerGlobalScope.prototype, [
 ObjectDefineProperty(globalThis, "console", core.propNonEnumerable(createConsole()));
 
 let startedAs;
+let ownCaches;
 let ownNavigator;
 event.saveGlobalThisReference(globalThis);
 event.setEventTargetData(globalThis);
@@ -281,6 +292,7 @@ function scopeName() {
 /** Makes this realm a service worker's or a page's. Called once, before any user script. */
 function start(options) {
   startedAs = options;
+  ownCaches = cache.createCacheStorage();
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
   delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
@@ -304,6 +316,7 @@ function startServiceWorker(options) {
   // https://w3c.github.io/FileAPI/#creating-revoking: not exposed to service workers
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
+  delete StorageManager.prototype.persist; // [Exposed=Window]
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);

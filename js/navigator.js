@@ -5,6 +5,7 @@
 import { core } from "ext:core/mod.js";
 import { ownConnection } from "ext:kittiwake/network_information.js";
 import { createPermissions } from "ext:kittiwake/permissions.js";
+import { createStorageManager } from "ext:kittiwake/storage_manager.js";
 import { hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
 
 const { op_network_online } = core.ops;
@@ -14,6 +15,7 @@ const identity = { userAgent: "", languages: Object.freeze(["en-US", "en"]) };
 function defineNavigator(name) {
   const Navigator = class {
     #permissions;
+    #storage;
 
     constructor(key = undefined) {
       requireHostKey(key, name);
@@ -66,6 +68,12 @@ function defineNavigator(name) {
     get product() {
       webidl.assertBranded(this, Navigator.prototype);
       return "Gecko";
+    }
+    // https://storage.spec.whatwg.org/#navigatorstorage
+    get storage() {
+      webidl.assertBranded(this, Navigator.prototype);
+      this.#storage ??= createStorageManager();
+      return this.#storage;
     }
     get userAgent() {
       webidl.assertBranded(this, Navigator.prototype);

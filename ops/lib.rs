@@ -8,6 +8,7 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod cache;
 mod clients;
 mod clock;
 mod console;
@@ -21,6 +22,7 @@ mod permissions;
 mod service_worker;
 mod sync;
 
+pub use cache::*;
 pub use clients::*;
 pub use clock::*;
 pub use console::*;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use url::Origin;
 
 use crate::activity::{Activity, Busy};
+use crate::caches::Caches;
 use crate::commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
@@ -48,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) event: Duration,
     /// Time without an event after which a worker is stopped.
     pub(crate) idle: Duration,
+    /// Bytes that one origin may keep.
+    pub(crate) storage: u64,
     /// Sync events under way in all.
     pub(crate) syncs: usize,
     /// Sync events under way of one registration.
@@ -61,6 +64,7 @@ impl Default for Limits {
             heap: 256 << 20,
             event: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(30),
+            storage: 10 << 30,
             syncs: 256,
             syncs_per_registration: 64,
         }
@@ -99,7 +103,10 @@ pub(crate) struct Shard {
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
     pub(crate) commits: commits::Queue,
+    pub(crate) caches: Caches,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
+    /// Of the registrations that the store knows.
+    pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     trace: RefCell<TraceSink>,
@@ -186,7 +193,9 @@ impl Shard {
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Default::default(),
+            caches: Caches::default(),
             registrations: RefCell::default(),
+            scopes: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
             trace: RefCell::new(parts.trace),
@@ -275,6 +284,7 @@ impl Shard {
             worker.realm.set(None);
         }
         self.pages.borrow_mut().remove(&id);
+        self.close_caches_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -378,6 +388,7 @@ impl Shard {
         // What is given back must not fire again.
         self.signal_is_known.set(false);
         self.flush_commits();
+        self.flush_caches();
         self.stopping.set(true);
         let firing = self.firing.take().into_iter();
         let back = firing.map(|(sync_type, registration, tag)| SyncWrite {

@@ -5,6 +5,7 @@
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
 mod activity;
+mod caches;
 mod commits;
 mod connectivity;
 mod dispatch;

@@ -176,3 +176,56 @@ impl Services for Stage {
         vec![]
     }
 }
+
+/// The rehearsal asks for no cache.
+impl CacheServices for Stage {
+    fn cache_open(&self, _: RealmId, _: &[u16]) -> Result<i64, OpError> {
+        unreachable!()
+    }
+    fn cache_has(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn cache_delete(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn cache_names(&self, _: RealmId) -> Result<Vec<Vec<u16>>, OpError> {
+        unreachable!()
+    }
+    fn cache_match_any(
+        &self,
+        _: RealmId,
+        _: CacheQuery,
+        _: Option<&[u16]>,
+    ) -> Result<Option<CacheMatch>, OpError> {
+        unreachable!()
+    }
+    fn cache_match(
+        &self,
+        _: RealmId,
+        _: i64,
+        _: Option<CacheQuery>,
+        _: usize,
+    ) -> Result<Vec<CacheMatch>, OpError> {
+        unreachable!()
+    }
+    fn cache_requests(
+        &self,
+        _: RealmId,
+        _: i64,
+        _: Option<CacheQuery>,
+    ) -> Result<Vec<CacheRequest>, OpError> {
+        unreachable!()
+    }
+    fn cache_delete_entries(&self, _: RealmId, _: i64, _: CacheQuery) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn cache_body(&self, _: RealmId) -> Rc<dyn CacheBody> {
+        unreachable!()
+    }
+    fn cache_put(&self, _: RealmId, _: i64, _: Vec<CacheEntry>) -> Answer<()> {
+        unreachable!()
+    }
+    fn storage_estimate(&self, _: RealmId) -> Result<StorageEstimate, OpError> {
+        unreachable!()
+    }
+}

@@ -3,8 +3,8 @@
 //! Invariant: a claim is on disk before its event is dispatched, and the store is read anew after
 //! each wake: the wake itself carries no data.
 //!
-//! A periodic sync that waits for its period is not work that a runtime's idleness waits for: it has
-//! no end. Only its event is, while it is under way.
+//! A periodic sync that waits for its period is not work that a runtime's idleness waits for: it
+//! has no end. Only its event is, while it is under way.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -88,7 +88,8 @@ struct Outlook {
 
 fn look(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<Outlook, StoreError> {
     shard.look_at_time();
-    let may_fire = shard.may_fire_syncs();
+    // Whoever gives a slot back wakes.
+    let may_fire = shard.may_fire_syncs() && shard.free_sync_slots() > 0;
     let may_change = shard.outlook.get() == NetworkOutlook::Open;
     if !may_fire && !may_change {
         // Nothing can move before somebody wakes: the store need not be asked.
@@ -167,8 +168,8 @@ fn claim_periodic(shard: &Shard) -> Result<(), StoreError> {
 /// When there is a periodic sync to claim next. While the permission is denied nothing is claimed,
 /// which is the specification's state `suspended`.
 fn next_period(shard: &Shard) -> Result<Option<i64>, StoreError> {
-    let may_claim = shard.may_fire_syncs()
-        && shard.is_granted(Permission::PeriodicBackgroundSync)
-        && shard.free_sync_slots() > 0;
+    let may_claim = shard.free_sync_slots() > 0
+        && shard.may_fire_syncs()
+        && shard.is_granted(Permission::PeriodicBackgroundSync);
     if may_claim { shard.store.periodic_next_due() } else { Ok(None) }
 }

@@ -2,7 +2,7 @@
 //! Invariant: it never has more bytes than its limits say; what may be reused is the runtime's to
 //! say.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, params};
 
 use crate::error::Failure;
 use crate::{Store, StoreError};
@@ -140,13 +140,13 @@ impl Store {
     }
 }
 
-fn forget(transaction: &Transaction<'_>, id: CachedResponseId) -> Result<(), Failure> {
+fn forget(transaction: &Connection, id: CachedResponseId) -> Result<(), Failure> {
     transaction.prepare_cached("DELETE FROM http_cache WHERE id = ?1")?.execute([id.0])?;
     Ok(())
 }
 
 /// Forgets the least recently used until the rest fits.
-fn make_room(transaction: &Transaction<'_>, total_bytes: u64) -> Result<(), Failure> {
+fn make_room(transaction: &Connection, total_bytes: u64) -> Result<(), Failure> {
     let mut sum = transaction.prepare_cached("SELECT coalesce(sum(bytes), 0) FROM http_cache")?;
     let mut oldest = transaction
         .prepare_cached("SELECT id, bytes FROM http_cache ORDER BY used_at_ms, id LIMIT 1")?;

@@ -4,7 +4,7 @@
 mod claim;
 mod transition;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use crate::columns::text_enum;
 use crate::error::Failure;
@@ -138,7 +138,8 @@ impl Store {
         policy: &SyncPolicy,
         now_ms: i64,
     ) -> Result<Registered, StoreError> {
-        self.write(|transaction| register(transaction, Key { registration, tag }, policy, now_ms))
+        let key = Key { registration, tag };
+        self.write(|transaction| Registering::prepare(transaction)?.register(key, policy, now_ms))
     }
 
     /// `SyncManager.getTags()`: every tag, also those that wait or fire, ordered by their bytes as
@@ -272,6 +273,13 @@ const HAS_PENDING: &str =
 const FIRING_KEYS: &str = "SELECT registration_id, tag FROM sync_registrations \
      WHERE state IN ('firing', 'reregistered-while-firing') ORDER BY registration_id, tag";
 
+// Nothing if the tag is known, or without an active worker.
+const INSERT_NEW: &str = "INSERT INTO sync_registrations \
+     (registration_id, tag, state, attempts, due_at_ms, interruptions) \
+     SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM versions \
+     WHERE registration_id = ?1 AND (state = 'installed') = 0) \
+     ON CONFLICT (registration_id, tag) DO NOTHING";
+
 /// What the scheduler asks at every wake, and the index that answers it without a scan.
 #[cfg(test)]
 pub(crate) const WAKE_QUERIES: [(&str, &str); 5] = [
@@ -282,7 +290,36 @@ pub(crate) const WAKE_QUERIES: [(&str, &str); 5] = [
     (claim::PENDING_KEYS, "sync_registrations_pending"),
 ];
 
-pub(crate) fn register(
+/// `register()`, prepared once for the many of one commit.
+pub(crate) struct Registering<'a> {
+    connection: &'a Connection,
+    insert_new: CachedStatement<'a>,
+}
+
+impl<'a> Registering<'a> {
+    pub(crate) fn prepare(connection: &'a Connection) -> Result<Self, Failure> {
+        let insert_new = connection.prepare_cached(INSERT_NEW)?;
+        Ok(Registering { connection, insert_new })
+    }
+
+    pub(crate) fn register(
+        &mut self,
+        key: Key<'_>,
+        policy: &SyncPolicy,
+        now_ms: i64,
+    ) -> Result<Registered, Failure> {
+        // Nearly always the tag is new, its worker active, and one statement does it all.
+        if policy.require_short_tag(key.tag).is_ok()
+            && let Ok(Some(new)) = next(None, SyncEvent::Registered, policy, now_ms)
+            && self.insert_new.execute(columns(key, new))? == 1
+        {
+            return Ok(Registered::New);
+        }
+        register_known_or_refuse(self.connection, key, policy, now_ms)
+    }
+}
+
+fn register_known_or_refuse(
     connection: &Connection,
     key: Key<'_>,
     policy: &SyncPolicy,
@@ -326,7 +363,8 @@ struct Step {
     after: Option<SyncRecord>,
 }
 
-/// The only writer of the table: loads the row, asks [`next`], and writes what it says.
+/// The only writer of the table, but for [`Registering`]'s short cut: loads the row, asks [`next`],
+/// and writes what it says.
 fn advance(
     connection: &Connection,
     key: Key<'_>,
@@ -372,7 +410,6 @@ fn load(connection: &Connection, key: Key<'_>) -> Result<Option<SyncRecord>, Fai
 }
 
 fn save(connection: &Connection, key: Key<'_>, record: SyncRecord) -> Result<(), Failure> {
-    let SyncRecord { state, attempts, due_at_ms, interruptions } = record;
     connection
         .prepare_cached(
             "INSERT INTO sync_registrations \
@@ -382,8 +419,13 @@ fn save(connection: &Connection, key: Key<'_>, record: SyncRecord) -> Result<(),
              attempts = excluded.attempts, due_at_ms = excluded.due_at_ms, \
              interruptions = excluded.interruptions",
         )?
-        .execute((key.registration, key.tag, state, attempts, due_at_ms, interruptions))?;
+        .execute(columns(key, record))?;
     Ok(())
+}
+
+fn columns(key: Key<'_>, record: SyncRecord) -> impl Params {
+    let SyncRecord { state, attempts, due_at_ms, interruptions } = record;
+    (key.registration, key.tag, state, attempts, due_at_ms, interruptions)
 }
 
 fn delete(connection: &Connection, key: Key<'_>) -> Result<(), Failure> {

@@ -1,10 +1,11 @@
-//! Writes of both kinds of sync that arrive together, in one commit: an fsync costs the same for one
-//! as for a thousand.
+//! Writes of both types of sync that arrive together, in one commit: an fsync costs the same for
+//! one as for a thousand.
 //! Invariant: each write of a batch has the effect and the answer that it has alone, in its place.
 
 use rusqlite::{Connection, Params};
 
 use crate::error::Failure;
+use crate::sync::Registering;
 use crate::{
     HandedBack, Outcome, PeriodicRegistered, PeriodicUnregistered, Registered, RegistrationId,
     Settled, Store, StoreError, SyncPolicy, SyncType, periodic, sync,
@@ -69,7 +70,8 @@ impl Store {
         now_ms: i64,
     ) -> Result<Vec<Result<SyncWritten, StoreError>>, StoreError> {
         self.write(|transaction| {
-            let one = |each| match write(transaction, each, policy, now_ms) {
+            let mut registering = Registering::prepare(transaction)?;
+            let one = |each| match write(transaction, &mut registering, each, policy, now_ms) {
                 Ok(written) => Ok(Ok(written)),
                 Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
                 Err(failure) => Err(failure),
@@ -81,6 +83,7 @@ impl Store {
 
 fn write(
     connection: &Connection,
+    registering: &mut Registering<'_>,
     SyncWrite { registration, tag, change }: &SyncWrite,
     policy: &SyncPolicy,
     now_ms: i64,
@@ -89,9 +92,7 @@ fn write(
 
     let key = Key { registration: *registration, tag };
     Ok(match *change {
-        SyncChange::Register => {
-            SyncWritten::Registered(sync::register(connection, key, policy, now_ms)?)
-        }
+        SyncChange::Register => SyncWritten::Registered(registering.register(key, policy, now_ms)?),
         SyncChange::RegisterPeriodic { min_interval_ms } => {
             let registered = periodic::register(connection, key, min_interval_ms, policy, now_ms);
             SyncWritten::PeriodicRegistered(registered?)

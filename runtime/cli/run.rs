@@ -118,14 +118,17 @@ impl RunOptions {
             (_, Some(_), _) => usage("--probe is for --network real"),
             (_, _, Some(_)) => usage("--debounce is for --network real"),
             (Some(scripted), ..) => Ok(scripted.clone()),
-            (None, ..) => Ok(Network::Scripted(Timeline::constant(NetworkState::Online))),
+            (None, ..) => Ok(Network::default()),
         }
     }
 }
 
+/// What the network signal follows.
 #[derive(Clone)]
-enum Network {
+pub enum Network {
+    /// The machine's own links, routes and reachability.
     Real(RealNetwork),
+    /// What somebody wrote.
     Scripted(Timeline),
 }
 
@@ -140,6 +143,12 @@ enum Until {
     Idle,
     Forever,
     After(Duration),
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network::Scripted(Timeline::constant(NetworkState::Online))
+    }
 }
 
 impl FromStr for Network {
@@ -339,7 +348,8 @@ impl WorkerPlan {
     }
 }
 
-async fn follow(runtime: &Runtime, network: Network) -> Result<(), Error> {
+/// Makes the runtime follow the signal, from now on.
+pub async fn follow(runtime: &Runtime, network: Network) -> Result<(), Error> {
     match network {
         Network::Real(network) => runtime.follow_real_network(network).await,
         Network::Scripted(timeline) => runtime.play_network(timeline).await,

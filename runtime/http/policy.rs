@@ -27,8 +27,8 @@ pub struct NetworkPolicy {
     /// Hosts that are not asked, also if they are allowed.
     pub deny: Vec<HostRule>,
     /// Asks no address of this machine, of a private or link-local network, or of any other range
-    /// Asks no address of this machine, of a private or link-local network, or of any other range
-    /// it would look up names by itself.
+    /// that is not of the public internet, whatever its name. Then no proxy is asked either: it
+    /// would look up names by itself.
     pub deny_private: bool,
     /// Bytes that the body of one response may have, decoded. A longer one breaks there.
     pub response_bytes: Option<u64>,

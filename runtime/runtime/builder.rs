@@ -151,6 +151,13 @@ impl Builder {
         self
     }
 
+    /// Fires no registered sync, whatever the network: on disk each stays as it is.
+    /// [`Runtime::dispatch_sync`] still dispatches.
+    pub fn hold_syncs(mut self) -> Self {
+        self.limits.syncs = 0;
+        self
+    }
+
     /// Real time that one turn of JavaScript may take before its realm is terminated. By default
     /// 10 s.
     pub fn turn_limit(mut self, limit: Duration) -> Self {
@@ -162,6 +169,14 @@ impl Builder {
     /// default 256 MiB. Array buffers are outside it.
     pub fn heap_limit(mut self, bytes: usize) -> Self {
         self.limits.heap = bytes;
+        self
+    }
+
+    /// Bytes that one origin may keep in its caches: `quota` of `navigator.storage.estimate()`.
+    /// What would exceed it rejects with `QuotaExceededError`. By default 10 GiB; nothing is ever
+    /// evicted.
+    pub fn storage_quota(mut self, bytes: u64) -> Self {
+        self.limits.storage = bytes;
         self
     }
 
