@@ -164,8 +164,8 @@ pub enum HttpError {
 
 /// A door for requests.
 pub trait Http {
-    /// Sends one request; redirects are answers like others. Answers when the headers are there; the
-    /// body follows as a stream. Dropping the future or the stream ends the exchange.
+    /// Sends one request; redirects are answers like others. Answers when the headers are there;
+    /// the body follows as a stream. Dropping the future or the stream ends the exchange.
     fn send(
         &self,
         request: HttpRequest,

@@ -84,6 +84,7 @@ fn files_are_served_with_headers_and_substitutions_to_every_host_of_the_site() {
   const response = await fetch('http://not-web-platform.test:8000/a/names.sub.txt?q=v%20w');
   assert_equals(await response.text(), '{expected}');
   assert_equals(response.headers.get('content-type'), 'text/plain');
+  assert_equals(response.type, 'cors');
   assert_equals(response.headers.get('x-all'), 'folder');
 }}, 'substitution');
 promise_test(async () => {{
@@ -100,7 +101,11 @@ promise_test(async () => {{
     let tree = checkout(&[
         ("a/t.any.js", &with_meta(&test)),
         ("a/names.sub.txt", names),
-        ("a/__dir__.headers", "X-All: folder\n"),
+        // CORS is enforced.
+        (
+            "a/__dir__.headers",
+            "X-All: folder\nAccess-Control-Allow-Origin: *\nAccess-Control-Expose-Headers: x-all\n",
+        ),
         ("a/own.bin", "x"),
         ("a/own.bin.sub.headers", "Content-Type: text/x-own\nX-Host: {{host}}\n"),
     ]);
