@@ -16,6 +16,7 @@ import {
   installErrorReporting,
 } from "ext:kittiwake/events.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
+import { afterFetchEvent, createFetchEvent, FetchEvent } from "ext:kittiwake/fetch_event.js";
 import { fetch } from "ext:kittiwake/fetch/fetch.js";
 import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Request } from "ext:kittiwake/fetch/request.js";
@@ -278,6 +279,7 @@ function startServiceWorker(options) {
   defineInterface("Clients", clients.Clients);
   defineInterface("ExtendableEvent", extendable.ExtendableEvent);
   defineInterface("ExtendableMessageEvent", extendable.ExtendableMessageEvent);
+  defineInterface("FetchEvent", FetchEvent);
   defineInterface("InstallEvent", extendable.InstallEvent);
   defineInterface("PeriodicSyncEvent", periodicSync.PeriodicSyncEvent);
   defineInterface("SyncEvent", backgroundSync.SyncEvent);
@@ -357,6 +359,7 @@ async function skipWaiting() {
 const makeEvent = {
   install: () => new extendable.InstallEvent("install"),
   activate: () => new extendable.ExtendableEvent("activate"),
+  fetch: createFetchEvent,
   sync: (init) => new backgroundSync.SyncEvent("sync", init),
   periodicsync: (init) => new periodicSync.PeriodicSyncEvent("periodicsync", init),
   message: (init) =>
@@ -367,10 +370,12 @@ const makeEvent = {
     }),
 };
 
+const afterDispatch = { __proto__: null, fetch: afterFetchEvent };
+
 const hostCalls = new SafeMap(Object.entries({
   start,
   dispatchExtendable: (type, id, init) =>
-    extendable.dispatchExtendableEvent(id, makeEvent[type](init)),
+    extendable.dispatchExtendableEvent(id, makeEvent[type](init), afterDispatch[type]),
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
   changeRegistration: serviceWorker.changeRegistration,

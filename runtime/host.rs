@@ -20,6 +20,7 @@ use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, PreflightCache};
+use crate::fetch_events::UnansweredFetch;
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
 use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
@@ -82,6 +83,7 @@ pub(crate) struct Shard {
     watchdog: Rc<Watchdog>,
     realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
+    pub(crate) fetch_events: RefCell<BTreeMap<u32, UnansweredFetch>>,
     shares: RefCell<BTreeMap<String, OriginShare>>,
     last_id: Cell<u32>,
     signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
@@ -163,6 +165,7 @@ impl Shard {
             watchdog: Rc::new(Watchdog::start()),
             realms: RefCell::default(),
             events: RefCell::default(),
+            fetch_events: RefCell::default(),
             shares: RefCell::default(),
             last_id: Cell::new(0),
             signal: RefCell::default(),

@@ -12,6 +12,7 @@ mod drive;
 mod engine;
 mod extension;
 mod fetch;
+mod fetch_events;
 mod fetches;
 mod host;
 mod http;
@@ -34,7 +35,7 @@ mod trace;
 mod watchdog;
 
 pub use dispatch::{EventOutcome, LastChance};
-pub use fetch::Cors;
+pub use fetch::{Cors, ResponseSource};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
 

@@ -14,12 +14,15 @@ mod network;
 mod redirect;
 mod referrer;
 mod scheme;
+mod tee;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
+use serde::Serialize;
 use url::{Origin, Url};
 
 use crate::http::{Http, HttpError};
@@ -29,14 +32,27 @@ pub(crate) use cors::PreflightCache;
 pub(crate) use main_fetch::fetch;
 pub(crate) use referrer::ReferrerPolicy;
 pub(crate) use scheme::shortened;
+pub(crate) use tee::tee;
 
 /// What a fetch may use.
 pub(crate) struct Environment {
     pub(crate) http: Rc<dyn Http>,
+    /// Who is asked before the network; nobody for a client without a controller, or a worker.
+    pub(crate) interceptor: Option<Rc<dyn Interceptor>>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
     /// Milliseconds since the Unix epoch.
     pub(crate) now_ms: f64,
+}
+
+/// A controller: <https://w3c.github.io/ServiceWorker/#handle-fetch>
+pub(crate) trait Interceptor {
+    /// Answers a response, `None` if the network shall answer, or why there is a network error. The
+    /// request is still whole afterwards.
+    fn handle<'a>(
+        &'a self,
+        request: &'a mut Request,
+    ) -> LocalBoxFuture<'a, Result<Option<Response>, FetchError>>;
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-request>
@@ -58,6 +74,9 @@ pub(crate) struct Request {
     /// Empty for a script's own request.
     pub(crate) destination: String,
     pub(crate) tainting: Tainting,
+    pub(crate) service_workers: ServiceWorkersMode,
+    /// <https://fetch.spec.whatwg.org/#concept-request-reload-navigation-flag>
+    pub(crate) reload: bool,
 }
 
 impl Request {
@@ -110,7 +129,8 @@ pub(crate) enum Body {
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-request-mode>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Mode {
     SameOrigin,
     NoCors,
@@ -118,8 +138,16 @@ pub(crate) enum Mode {
     Navigate,
 }
 
-/// <https://fetch.spec.whatwg.org/#concept-request-credentials-mode>
+/// <https://fetch.spec.whatwg.org/#request-service-workers-mode>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServiceWorkersMode {
+    All,
+    None,
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-request-credentials-mode>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Credentials {
     Omit,
     SameOrigin,
@@ -127,7 +155,8 @@ pub(crate) enum Credentials {
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-request-cache-mode>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum CacheMode {
     Default,
     NoStore,
@@ -138,7 +167,8 @@ pub(crate) enum CacheMode {
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-request-redirect-mode>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum RedirectMode {
     Follow,
     Error,
@@ -189,6 +219,23 @@ pub(crate) struct Response {
     pub(crate) url_list: Vec<Url>,
     /// `None` for a null body.
     pub(crate) body: Option<LocalBoxStream<'static, Result<Bytes, HttpError>>>,
+    pub(crate) source: ResponseSource,
+}
+
+/// Who made a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResponseSource {
+    /// A server.
+    Network,
+    /// The client's controller.
+    ServiceWorker,
+}
+
+impl ResponseSource {
+    pub(crate) fn is_network(&self) -> bool {
+        *self == ResponseSource::Network
+    }
 }
 
 /// Why a fetch is a network error, for the trace.
@@ -222,6 +269,8 @@ pub(crate) enum FetchError {
     KeepaliveBody { bytes: usize, most: usize },
     #[error("cross-origin-resource-policy of {url} keeps its response to itself")]
     ResourcePolicy { url: Url },
+    #[error("{reason}")]
+    Intercepted { reason: String },
     #[error("the response of {url} does not have the integrity that the request asks for")]
     Integrity { url: Url },
 }

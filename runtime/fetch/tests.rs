@@ -22,10 +22,12 @@ pub(super) fn request(method: &str, url: &str) -> Request {
         keepalive: false,
         destination: String::new(),
         tainting: Tainting::Basic,
+        service_workers: ServiceWorkersMode::None,
+        reload: false,
     }
 }
 
 fn environment(servers: &ScriptedServers, cors: Cors) -> Environment {
     let http = Rc::new(servers.clone());
-    Environment { http, cors, preflights: Rc::default(), now_ms: 0.0 }
+    Environment { http, interceptor: None, cors, preflights: Rc::default(), now_ms: 0.0 }
 }
