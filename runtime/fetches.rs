@@ -61,7 +61,10 @@ impl Shard {
         Some(Rc::new(Controller { shard: self.me(), worker, client }))
     }
 
-    fn fetch_environment(&self, interceptor: Option<Rc<dyn Interceptor>>) -> Environment {
+    pub(crate) fn fetch_environment(
+        &self,
+        interceptor: Option<Rc<dyn Interceptor>>,
+    ) -> Environment {
         Environment {
             http: self.http.clone(),
             interceptor,
@@ -78,7 +81,7 @@ impl Shard {
         }
     }
 
-    fn trace_fetch(
+    pub(crate) fn trace_fetch(
         &self,
         method: String,
         url: String,

@@ -18,6 +18,7 @@ mod host;
 mod http;
 mod lifecycle;
 mod listing;
+mod navigation;
 mod network;
 mod pages;
 mod periodic;
