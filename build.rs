@@ -6,6 +6,8 @@ use deno_core::snapshot::{CreateSnapshotOptions, create_snapshot};
 
 #[path = "runtime/extension.rs"]
 mod extension;
+#[path = "runtime/rehearsal.rs"]
+mod rehearsal;
 
 fn main() {
     #[expect(clippy::disallowed_methods, reason = "cargo tells the target this way")]
@@ -15,6 +17,8 @@ fn main() {
     }
     println!("cargo:rerun-if-changed=js");
     println!("cargo:rerun-if-changed=runtime/extension.rs");
+    println!("cargo:rerun-if-changed=runtime/rehearsal");
+    println!("cargo:rerun-if-changed=runtime/rehearsal.rs");
     let options = CreateSnapshotOptions {
         cargo_manifest_dir: env!("CARGO_MANIFEST_DIR"),
         startup_snapshot: None,
@@ -23,11 +27,12 @@ fn main() {
         extension_transpiler: None,
         with_runtime_cb: None,
     };
-    // Functions are compiled now and are in the snapshot as bytecode: a realm compiles none.
-    deno_core::v8::V8::set_flags_from_string("--no-lazy");
-    let snapshot = create_snapshot(options, None).expect("the global scope evaluates");
+    // V8 would drop the bytecode of functions that have not run lately.
+    deno_core::v8::V8::set_flags_from_string("--no-flush-bytecode");
+    let cold = create_snapshot(options, None).expect("the global scope evaluates");
+    let snapshot = rehearsal::rehearse(cold.output);
     #[expect(clippy::disallowed_methods, reason = "cargo names the folder this way")]
     let folder = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let path = PathBuf::from(folder).join("realm.snapshot");
-    std::fs::write(path, snapshot.output).expect("the snapshot is written");
+    std::fs::write(path, snapshot).expect("the snapshot is written");
 }

@@ -20,7 +20,7 @@ use kittiwake::{
 };
 use kittiwake_store::{
     ClaimLimits, InstalledWorker, Outcome, RegistrationId, ScriptResource, ScriptType, Store,
-    UpdateViaCache,
+    SyncChange, SyncWrite, UpdateViaCache,
 };
 use url::Url;
 
@@ -43,7 +43,12 @@ fn main() {
         ("one sync event", one_event),
         ("a claim among many", claim_among_many),
     ];
+    // `cargo bench --bench background_sync -- claim` runs those whose name contains the word.
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     for (name, bench) in benches {
+        if wanted.as_ref().is_some_and(|wanted| !name.contains(wanted.as_str())) {
+            continue;
+        }
         println!("{name}");
         if let Err(error) = bench() {
             println!("  not measured: {error}");
@@ -58,10 +63,12 @@ fn durable_registrations() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let total = WORKERS * REGISTRATIONS_EACH;
     let kittiwake = register_from_many_workers(&folder.path().join("state"))?;
+    let store = commit_with_store(&folder.path().join("store"))?;
     let bare = commit_with_rusqlite(&folder.path().join("bare.sqlite"))?;
     let per_second = |time: Duration| total as f64 / time.as_secs_f64();
     println!("  {total} registrations from {WORKERS} pages at once");
     println!("  kittiwake  {:>9.0} a second", per_second(kittiwake));
+    println!("  its store  {:>9.0} a second, {WORKERS} a commit", per_second(store));
     println!("  rusqlite   {:>9.0} a second, {WORKERS} a commit", per_second(bare));
     target("as many as bare rusqlite", bare.as_secs_f64() / kittiwake.as_secs_f64(), 0.5, false);
     Ok(())
@@ -100,6 +107,22 @@ fn register_from_many_workers(state: &Path) -> Result<Duration> {
         runtime.shut_down().await?;
         Ok(time)
     })
+}
+
+/// What the store takes of it, without any script.
+fn commit_with_store(folder: &Path) -> Result<Duration> {
+    let store = Store::open(folder)?;
+    let registrations = (0..WORKERS).map(|number| install(&store, number));
+    let registrations = registrations.collect::<Result<Vec<_>>>()?;
+    let policy = SyncPolicy::default();
+    let started = Instant::now();
+    for tag in 0..REGISTRATIONS_EACH {
+        let change = SyncChange::Register;
+        let write = |&registration| SyncWrite { registration, tag: format!("tag-{tag}"), change };
+        let writes: Vec<_> = registrations.iter().map(write).collect();
+        store.sync_write_all(&writes, &policy, 0)?;
+    }
+    Ok(started.elapsed())
 }
 
 fn commit_with_rusqlite(file: &Path) -> Result<Duration> {
@@ -209,27 +232,33 @@ fn store_with(registrations: usize, tags: usize) -> Result<Store> {
     let store = Store::in_memory()?;
     let policy = SyncPolicy::default();
     for number in 0..registrations {
-        let script_url = format!("https://app{number}.test/sw.js");
-        let resource = ScriptResource {
-            url: script_url.clone(),
-            content_type: "text/javascript".to_owned(),
-            body: Vec::new(),
-        };
-        let (registration, version) = store.install(&InstalledWorker {
-            origin: format!("https://app{number}.test"),
-            scope: format!("https://app{number}.test/"),
-            script_url,
-            script_type: ScriptType::Classic,
-            update_via_cache: UpdateViaCache::Imports,
-            resources: vec![resource],
-        })?;
-        store.activating(version)?;
-        store.activated(version)?;
-        let write =
-            |tag| kittiwake_store::SyncWrite::Register { registration, tag: format!("tag-{tag}") };
+        let registration = install(&store, number)?;
+        let change = SyncChange::Register;
+        let write = |tag| SyncWrite { registration, tag: format!("tag-{tag}"), change };
         store.sync_write_all(&(0..tags).map(write).collect::<Vec<_>>(), &policy, 0)?;
     }
     Ok(store)
+}
+
+/// An activated worker of an origin of its own.
+fn install(store: &Store, number: usize) -> Result<RegistrationId> {
+    let script_url = format!("https://app{number}.test/sw.js");
+    let resource = ScriptResource {
+        url: script_url.clone(),
+        content_type: "text/javascript".to_owned(),
+        body: Vec::new(),
+    };
+    let (registration, version) = store.install(&InstalledWorker {
+        origin: format!("https://app{number}.test"),
+        scope: format!("https://app{number}.test/"),
+        script_url,
+        script_type: ScriptType::Classic,
+        update_via_cache: UpdateViaCache::Imports,
+        resources: vec![resource],
+    })?;
+    store.activating(version)?;
+    store.activated(version)?;
+    Ok(registration)
 }
 
 fn claims(store: &Store) -> Result<Vec<Duration>> {

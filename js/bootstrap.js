@@ -8,6 +8,7 @@
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
+import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
 import {
@@ -22,10 +23,13 @@ import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Request } from "ext:kittiwake/fetch/request.js";
 import { Response } from "ext:kittiwake/fetch/response.js";
 import * as navigator from "ext:kittiwake/navigator.js";
+import * as networkInformation from "ext:kittiwake/network_information.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { StorageManager } from "ext:kittiwake/storage_manager.js";
+import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
   attributeOwner,
@@ -40,6 +44,8 @@ const event = web("02_event.js");
 const {
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
+  ObjectGetOwnPropertyDescriptors,
+  ObjectKeys,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
@@ -82,17 +88,30 @@ webidl.configureInterface(ServiceWorkerGlobalScope);
 // deno_web's tags are accessors on the prototype, which instances would see instead of this one.
 webidl.configureInterface(WorkerGlobalScope);
 webidl.configureInterface(Window);
+// deno_web leaves these out of enumerations.
+for (const name of [
+  "composedPath", "preventDefault", "stopImmediatePropagation", "stopPropagation",
+]) {
+  ObjectDefineProperty(event.Event.prototype, name, { __proto__: null, enumerable: true });
+}
 
 for (
   const name of [
     "AbortError", "DataCloneError", "DataError", "InUseAttributeError", "InvalidAccessError",
     "InvalidCharacterError", "InvalidStateError", "NetworkError", "NotAllowedError",
-    "NotFoundError", "NotSupportedError", "OperationError", "QuotaExceededError", "SecurityError",
-    "SyntaxError", "TimeoutError", "TypeMismatchError", "UnknownError",
+    "NotFoundError", "NotSupportedError", "OperationError", "SecurityError", "SyntaxError",
+    "TimeoutError", "TypeMismatchError", "UnknownError",
   ]
 ) {
   core.registerErrorBuilder(`DOMException${name}`, (text) => new dom.DOMException(text, name));
 }
+core.registerErrorBuilder(
+  "DOMExceptionQuotaExceededError",
+  (text) => new dom.QuotaExceededError(text),
+);
+
+webidl.configureInterface(event.CloseEvent);
+nameGetters(location.workerLocationConstructorDescriptor.value.prototype);
 
 const interfaces = {
   AbortController: abort.AbortController,
@@ -100,6 +119,8 @@ const interfaces = {
   Blob: file.Blob,
   BroadcastChannel,
   ByteLengthQueuingStrategy: streams.ByteLengthQueuingStrategy,
+  Cache: cache.Cache,
+  CacheStorage: cache.CacheStorage,
   CloseEvent: event.CloseEvent,
   CompressionStream,
   CountQueuingStrategy: streams.CountQueuingStrategy,
@@ -118,6 +139,7 @@ const interfaces = {
   MessageChannel,
   MessageEvent: event.MessageEvent,
   MessagePort,
+  NetworkInformation: networkInformation.NetworkInformation,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
   PerformanceMark: performance.PerformanceMark,
@@ -139,6 +161,7 @@ const interfaces = {
   Response,
   ServiceWorker: serviceWorker.ServiceWorker,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
+  StorageManager,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
   TextDecoder: encoding.TextDecoder,
@@ -171,6 +194,7 @@ function defineSharedScope(target) {
     setTimeout: timers.setTimeout,
     structuredClone,
   });
+  defineGetter(target, "caches", () => ownCaches);
   defineGetter(target, "crossOriginIsolated", () => false);
   // The instance cannot be made while a snapshot is: a getter reaches it later.
   defineGetter(target, "crypto", () => crypto.crypto);
@@ -191,6 +215,7 @@ defineHandlers(WorkerGlobalScope.prototype, [
 ObjectDefineProperty(globalThis, "console", core.propNonEnumerable(createConsole()));
 
 let startedAs;
+let ownCaches;
 let ownNavigator;
 event.saveGlobalThisReference(globalThis);
 event.setEventTargetData(globalThis);
@@ -198,6 +223,16 @@ delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
+}
+
+/** deno_web's attributes of a location have no names. */
+function nameGetters(target) {
+  const descriptors = ObjectGetOwnPropertyDescriptors(target);
+  for (const name of ObjectKeys(descriptors)) {
+    const { get } = descriptors[name];
+    if (get === undefined || get.name !== "get") continue;
+    ObjectDefineProperty(get, "name", { __proto__: null, value: `get ${name}` });
+  }
 }
 
 function defineOperations(target, operations) {
@@ -217,10 +252,15 @@ function defineGetter(target, name, get) {
 
 // https://webidl.spec.whatwg.org/#Replaceable
 function defineReplaceable(target, name, get) {
-  const set = function (value) {
-    ObjectDefineProperty(this ?? globalThis, name, core.propWritable(value));
+  const attribute = {
+    get [name]() {
+      return ReflectApply(get, attributeOwner(this, target), []);
+    },
+    set [name](value) {
+      ObjectDefineProperty(attributeOwner(this, target), name, core.propWritable(value));
+    },
   };
-  ObjectDefineProperty(target, name, { get, set, enumerable: true, configurable: true });
+  ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
 }
 
 function defineHandlers(target, names) {
@@ -253,6 +293,7 @@ function scopeName() {
 /** Makes this realm a service worker's or a page's. Called once, before any user script. */
 function start(options) {
   startedAs = options;
+  ownCaches = cache.createCacheStorage();
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
   delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
@@ -262,7 +303,10 @@ function start(options) {
   location.setLocationHref(options.url);
   if (options.simulated) installSimulatedClock();
   performance.setTimeOrigin();
-  installErrorReporting();
+  if (!options.rehearsal) { // the engine keeps these of realms alone
+    installErrorReporting();
+    installWasmStreaming();
+  }
   if (options.kind === "service-worker") startServiceWorker(options);
   else startPage(options);
 }
@@ -273,6 +317,7 @@ function startServiceWorker(options) {
   // https://w3c.github.io/FileAPI/#creating-revoking: not exposed to service workers
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
+  delete StorageManager.prototype.persist; // [Exposed=Window]
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);
@@ -378,6 +423,7 @@ const hostCalls = new SafeMap(Object.entries({
     extendable.dispatchExtendableEvent(id, makeEvent[type](init), afterDispatch[type]),
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
+  changeConnection: networkInformation.changeConnection,
   changeRegistration: serviceWorker.changeRegistration,
   changeWorkerState: serviceWorker.changeWorkerState,
   changeController: serviceWorker.changeController,

@@ -1,6 +1,7 @@
 // Clients, as a worker sees them: https://w3c.github.io/ServiceWorker/#clients-interface
 
 import { core } from "ext:core/mod.js";
+import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
 import { postMessage } from "ext:kittiwake/service_worker.js";
 import {
   assertThis,
@@ -33,6 +34,7 @@ export class Client {
   }
 
   get frameType() {
+    webidl.assertBranded(this, Client.prototype);
     return "top-level";
   }
 
@@ -41,6 +43,7 @@ export class Client {
   }
 
   get type() {
+    webidl.assertBranded(this, Client.prototype);
     return "window";
   }
 
@@ -52,6 +55,7 @@ export class Client {
   }
 }
 webidl.configureInterface(Client);
+acceptAsSource(Client);
 
 // https://w3c.github.io/ServiceWorker/#windowclient-interface
 export class WindowClient extends Client {

@@ -10,7 +10,16 @@ import { dictionary, requireArguments, string, webidl } from "ext:kittiwake/webi
 const { Event } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_event_settled } = core.ops;
-const { ObjectFreeze, PromiseResolve, PromisePrototypeThen, SafeMap } = primordials;
+const { MessagePort } = core.loadExtScript("ext:deno_web/13_message_port.js");
+const {
+  ArrayPrototypePush,
+  ObjectFreeze,
+  ObjectPrototypeIsPrototypeOf,
+  PromisePrototypeThen,
+  PromiseResolve,
+  SafeMap,
+  TypeError,
+} = primordials;
 
 // Kittiwake's number of each event that is not settled yet -> the event.
 const unsettled = new SafeMap();
@@ -133,14 +142,15 @@ export class ExtendableMessageEvent extends ExtendableEvent {
   #init;
 
   constructor(type, eventInitDict = undefined) {
-    requireArguments(arguments.length, 1, "Failed to construct 'ExtendableMessageEvent'");
+    const prefix = "Failed to construct 'ExtendableMessageEvent'";
+    requireArguments(arguments.length, 1, prefix);
     super(type, eventInitDict);
     this.#init = {
       data: eventInitDict?.data === undefined ? null : eventInitDict.data,
       origin: eventInitDict?.origin === undefined ? "" : `${eventInitDict.origin}`,
       lastEventId: eventInitDict?.lastEventId === undefined ? "" : `${eventInitDict.lastEventId}`,
-      source: eventInitDict?.source ?? null,
-      ports: [...(eventInitDict?.ports ?? [])],
+      source: sourceOf(eventInitDict, prefix),
+      ports: portsOf(eventInitDict, prefix),
     };
   }
 
@@ -162,3 +172,34 @@ export class ExtendableMessageEvent extends ExtendableEvent {
   }
 }
 webidl.configureInterface(ExtendableMessageEvent);
+
+/** `(Client or ServiceWorker or MessagePort)?` */
+function sourceOf(init, prefix) {
+  const source = init?.source ?? null;
+  const isOf = (Interface) => ObjectPrototypeIsPrototypeOf(Interface.prototype, source);
+  if (source === null || sourceInterfaces.some(isOf)) return source;
+  throw new TypeError(
+    `${prefix}: Failed to read the 'source' property from 'ExtendableMessageEventInit': The ` +
+      "provided value is not of type '(Client or MessagePort or ServiceWorker)'.",
+  );
+}
+
+function portsOf(init, prefix) {
+  if (init?.ports === undefined) return [];
+  const reading = `${prefix}: Failed to read the 'ports' property from 'ExtendableMessageEventInit'`;
+  if (init.ports === null || typeof init.ports !== "object") {
+    throw new TypeError(`${reading}: The object must have a callable @@iterator property.`);
+  }
+  const ports = [...init.ports];
+  const isPort = (port) => ObjectPrototypeIsPrototypeOf(MessagePort.prototype, port);
+  if (ports.every(isPort)) return ports;
+  throw new TypeError(`${reading}: Failed to convert value to 'MessagePort'.`);
+}
+
+// The files of the other two import this one, so they name themselves.
+const sourceInterfaces = [MessagePort];
+
+/** Makes objects of an interface possible sources of a message. */
+export function acceptAsSource(Interface) {
+  ArrayPrototypePush(sourceInterfaces, Interface);
+}

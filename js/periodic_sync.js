@@ -37,7 +37,7 @@ export class PeriodicSyncManager {
     assertThis(this, PeriodicSyncManager, prefix);
     requireArguments(arguments.length, 1, prefix);
     const text = storableTag(tag, prefix);
-    op_periodic_register(this.#scope, text, minInterval(options, prefix));
+    await op_periodic_register(this.#scope, text, minInterval(options, prefix));
   }
 
   // https://wicg.github.io/periodic-background-sync/#dom-periodicsyncmanager-gettags
@@ -51,7 +51,7 @@ export class PeriodicSyncManager {
     const prefix = "Failed to execute 'unregister' on 'PeriodicSyncManager'";
     assertThis(this, PeriodicSyncManager, prefix);
     requireArguments(arguments.length, 1, prefix);
-    op_periodic_unregister(this.#scope, string(tag, prefix));
+    await op_periodic_unregister(this.#scope, string(tag, prefix));
   }
 }
 webidl.configureInterface(PeriodicSyncManager);

@@ -50,11 +50,16 @@ export class Permissions {
     const reading = `${prefix}: Failed to read the 'name' property from 'PermissionDescriptor'`;
     const given = requiredMember(permissionDesc.name, reading);
     const name = enumValue(given, names, "PermissionName", reading);
-    const state = supported.includes(name) ? op_permission_query(name) : "denied";
-    return new PermissionStatus(hostKey, name, state);
+    return new PermissionStatus(hostKey, name, stateOf(name));
   }
 }
 webidl.configureInterface(Permissions);
+
+function stateOf(name) {
+  if (supported.includes(name)) return op_permission_query(name);
+  // Nothing is ever evicted (storage_manager.js).
+  return name === "persistent-storage" ? "granted" : "denied";
+}
 
 // https://w3c.github.io/permissions/#permissionstatus-interface
 export class PermissionStatus extends EventTarget {

@@ -7,6 +7,7 @@ import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
 import { defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
+import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
 import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
 import {
   assertThis,
@@ -33,26 +34,42 @@ const {
   op_worker_registrations,
   op_worker_unregister,
 } = core.ops;
-const { Promise, SafeMap, Symbol, TypeError } = primordials;
+const {
+  ArrayBufferPrototypeGetDetached,
+  ArrayBufferPrototypeTransfer,
+  Promise,
+  SafeMap,
+  Symbol,
+  TypeError,
+} = primordials;
 
 const registrations = new SafeMap(); // scope -> ServiceWorkerRegistration
 const workers = new SafeMap(); // Kittiwake's id -> ServiceWorker
 
 /** Serialises `message` and hands it to the host for `to`. */
 export function postMessage(to, message, transferOrOptions, prefix) {
-  const transfer = transferOrOptions?.transfer ?? transferOrOptions ?? [];
+  const transfer = [...(transferOrOptions?.transfer ?? transferOrOptions ?? [])];
   const text = describe(message);
+  const refuse = (reason) => {
+    throw new DOMException(`${prefix}: ${reason}`, "DataCloneError");
+  };
+  const buffers = transfer.filter((each) => core.isArrayBuffer(each));
+  const others = transfer.filter((each) => !core.isArrayBuffer(each));
+  if (buffers.some((buffer) => ArrayBufferPrototypeGetDetached(buffer))) {
+    refuse("An ArrayBuffer is detached and could not be transferred.");
+  }
   let serialized;
   try {
-    serialized = messagePort.serializeJsMessageData(message, [...transfer]);
+    serialized = messagePort.serializeJsMessageData(message, others);
   } catch (error) {
     if (error?.name !== "DataCloneError") throw error;
-    throw new DOMException(`${prefix}: ${error.message}`, "DataCloneError");
+    refuse(error.message);
   }
-  if (serialized.transferables.some((each) => each.kind !== "arrayBuffer")) {
-    const refusal = "Kittiwake cannot transfer this object to another realm yet.";
-    throw new DOMException(`${prefix}: ${refusal}`, "DataCloneError");
+  if (serialized.transferables.length > 0) {
+    refuse("Kittiwake cannot transfer this object to another realm yet.");
   }
+  // The bytes are in the message; what is left of a transfer is that they are gone here.
+  for (const buffer of buffers) ArrayBufferPrototypeTransfer(buffer, 0);
   op_message_post(to, serialized.data, text);
 }
 
@@ -95,6 +112,7 @@ export class ServiceWorker extends EventTarget {
   }
 }
 webidl.configureInterface(ServiceWorker);
+acceptAsSource(ServiceWorker);
 defineHandler(ServiceWorker.prototype, "statechange");
 defineHandler(ServiceWorker.prototype, "error");
 

@@ -8,6 +8,7 @@ const {
   MathTrunc,
   NumberIsNaN,
   NumberMAX_SAFE_INTEGER,
+  ObjectHasOwn,
   ObjectPrototypeIsPrototypeOf,
   StringPrototypeIsWellFormed,
   Symbol,
@@ -42,7 +43,8 @@ export function assertThis(self, Interface, prefix) {
 export function attributeOwner(self, target) {
   const owner = self ?? globalThis;
   const isOwn = owner === target || ObjectPrototypeIsPrototypeOf(target, owner);
-  if (!isOwn || owner[webidl.brand] !== webidl.brand) throw new TypeError("Illegal invocation");
+  // An object that has only inherited the mark is none of ours.
+  if (!isOwn || !ObjectHasOwn(owner, webidl.brand)) throw new TypeError("Illegal invocation");
   return owner;
 }
 

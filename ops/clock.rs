@@ -1,4 +1,4 @@
-//! Time, chance and the network's state.
+//! Time and chance.
 
 use deno_core::{OpState, op2};
 
@@ -14,12 +14,6 @@ pub fn op_clock_now(state: &mut OpState) -> f64 {
 #[op2(fast)]
 pub fn op_entropy_random(state: &mut OpState) -> f64 {
     Host::of(state).0.random()
-}
-
-/// `navigator.onLine`.
-#[op2(fast)]
-pub fn op_network_online(state: &mut OpState) -> bool {
-    Host::of(state).0.online()
 }
 
 /// Stands in for deno_web's `op_now`, which reads the machine's clock: seconds and nanoseconds

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use deno_core::futures::StreamExt;
 use deno_core::futures::stream::{LocalBoxStream, Peekable, unfold};
 use deno_core::{
-    AsyncRefCell, AsyncResult, BufView, CancelFuture, CancelHandle, CancelTryFuture, JsBuffer,
-    OpState, RcRef, Resource, ResourceId, op2,
+    AsyncRefCell, AsyncResult, BufMutView, BufView, CancelFuture, CancelHandle, CancelTryFuture,
+    JsBuffer, OpState, RcRef, Resource, ResourceId, op2,
 };
 use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
@@ -134,8 +134,7 @@ pub(crate) fn add_body(
     state: &mut OpState,
     body: LocalBoxStream<'static, Result<Bytes, OpError>>,
 ) -> ResourceId {
-    let (chunks, cancel) = (AsyncRefCell::new(body.peekable()), CancelHandle::default());
-    state.resource_table.add(BodySource { chunks, cancel })
+    state.resource_table.add(ResponseBody::new(body))
 }
 
 /// How much of a script's stream is taken at once.
@@ -162,31 +161,50 @@ fn chunks_of(resource: Rc<dyn Resource>) -> LocalBoxStream<'static, Result<Bytes
 }
 
 /// A body on its way to a script: read on demand, so that a slow reader holds the sender back.
-struct BodySource {
+pub(crate) struct ResponseBody {
     chunks: AsyncRefCell<Peekable<LocalBoxStream<'static, Result<Bytes, OpError>>>>,
     cancel: CancelHandle,
 }
 
-impl Resource for BodySource {
+impl ResponseBody {
+    pub(crate) fn new(chunks: LocalBoxStream<'static, Result<Bytes, OpError>>) -> Self {
+        Self { chunks: AsyncRefCell::new(chunks.peekable()), cancel: CancelHandle::default() }
+    }
+
+    /// The next bytes, as many as there are up to `limit`; none at the end.
+    async fn next(self: Rc<Self>, limit: usize) -> Result<Bytes, JsErrorBox> {
+        let mut chunks = RcRef::map(self, |body| &body.chunks).borrow_mut().await;
+        // An empty chunk would read as the end of the body.
+        while let Some(Ok(chunk)) = std::pin::Pin::new(&mut *chunks).peek_mut().await {
+            if !chunk.is_empty() {
+                return Ok(chunk.split_to(limit.min(chunk.len())));
+            }
+            chunks.next().await;
+        }
+        match chunks.next().await {
+            Some(Err(error)) => Err(JsErrorBox::from_err(error)),
+            _ => Ok(Bytes::new()),
+        }
+    }
+}
+
+impl Resource for ResponseBody {
     fn name(&self) -> Cow<'_, str> {
         "body".into()
     }
 
     fn read(self: Rc<Self>, limit: usize) -> AsyncResult<BufView> {
         let cancel = RcRef::map(self.clone(), |body| &body.cancel);
+        let read = async move { Ok(BufView::from(self.next(limit).await?)) };
+        Box::pin(read.try_or_cancel(cancel))
+    }
+
+    fn read_byob(self: Rc<Self>, mut buffer: BufMutView) -> AsyncResult<(usize, BufMutView)> {
+        let cancel = RcRef::map(self.clone(), |body| &body.cancel);
         let read = async move {
-            let mut chunks = RcRef::map(self, |body| &body.chunks).borrow_mut().await;
-            // An empty chunk would read as the end of the body.
-            while let Some(Ok(chunk)) = std::pin::Pin::new(&mut *chunks).peek_mut().await {
-                if !chunk.is_empty() {
-                    return Ok(BufView::from(chunk.split_to(limit.min(chunk.len()))));
-                }
-                chunks.next().await;
-            }
-            match chunks.next().await {
-                Some(Err(error)) => Err(JsErrorBox::from_err(error)),
-                _ => Ok(BufView::empty()),
-            }
+            let bytes = self.next(buffer.len()).await?;
+            buffer[..bytes.len()].copy_from_slice(&bytes);
+            Ok((bytes.len(), buffer))
         };
         Box::pin(read.try_or_cancel(cancel))
     }

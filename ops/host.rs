@@ -9,9 +9,9 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, OpError, Permission,
-    PermissionState, RegisterWorker, RegistrationState, RequestBody, ScriptException,
-    ServiceWorkerState,
+    CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse,
+    NetworkInformation, OpError, Permission, PermissionState, RegisterWorker, RegistrationState,
+    RequestBody, ScriptException, ServiceWorkerState,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -35,7 +35,7 @@ impl Host {
 }
 
 /// The runtime, as its realms see it. All methods run on the host thread.
-pub trait Services {
+pub trait Services: CacheServices {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;
     /// Milliseconds since the realm was created: the realm's `performance.now()`.
@@ -44,6 +44,8 @@ pub trait Services {
     fn random(&self) -> f64;
     /// Whether the network signal says online (`navigator.onLine`).
     fn online(&self) -> bool;
+    /// What the network signal makes of the connection (`navigator.connection`).
+    fn network_information(&self) -> NetworkInformation;
 
     /// A line that the script wrote to its console.
     fn console(&self, realm: RealmId, level: ConsoleLevel, text: String);
@@ -65,18 +67,24 @@ pub trait Services {
     /// The tags of the registration's background syncs.
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
 
-    /// Registers a periodic background sync; when it returns, the registration is on disk.
+    /// Registers a periodic background sync; when the future resolves, it is on disk.
     fn periodic_register(
         &self,
         realm: RealmId,
         scope: &str,
-        tag: &str,
+        tag: String,
         min_interval_ms: i64,
-    ) -> Result<(), OpError>;
+    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
+    /// Ends a periodic background sync, if there is one; when the future resolves, it is gone from
+    /// disk.
+    fn periodic_unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        tag: String,
+    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
     /// The tags of the registration's periodic background syncs.
     fn periodic_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
-    /// Ends a periodic background sync, if there is one.
-    fn periodic_unregister(&self, realm: RealmId, scope: &str, tag: &str) -> Result<(), OpError>;
     /// Whether the asking realm's origin may use a feature.
     fn permission(&self, realm: RealmId, permission: Permission) -> PermissionState;
 

@@ -8,6 +8,7 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod cache;
 mod clients;
 mod clock;
 mod console;
@@ -16,11 +17,13 @@ mod event;
 mod fetch;
 mod fetch_event;
 mod host;
+mod network;
 mod periodic;
 mod permissions;
 mod service_worker;
 mod sync;
 
+pub use cache::*;
 pub use clients::*;
 pub use clock::*;
 pub use console::*;
@@ -29,6 +32,7 @@ pub use event::*;
 pub use fetch::*;
 pub use fetch_event::*;
 pub use host::{Host, RealmId, Services};
+pub use network::*;
 pub use periodic::*;
 pub use permissions::*;
 pub use service_worker::*;

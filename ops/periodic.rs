@@ -1,19 +1,33 @@
 //! Periodic Background Synchronization: <https://wicg.github.io/periodic-background-sync/>.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use deno_core::{OpState, op2};
 
 use crate::{Host, OpError};
 
-/// `PeriodicSyncManager.register(tag, options)`. When it returns, the registration is on disk.
-#[op2(fast)]
-pub fn op_periodic_register(
-    state: &mut OpState,
-    #[string] scope: &str,
-    #[string] tag: &str,
+/// `PeriodicSyncManager.register(tag, options)`. When it resolves, the registration is on disk.
+#[op2]
+pub async fn op_periodic_register(
+    state: Rc<RefCell<OpState>>,
+    #[string] scope: String,
+    #[string] tag: String,
     #[number] min_interval_ms: i64,
 ) -> Result<(), OpError> {
-    let (services, realm) = Host::of(state);
-    services.periodic_register(realm, scope, tag, min_interval_ms)
+    let (services, realm) = Host::of(&state.borrow());
+    services.periodic_register(realm, &scope, tag, min_interval_ms).await
+}
+
+/// `PeriodicSyncManager.unregister(tag)`. When it resolves, the registration is gone from disk.
+#[op2]
+pub async fn op_periodic_unregister(
+    state: Rc<RefCell<OpState>>,
+    #[string] scope: String,
+    #[string] tag: String,
+) -> Result<(), OpError> {
+    let (services, realm) = Host::of(&state.borrow());
+    services.periodic_unregister(realm, &scope, tag).await
 }
 
 /// `PeriodicSyncManager.getTags()`.
@@ -25,15 +39,4 @@ pub fn op_periodic_tags(
 ) -> Result<Vec<String>, OpError> {
     let (services, realm) = Host::of(state);
     services.periodic_tags(realm, scope)
-}
-
-/// `PeriodicSyncManager.unregister(tag)`. When it returns, the registration is gone from disk.
-#[op2(fast)]
-pub fn op_periodic_unregister(
-    state: &mut OpState,
-    #[string] scope: &str,
-    #[string] tag: &str,
-) -> Result<(), OpError> {
-    let (services, realm) = Host::of(state);
-    services.periodic_unregister(realm, scope, tag)
 }

@@ -3,6 +3,7 @@
 //! Invariant: the request is the asking realm's: its origin, its referrer and its cookies are not
 //! the script's to choose.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use deno_core::futures::StreamExt;
@@ -10,7 +11,7 @@ use kittiwake_ops::{FetchRequest, FetchResponse, OpError, RealmId, RequestBody};
 use url::Url;
 
 use crate::fetch::{
-    Body, CacheMode, Credentials, Environment, FetchError, Interceptor, Mode, RedirectMode,
+    Body, CacheMode, Credentials, Environment, FetchError, Interceptor, Jar, Mode, RedirectMode,
     Referrer, ReferrerPolicy, Request, Response, ResponseSource, ServiceWorkersMode, Tainting,
     fetch, shortened,
 };
@@ -37,11 +38,12 @@ impl Shard {
         };
         let shown = shortened(&url);
         let client = self.client_url(realm).ok_or(OpError::Aborted)?;
+        let environment = self.fetch_environment(&client, interceptor);
         let mut request = converted(request, body, url, client);
-        if interceptor.is_some() {
+        if environment.interceptor.is_some() {
             request.service_workers = ServiceWorkersMode::All;
         }
-        let fetched = fetch(&self.fetch_environment(interceptor), request).await;
+        let fetched = fetch(&environment, request).await;
         match &fetched {
             Ok(response) => {
                 let answered = Ok((response.status, response.source));
@@ -63,15 +65,33 @@ impl Shard {
 
     pub(crate) fn fetch_environment(
         &self,
+        client: &Url,
         interceptor: Option<Rc<dyn Interceptor>>,
     ) -> Environment {
+        let (shard, origin) = (self.me(), client.origin().ascii_serialization());
         Environment {
             http: self.http.clone(),
             interceptor,
             cors: self.cors,
             preflights: self.preflights.clone(),
+            store: self.store.clone(),
+            jar: self.jar(&origin),
+            partition: origin.into(),
+            on_store_error: Rc::new(move |error| shard.trace_store_error(error)),
             now_ms: self.clock.now_ms(),
         }
+    }
+
+    /// The cookies of an origin, which are read from the store once.
+    fn jar(&self, origin: &str) -> Rc<RefCell<Jar>> {
+        if let Some(jar) = self.jars.borrow().get(origin) {
+            return jar.clone();
+        }
+        let stored = self.store.cookies(origin, self.clock.now_ms() as i64);
+        let stored = stored.inspect_err(|error| self.trace_store_error(error)).unwrap_or_default();
+        let jar = Rc::new(RefCell::new(Jar::with(stored)));
+        self.jars.borrow_mut().insert(origin.to_owned(), jar.clone());
+        jar
     }
 
     fn client_url(&self, realm: RealmId) -> Option<Url> {

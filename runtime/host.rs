@@ -9,25 +9,30 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use kittiwake_ops::{RealmId, ScriptException, Services};
-use kittiwake_store::{RegistrationId, Store, StoreError, SyncPolicy, SyncWrite};
-use tokio::sync::{mpsc, oneshot};
+use kittiwake_store::{
+    RegistrationId, Store, StoreError, SyncChange, SyncPolicy, SyncType, SyncWrite,
+};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
+use url::Origin;
 
 use crate::activity::{Activity, Busy};
+use crate::caches::Caches;
 use crate::commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
-use crate::fetch::{Cors, PreflightCache};
+use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
-use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
+use crate::network::{Conditions, NetworkState, Outlook};
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
 use crate::scheduler::Wake;
+use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
 use crate::watchdog::Watchdog;
 
@@ -45,26 +50,51 @@ pub(crate) struct Limits {
     pub(crate) event: Duration,
     /// Time without an event after which a worker is stopped.
     pub(crate) idle: Duration,
+    /// Bytes that one origin may keep.
+    pub(crate) storage: u64,
     /// Sync events under way in all.
     pub(crate) syncs: usize,
     /// Sync events under way of one registration.
     pub(crate) syncs_per_registration: usize,
 }
 
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            turn: Duration::from_secs(10),
+            heap: 256 << 20,
+            event: Duration::from_secs(5 * 60),
+            idle: Duration::from_secs(30),
+            storage: 10 << 30,
+            syncs: 256,
+            syncs_per_registration: 64,
+        }
+    }
+}
+
 /// One host thread's state.
 pub(crate) struct Shard {
     me: Weak<Shard>,
-    pub(crate) store: Store,
+    pub(crate) store: Rc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
+    /// By origin.
+    pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
-    conditions: Rc<RefCell<Conditions>>,
+    pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) outlook: Cell<Outlook>,
     /// Whether syncs may fire: not while nobody has said what the network is.
     pub(crate) signal_is_known: Cell<bool>,
+    /// Nor while the signal looks anew after a jump of time, of which its task hears here.
+    pub(crate) looking_anew: Cell<bool>,
+    pub(crate) time_jumped: Notify,
+    pub(crate) time_of_day: TimeOfDay,
+    pub(crate) signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
+    /// The origins that are served from this machine's files.
+    pub(crate) served: Vec<Origin>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
@@ -74,19 +104,20 @@ pub(crate) struct Shard {
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
     pub(crate) commits: commits::Queue,
+    pub(crate) caches: Caches,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
+    /// Of the registrations that the store knows.
+    pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
-    pub(crate) firing: RefCell<BTreeSet<(RegistrationId, String)>>,
-    pub(crate) firing_periodic: RefCell<BTreeSet<(RegistrationId, String)>>,
+    pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     trace: RefCell<TraceSink>,
     started: Instant,
     watchdog: Rc<Watchdog>,
-    realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
+    pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
     pub(crate) fetch_events: RefCell<BTreeMap<u32, UnansweredFetch>>,
     shares: RefCell<BTreeMap<String, OriginShare>>,
     last_id: Cell<u32>,
-    signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
     /// Set once events have been given back: none fires and none is settled any more.
     stopping: Cell<bool>,
 }
@@ -104,6 +135,7 @@ pub(crate) struct ShardParts {
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) signal_is_known: bool,
+    pub(crate) served: Vec<Origin>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
@@ -121,9 +153,9 @@ pub(crate) enum EventEnd {
     Terminated,
 }
 
-struct RealmHandle {
+pub(crate) struct RealmHandle {
     commands: mpsc::UnboundedSender<(Command, Busy)>,
-    owner: RealmOwner,
+    pub(crate) owner: RealmOwner,
     created: Instant,
 }
 
@@ -136,18 +168,25 @@ pub(crate) enum RealmOwner {
 
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
+        let time_of_day = TimeOfDay::new(&*parts.clock);
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
-            store: parts.store,
+            store: Rc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
             http: parts.http,
             cors: parts.cors,
             preflights: Rc::default(),
+            jars: RefCell::default(),
             network: parts.network,
             conditions: parts.conditions,
             outlook: Cell::new(Outlook::Fixed),
             signal_is_known: Cell::new(parts.signal_is_known),
+            looking_anew: Cell::new(false),
+            time_jumped: Notify::default(),
+            time_of_day,
+            signal: RefCell::default(),
+            served: parts.served,
             policy: parts.policy,
             permissions: parts.permissions,
             limits: parts.limits,
@@ -156,10 +195,11 @@ impl Shard {
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Default::default(),
+            caches: Caches::default(),
             registrations: RefCell::default(),
+            scopes: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
-            firing_periodic: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -168,7 +208,6 @@ impl Shard {
             fetch_events: RefCell::default(),
             shares: RefCell::default(),
             last_id: Cell::new(0),
-            signal: RefCell::default(),
             stopping: Cell::new(false),
         })
     }
@@ -187,18 +226,16 @@ impl Shard {
         self.clock.now_ms() as i64
     }
 
-    pub(crate) fn is_online(&self) -> bool {
-        self.network.get() == NetworkState::Online
-    }
-
     pub(crate) fn may_fire_syncs(&self) -> bool {
-        self.signal_is_known.get() && self.is_online() && !self.stopping.get()
+        self.signal_is_known.get()
+            && !self.looking_anew.get()
+            && self.is_online()
+            && !self.stopping.get()
     }
 
-    /// How many more sync events of either kind may be under way.
+    /// How many more sync events of either type may be under way.
     pub(crate) fn free_sync_slots(&self) -> usize {
-        let taken = self.firing.borrow().len() + self.firing_periodic.borrow().len();
-        self.limits.syncs.saturating_sub(taken)
+        self.limits.syncs.saturating_sub(self.firing.borrow().len())
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
@@ -250,6 +287,7 @@ impl Shard {
             worker.realm.set(None);
         }
         self.pages.borrow_mut().remove(&id);
+        self.close_caches_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -343,55 +381,6 @@ impl Shard {
         }
     }
 
-    // --- the network ---
-
-    /// Follows `signal` instead of the one before; its first state holds when this returns.
-    pub(crate) async fn follow_network(&self, mut signal: Box<dyn NetworkSignal>) {
-        if let Some(before) = self.signal.take() {
-            before.abort();
-        }
-        let Some(state) = signal.next().await else { return };
-        self.set_network(state, signal.conditions());
-        self.signal_is_known.set(true);
-        let shard = self.me();
-        let task = spawn_local(async move { shard.watch_network(signal).await });
-        self.signal.replace(Some(task));
-    }
-
-    async fn watch_network(&self, mut signal: Box<dyn NetworkSignal>) {
-        loop {
-            let outlook = signal.outlook();
-            self.outlook.set(outlook);
-            self.wake.wake(&self.activity);
-            // A timeline is work: it ends, and until then something may happen.
-            let _busy = (outlook == Outlook::Scripted).then(|| self.activity.begin());
-            let Some(state) = signal.next().await else { break };
-            self.set_network(state, signal.conditions());
-        }
-    }
-
-    fn set_network(&self, state: NetworkState, conditions: Conditions) {
-        let before = self.network.replace(state);
-        let same_conditions = self.conditions.replace(conditions.clone()) == conditions;
-        if before == state && same_conditions {
-            return;
-        }
-        let text = (!conditions.is_clear()).then(|| conditions.to_string());
-        self.trace(TraceKind::Network { state, conditions: text });
-        if before == state {
-            return;
-        }
-        let name = match state {
-            NetworkState::Online => "online",
-            NetworkState::Offline => "offline",
-        };
-        let pages: Vec<RealmId> = self.pages.borrow().keys().copied().collect();
-        for page in pages {
-            self.call_realm(page, Call::DispatchSimple { name });
-        }
-        self.wake.wake(&self.activity);
-    }
-
     // --- the end ---
 
     /// Gives firing syncs back uncounted, and ends every realm.
@@ -402,14 +391,16 @@ impl Shard {
         // What is given back must not fire again.
         self.signal_is_known.set(false);
         self.flush_commits();
+        self.flush_caches();
         self.stopping.set(true);
         let firing = self.firing.take().into_iter();
-        let back = firing.map(|(registration, tag)| SyncWrite::HandBack { registration, tag });
+        let back = firing.map(|(sync_type, registration, tag)| SyncWrite {
+            registration,
+            tag,
+            change: SyncChange::HandBack(sync_type),
+        });
         for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {
             result?;
-        }
-        for (registration, tag) in self.firing_periodic.take() {
-            self.store.periodic_hand_back(registration, &tag)?;
         }
         self.realms.borrow_mut().clear();
         Ok(())

@@ -5,7 +5,9 @@
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
 mod activity;
+mod caches;
 mod commits;
+mod connectivity;
 mod dispatch;
 mod doors;
 mod drive;
@@ -14,6 +16,7 @@ mod extension;
 mod fetch;
 mod fetch_events;
 mod fetches;
+mod firing;
 mod host;
 mod http;
 mod lifecycle;
@@ -21,7 +24,6 @@ mod listing;
 mod navigation;
 mod network;
 mod pages;
-mod periodic;
 mod permissions;
 mod policy;
 mod quiet;
@@ -32,17 +34,21 @@ mod scenario;
 mod scheduler;
 mod services;
 mod simulation;
+mod sync;
+mod time_jumps;
 mod trace;
 mod watchdog;
 
 pub use dispatch::{EventOutcome, LastChance};
 pub use fetch::{Cors, ResponseSource};
+pub use http::{HostRule, NetworkPolicy};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
-pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState};
+pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
 
-pub use listing::{StoredSync, StoredSyncs, SyncKind, stored_syncs};
+pub use listing::{StoredSync, StoredSyncs, stored_syncs};
 pub use network::{
-    Conditions, Network, NetworkError, NetworkState, RealSignalError, Timeline, TimelineError,
+    Conditions, ManualSignal, Network, NetworkError, NetworkSignal, NetworkState, NetworkSwitch,
+    Outlook, Probe, RealNetwork, RealSignal, RealSignalError, Timeline, TimelineError,
 };
 pub use pages::PageSource;
 pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};
@@ -50,8 +56,7 @@ pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSy
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use trace::{
-    DispatchTraceState, LifecycleSubject, MessageRecipient, SyncTraceState, SyncType, TraceEvent,
-    TraceKind,
+    DispatchTraceState, LifecycleSubject, MessageRecipient, SyncTraceState, TraceEvent, TraceKind,
 };
 
 /// The README's example, compiled and run with the tests of the documentation.

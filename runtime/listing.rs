@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kittiwake_store::{
     PeriodicSyncRegistration, PeriodicSyncState, Registration, Store, SyncRecord, SyncRegistration,
-    SyncState,
+    SyncState, SyncType,
 };
 
 use crate::doors::{Clock, SystemClock};
@@ -31,32 +31,13 @@ pub struct StoredSync {
     /// Its tag; may be empty.
     pub tag: String,
     /// Whether it fires once or time and again.
-    pub kind: SyncKind,
+    pub kind: SyncType,
     /// Where it stands; firing if the process died in its event.
     pub state: SyncState,
     /// How many of its attempts have failed.
     pub failed_attempts: u32,
     /// For one that waits: when its next attempt is due, in Unix epoch ms.
     pub due_at_ms: Option<i64>,
-}
-
-/// Whether a sync fires once or time and again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SyncKind {
-    /// Registered with `registration.sync`.
-    OneShot,
-    /// Registered with `registration.periodicSync`.
-    Periodic,
-}
-
-impl SyncKind {
-    /// The text that listings show.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            SyncKind::OneShot => "one-shot",
-            SyncKind::Periodic => "periodic",
-        }
-    }
 }
 
 /// The background syncs of a state folder that no runtime uses. A folder without state has none,
@@ -75,12 +56,12 @@ pub fn stored_syncs(folder: &Path) -> Result<StoredSyncs, Error> {
     let of = |id| registrations.iter().find(|registration| registration.id == id);
     let mut syncs = Vec::new();
     for SyncRegistration { registration, tag, record } in store.sync_registrations()? {
-        let kind = SyncKind::OneShot;
+        let kind = SyncType::OneShot;
         let SyncRecord { state, attempts, due_at_ms, .. } = record;
         syncs.extend(of(registration).map(|of| stored(of, tag, kind, state, attempts, due_at_ms)));
     }
     for PeriodicSyncRegistration { registration, tag, record } in store.periodic_registrations()? {
-        let kind = SyncKind::Periodic;
+        let kind = SyncType::Periodic;
         let due = Some(record.due_at_ms);
         let (state, due_at_ms) = match record.state {
             PeriodicSyncState::Pending if record.due_at_ms > now_ms => (SyncState::Waiting, due),
@@ -102,7 +83,7 @@ pub fn stored_syncs(folder: &Path) -> Result<StoredSyncs, Error> {
 fn stored(
     registration: &Registration,
     tag: String,
-    kind: SyncKind,
+    kind: SyncType,
     state: SyncState,
     failed_attempts: u32,
     due_at_ms: Option<i64>,

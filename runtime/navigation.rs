@@ -32,7 +32,7 @@ impl Shard {
                 EventClient { resulting_client_id: client.to_owned(), ..EventClient::default() };
             let controller =
                 controller.map(|worker| Controller { shard: self.me(), worker, client });
-            let response = self.fetch_as_browser(controller, request).await?;
+            let response = self.fetch_as_browser(&url, controller, request).await?;
             if response.kind != ResponseType::OpaqueRedirect {
                 return loaded(response).await;
             }
@@ -52,12 +52,13 @@ impl Shard {
         let client = EventClient { client_id: page.id.clone(), ..EventClient::default() };
         let controller = page.controller.borrow().clone();
         let controller = controller.map(|worker| Controller { shard: self.me(), worker, client });
-        loaded(self.fetch_as_browser(controller, request).await?).await
+        loaded(self.fetch_as_browser(&page.url, controller, request).await?).await
     }
 
     /// Such a request is traced where a worker answered it, or nobody did.
     async fn fetch_as_browser(
         &self,
+        client: &Url,
         controller: Option<Controller>,
         mut request: Request,
     ) -> Result<Response, String> {
@@ -66,7 +67,8 @@ impl Shard {
         }
         let (method, url) = (request.method.clone(), request.url().to_string());
         let interceptor = controller.map(|each| Rc::new(each) as Rc<dyn Interceptor>);
-        let fetched = fetch(&self.fetch_environment(interceptor), request).await;
+        let environment = self.fetch_environment(client, interceptor);
+        let fetched = fetch(&environment, request).await;
         match &fetched {
             Ok(response) if response.source == ResponseSource::ServiceWorker => {
                 self.trace_fetch(method, url, Ok((response.status, response.source)));

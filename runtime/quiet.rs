@@ -1,4 +1,4 @@
-//! Waiting until a thread has nothing to run, without letting its time pass.
+//! Waiting until a thread has nothing else to run, without letting its time pass.
 //!
 //! Invariant: a paused tokio clock does not advance while somebody waits for [`quiet`]: the wake
 //! comes just before the thread would park.
@@ -29,6 +29,21 @@ pub(crate) async fn quiet() {
         }
         asked = true;
         WAITING.set(Some(context.waker().clone()));
+        Poll::Pending
+    })
+    .await
+}
+
+/// Resolves when every task that is ready now has run. Unlike tokio's `yield_now`, it does not ask
+/// the system for news of sockets and timers meanwhile.
+pub(crate) async fn let_others_run() {
+    let mut asked = false;
+    poll_fn(|context| {
+        if asked {
+            return Poll::Ready(());
+        }
+        asked = true;
+        context.waker().wake_by_ref();
         Poll::Pending
     })
     .await

@@ -67,6 +67,8 @@ pub(crate) enum Call {
     TimeOutEvent { event: u32 },
     /// Dispatches a plain event at the global scope.
     DispatchSimple { name: &'static str },
+    /// `navigator.connection` says something else.
+    ChangeConnection,
     /// The registration's workers changed.
     ChangeRegistration { registration: RegistrationState, update_found: bool },
     /// A worker's state changed.
@@ -128,10 +130,16 @@ impl Realm {
         let mut runtime = JsRuntime::new(RuntimeOptions {
             extensions: extensions(options.share, options.seed),
             startup_snapshot: Some(SNAPSHOT),
+            skip_op_registration: true, // they are in the snapshot
             create_params: Some(v8::CreateParams::default().heap_limits(0, options.heap_limit)),
             module_loader: Some(Rc::new(modules::NoModules)),
+            // Buffers that are transferred inside the realm pass through these.
+            shared_array_buffer_store: Some(Default::default()),
+            compiled_wasm_module_store: Some(Default::default()),
             ..Default::default()
         });
+        // An agent that cannot block, as the specification says: one thread serves many realms.
+        runtime.v8_isolate().set_allow_atomics_wait(false);
         let struck = Struck::default();
         end_when_heap_is_full(&mut runtime, struck.clone());
         let host = Host { realm: options.id, services: options.services };
@@ -186,6 +194,7 @@ impl Realm {
                 .call_host("changeWorkerState", |scope| {
                     vec![to_v8(scope, &worker), to_v8(scope, &state)]
                 }),
+            Call::ChangeConnection => turn.call_host("changeConnection", |_| vec![]),
             Call::ChangeController => turn.call_host("changeController", |_| vec![]),
             Call::ClientMessage { data, source } => turn.call_host("clientMessage", |scope| {
                 vec![to_v8(scope, &serde_v8::ToJsBuffer::from(data)), to_v8(scope, &source)]

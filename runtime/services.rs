@@ -6,11 +6,11 @@
 use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
-    ClientState, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, OpError,
-    Permission, PermissionState, RealmId, Recipient, RegisterWorker, RegistrationState,
-    RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
+    ClientState, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse,
+    NetworkInformation, OpError, Permission, PermissionState, RealmId, Recipient, RegisterWorker,
+    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
 };
-use kittiwake_store::{StoreError, SyncWrite, UpdateViaCache};
+use kittiwake_store::{SyncChange, SyncType, UpdateViaCache};
 use tokio::task::{JoinSet, spawn_local};
 use url::Url;
 
@@ -18,8 +18,6 @@ use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::lifecycle::{Refusal, RegisterError, RegisterRequest, Registration, refused};
 use crate::realm::{Call, ExtendableInit, Message};
 use crate::trace::{MessageRecipient, TraceKind};
-
-const SYNC_MANAGER: &str = "SyncManager";
 
 impl Services for Shard {
     fn now_ms(&self) -> f64 {
@@ -36,6 +34,10 @@ impl Services for Shard {
 
     fn online(&self) -> bool {
         self.is_online()
+    }
+
+    fn network_information(&self) -> NetworkInformation {
+        self.information()
     }
 
     fn console(&self, _realm: RealmId, level: ConsoleLevel, text: String) {
@@ -56,22 +58,7 @@ impl Services for Shard {
         scope: &str,
         tag: String,
     ) -> LocalBoxFuture<'static, Result<(), OpError>> {
-        let shard = self.me();
-        let registration = self.own_registration(realm, scope);
-        let active = registration.filter(|found| found.active().is_some());
-        let Some(id) = active.and_then(|found| found.id.get()) else {
-            let refusal = OpError::NoActiveWorker { interface: SYNC_MANAGER };
-            return std::future::ready(Err(refusal)).boxed_local();
-        };
-        if let Err(refusal) = self.require_permission(Permission::BackgroundSync, &tag) {
-            return std::future::ready(Err(refusal)).boxed_local();
-        }
-        let written = self.commit(SyncWrite::Register { registration: id, tag });
-        async move {
-            let written = written.await.expect("a commit answers every write");
-            written.map(drop).map_err(|error| shard.sync_error(&error, SYNC_MANAGER))
-        }
-        .boxed_local()
+        self.change_sync(realm, scope, tag, SyncChange::Register)
     }
 
     fn sync_resolved(&self) {
@@ -79,32 +66,30 @@ impl Services for Shard {
     }
 
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError> {
-        let Some(registration) = self.own_registration(realm, scope) else {
-            return Ok(vec![]);
-        };
-        let Some(id) = registration.id.get() else {
-            return Ok(vec![]);
-        };
-        self.flush_commits();
-        self.store.sync_tags(id).map_err(|error| self.sync_error(&error, SYNC_MANAGER))
+        self.tags_of_syncs(realm, scope, SyncType::OneShot)
     }
 
     fn periodic_register(
         &self,
         realm: RealmId,
         scope: &str,
-        tag: &str,
+        tag: String,
         min_interval_ms: i64,
-    ) -> Result<(), OpError> {
-        self.register_periodic(realm, scope, tag, min_interval_ms)
+    ) -> LocalBoxFuture<'static, Result<(), OpError>> {
+        self.change_sync(realm, scope, tag, SyncChange::RegisterPeriodic { min_interval_ms })
+    }
+
+    fn periodic_unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        tag: String,
+    ) -> LocalBoxFuture<'static, Result<(), OpError>> {
+        self.change_sync(realm, scope, tag, SyncChange::UnregisterPeriodic)
     }
 
     fn periodic_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError> {
-        self.tags_of_periodic(realm, scope)
-    }
-
-    fn periodic_unregister(&self, realm: RealmId, scope: &str, tag: &str) -> Result<(), OpError> {
-        self.unregister_periodic(realm, scope, tag)
+        self.tags_of_syncs(realm, scope, SyncType::Periodic)
     }
 
     fn permission(&self, _realm: RealmId, permission: Permission) -> PermissionState {
@@ -299,18 +284,6 @@ impl Shard {
     ) -> Option<std::rc::Rc<Registration>> {
         let origin = self.origin_of(realm)?;
         self.registration(scope).filter(|registration| registration.origin == origin)
-    }
-
-    /// What a script learns of a failure; `interface` is the one that it called.
-    pub(crate) fn sync_error(&self, error: &StoreError, interface: &'static str) -> OpError {
-        match error {
-            StoreError::NoActiveWorker { .. } => OpError::NoActiveWorker { interface },
-            StoreError::TagTooLong { .. } => OpError::SyncTagTooLong,
-            error => {
-                self.trace_store_error(error);
-                OpError::SyncDisabled
-            }
-        }
     }
 
     async fn register_for_page(

@@ -8,7 +8,8 @@ use std::fmt;
 use std::time::Duration;
 
 use kittiwake_ops::ConsoleLevel;
-use serde::Serialize;
+use kittiwake_store::SyncType;
+use serde::{Serialize, Serializer};
 
 use crate::fetch::ResponseSource;
 use crate::network::NetworkState;
@@ -39,7 +40,7 @@ pub enum TraceKind {
     /// A background sync entered a state.
     Sync {
         /// Of which kind it is. The text says `sync` or `periodic`; JSON has it if it is periodic.
-        #[serde(skip_serializing_if = "SyncType::is_one_shot")]
+        #[serde(skip_serializing_if = "is_one_shot", serialize_with = "sync_type_word")]
         sync_type: SyncType,
         /// The tag.
         tag: String,
@@ -140,30 +141,6 @@ pub enum MessageRecipient {
     Page,
 }
 
-/// The kinds of background sync, as Chromium names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SyncType {
-    /// <https://wicg.github.io/background-sync/spec/>
-    OneShot,
-    /// <https://wicg.github.io/periodic-background-sync/>
-    Periodic,
-}
-
-impl SyncType {
-    fn is_one_shot(&self) -> bool {
-        *self == SyncType::OneShot
-    }
-
-    /// The word that a line of text begins with.
-    fn kind(self) -> &'static str {
-        match self {
-            SyncType::OneShot => "sync",
-            SyncType::Periodic => "periodic",
-        }
-    }
-}
-
 /// What the trace says of a background sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -217,7 +194,10 @@ impl fmt::Display for TraceEvent {
                 reason,
                 ..
             } => {
-                let kind = sync_type.kind();
+                let kind = match sync_type {
+                    SyncType::OneShot => "sync",
+                    SyncType::Periodic => "periodic",
+                };
                 write!(f, "{at}  {kind:<9}  {}  {}", tag_text(tag), word(state))?;
                 match state {
                     SyncTraceState::Firing => write!(f, "  attempt {attempt}")?,
@@ -270,6 +250,14 @@ pub(crate) fn duration_text(milliseconds: u64) -> String {
 
 fn after(delay_ms: u64) -> String {
     format!("  {}", duration_text(delay_ms))
+}
+
+fn is_one_shot(sync_type: &SyncType) -> bool {
+    *sync_type == SyncType::OneShot
+}
+
+fn sync_type_word<S: Serializer>(sync_type: &SyncType, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(sync_type.as_str())
 }
 
 /// A name as it stands in JSON, so that both forms share their words.

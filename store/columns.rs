@@ -9,7 +9,7 @@ macro_rules! text_enum {
         $name:ident { $($(#[$variant_about:meta])* $variant:ident = $text:literal,)+ }
     ) => {
         $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$variant_about])* $variant,)+ }
 
         impl $name {

@@ -138,7 +138,7 @@ fn read_header(database: &Path) -> io::Result<Header> {
 }
 
 /// A file is as durable as the entries of the folders above it, so each new entry is synced too.
-fn create_durably(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_durably(folder: &Path) -> io::Result<()> {
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     if !parent.exists() {

@@ -1,4 +1,4 @@
-//! Kittiwake's durable truth: service worker registrations, their scripts, and Background Sync.
+//! Kittiwake's durable truth: service workers, their scripts, Background Sync, and caches.
 //! Invariant: no clock, network, thread or engine in here; time is an argument in Unix epoch ms.
 //!
 //! # The durability contract
@@ -8,10 +8,14 @@
 //!   as the disk honours `fsync` (WAL with `synchronous=FULL`; `fullfsync` on macOS).
 //! - **All or nothing.** When it returns `Err`, or the process dies inside it, nothing of it is
 //!   there. A full disk is an `Err` like any other: make room and call again.
+//! - **Files follow rows.** A cached body that is a file is on disk before the row that names it,
+//!   and goes after it. What a crash leaves between the two, [`Store::cache_recover`] removes.
 //! - **One runtime.** One [`Store`] at a time has a state folder, over all processes. The
 //!   operating system releases the lock when the process dies, so no lock is ever stale.
 //! - **Refused means untouched.** A folder or database that is not usable is left as it was,
 //!   except for the lock file.
+//! - **What the network can give again may be lost.** Cookies and the HTTP cache do not wait for the
+//!   disk: a power cut may undo the last of their changes, each as a whole.
 //! - **Upgrades are all or nothing.** Each step of the schema is one transaction; a later schema
 //!   is refused, never guessed at.
 //! - **No scan at the start.** `PRAGMA quick_check` reads every page, script bodies included, so a
@@ -41,28 +45,38 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod caches;
 mod columns;
+mod cookies;
 mod error;
 mod folder;
+mod http_cache;
 mod periodic;
 mod registrations;
 mod sync;
+mod write;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
+use rusqlite::{Connection, OpenFlags, ffi};
 
+use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
 
+pub use crate::caches::{
+    BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
+    EntryResponse, HeaderList, NewBody, Released, ResponseType,
+};
+pub use crate::cookies::{CookieChange, CookieKey, StoredCookie};
 pub use crate::error::{LockHolder, StoreError};
+pub use crate::http_cache::{CachedResponse, CachedResponseId, HttpCacheLimits};
 pub use crate::periodic::{
-    IllegalPeriodicTransition, Moment, PeriodicClaimed, PeriodicRecovered, PeriodicRegistered,
-    PeriodicSettled, PeriodicSyncEvent, PeriodicSyncRecord, PeriodicSyncRegistration,
-    PeriodicSyncState, PeriodicUnregistered, next_periodic,
+    IllegalPeriodicTransition, Moment, PeriodicRegistered, PeriodicSyncEvent, PeriodicSyncRecord,
+    PeriodicSyncRegistration, PeriodicSyncState, PeriodicUnregistered, next_periodic,
 };
 pub use crate::registrations::{
     InstalledWorker, Registration, RegistrationId, ScriptResource, ScriptType, Unregistered,
@@ -70,9 +84,10 @@ pub use crate::registrations::{
 };
 pub use crate::sync::{
     ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
-    Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncWrite,
-    SyncWritten, next,
+    Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncType,
+    next,
 };
+pub use crate::write::{SyncChange, SyncWrite, SyncWritten};
 
 /// The database's name inside the state folder.
 pub const DATABASE_FILE: &str = "kittiwake.sqlite";
@@ -82,7 +97,11 @@ const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWK");
 
 /// Every step of the schema, oldest first; the schema's version is how many were taken. A step
 /// that was released never changes: databases that took it would differ from those that will.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_fetch.sql"),
+    include_str!("caches/schema.sql"),
+];
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
@@ -92,6 +111,7 @@ pub struct Store {
     // Fields drop in this order: the database is closed before the lock is released.
     connection: Connection,
     database: PathBuf,
+    bodies: Bodies,
     _lock: Option<File>,
 }
 
@@ -116,7 +136,8 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        Ok(Self { connection, database, _lock: Some(lock) })
+        let bodies = Bodies::beside(folder);
+        Ok(Self { connection, database, bodies, _lock: Some(lock) })
     }
 
     /// Opens the state folder only if a runtime has kept state in it: a folder without a database
@@ -143,7 +164,7 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        Ok(Self { connection, database, _lock: None })
+        Ok(Self { connection, database, bodies: Bodies::temporary(), _lock: None })
     }
 
     /// One statement that only reads.
@@ -157,15 +178,31 @@ impl Store {
     /// One transaction: committed if `work` succeeds, rolled back if it or the commit fails.
     pub(crate) fn write<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let commit = || -> Result<T, Failure> {
-            let transaction = begin(&self.connection)?;
-            let value = work(&transaction)?;
+            let transaction = Transaction::begin(&self.connection)?;
+            let value = work(&self.connection)?;
             transaction.commit()?;
             Ok(value)
         };
         commit().map_err(|failure| failure.at(&self.database))
+    }
+
+    /// As [`Store::write`], but without waiting for the disk: a power cut may undo it, whole. The
+    /// next write that does wait takes it along. For what can be had again from the network.
+    pub(crate) fn write_soon<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let set = |synchronous| {
+            let pragma = self.connection.pragma_update(None, "synchronous", synchronous);
+            pragma.map_err(|error| Failure::from(error).at(&self.database))
+        };
+        set("NORMAL")?;
+        let written = self.write(work);
+        set("FULL")?;
+        written
     }
 }
 
@@ -181,7 +218,7 @@ fn prepare(connection: Connection, database: &Path) -> Result<Connection, Failur
     // On macOS, fsync alone leaves data in the disk's cache. Nothing elsewhere.
     connection.pragma_update(None, "fullfsync", true)?;
     // Enough for every statement of this crate, so that each is compiled once.
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(128);
 
     // A database that is refused keeps its log: closing it would move the log into the database.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -222,18 +259,39 @@ fn migrate(connection: &Connection, migrations: &[&str]) -> Result<(), Failure> 
         if version <= taken {
             continue;
         }
-        let transaction = begin(connection)?;
-        transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", version)?;
+        let transaction = Transaction::begin(connection)?;
+        connection.execute_batch(sql)?;
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        connection.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
     }
     Ok(())
 }
 
-/// Immediate: a transaction that began by reading could not always go on to write.
-fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
-    Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+/// Rolled back when it is dropped, unless it was committed. Unlike rusqlite's, it does not compile
+/// its statements anew each time.
+struct Transaction<'a>(&'a Connection);
+
+impl<'a> Transaction<'a> {
+    /// Immediate: a transaction that began by reading could not always go on to write.
+    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Transaction(connection))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // It is over if it was committed, or if SQLite itself rolled it back.
+        if !self.0.is_autocommit() {
+            // What fails here is a failing disk, which the caller hears of already.
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
 }
 
 /// The schema version that this build writes, and the newest that it reads.
@@ -295,6 +353,23 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_version_1_is_upgraded_and_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+        migrate(&connection, &MIGRATIONS[..1]).unwrap();
+        let row =
+            "INSERT INTO registrations VALUES (1, 'https://a.test', 'https://a.test/', 'all');
+                   INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated');";
+        connection.execute_batch(row).unwrap();
+        drop(connection);
+
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.registrations().unwrap()[0].scope, "https://a.test/");
+        assert_eq!(store.cookies("https://a.test", 0).unwrap(), []);
+        assert_eq!(store.cached_responses("https://a.test", "u").unwrap(), []);
+    }
+
+    #[test]
     fn a_full_disk_refuses_the_call_whole_and_room_makes_it_work_again() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
@@ -340,7 +415,7 @@ mod tests {
         assert_eq!(text("journal_mode").unwrap(), "wal");
         assert_eq!(number("synchronous").unwrap(), 2, "FULL");
         assert_eq!(number("foreign_keys").unwrap(), 1);
-        assert_eq!(number("user_version").unwrap(), 1);
+        assert_eq!(number("user_version").unwrap(), i64::from(newest_schema()));
         assert_eq!(number("application_id").unwrap(), i64::from(APPLICATION_ID));
     }
 

@@ -8,8 +8,11 @@ mod transition;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::error::Failure;
-use crate::sync::{Key, Outcome, SyncPolicy, require_active_worker, select_keys};
-use crate::{HandedBack, RegistrationId, Store, StoreError};
+use crate::write::{Key, require_active_worker, select_keys};
+use crate::{
+    Claimed, HandedBack, Outcome, Recovered, Recovery, RegistrationId, Settled, Store, StoreError,
+    SyncPolicy,
+};
 
 pub use transition::{
     IllegalPeriodicTransition, Moment, PeriodicSyncEvent, PeriodicSyncRecord, PeriodicSyncState,
@@ -46,57 +49,10 @@ pub enum PeriodicRegistered {
 /// What `unregister(tag)` found. Both resolve the script's promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeriodicUnregistered {
-    /// It was there and is gone; the event under way settles as [`PeriodicSettled::Gone`].
+    /// It was there and is gone; the event under way settles as [`Settled::Gone`].
     Removed,
     /// There was none.
     NotFound,
-}
-
-/// A periodic sync event to dispatch now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeriodicClaimed {
-    /// The service worker registration.
-    pub registration: RegistrationId,
-    /// The event's tag.
-    pub tag: String,
-    /// The attempt's number in this period, counted from 1.
-    pub attempt: u32,
-}
-
-/// What the end of an event made of its registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeriodicSettled {
-    /// It succeeded, and waits for its next period.
-    Done {
-        /// How long that is from now, in ms.
-        delay_ms: i64,
-    },
-    /// It failed and will be tried again in this period.
-    Waiting {
-        /// How long that is from now, in ms.
-        delay_ms: i64,
-    },
-    /// It failed for the last time in this period, and waits for the next.
-    GaveUp {
-        /// How long that is from now, in ms.
-        delay_ms: i64,
-    },
-    /// It had been registered again in mid-event, and fires again.
-    DueAgain,
-    /// It was unregistered in mid-event.
-    Gone,
-}
-
-/// A periodic sync registration in whose event the process had died.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeriodicRecovered {
-    /// The service worker registration.
-    pub registration: RegistrationId,
-    /// The tag.
-    pub tag: String,
-    /// Where it stands now: still due, or settled as [`Outcome::Terminated`] if the process died
-    /// too often.
-    pub record: PeriodicSyncRecord,
 }
 
 impl Store {
@@ -116,24 +72,8 @@ impl Store {
         policy: &SyncPolicy,
         now_ms: i64,
     ) -> Result<PeriodicRegistered, StoreError> {
-        let key = Key { registration, tag: tag.to_owned() };
-        self.write(|transaction| {
-            require_active_worker(transaction, registration)?;
-            policy.require_short_tag(tag)?;
-            let event = PeriodicSyncEvent::Registered { min_interval_ms };
-            let step = advance(transaction, &key, event, policy, now_ms)?;
-            let after = step.after.expect("invariant: registering never removes");
-            let was_firing = matches!(step.before, Some(before) if before.is_firing());
-            let same_interval = matches!(step.before, Some(before)
-                if before.min_interval_ms == min_interval_ms);
-            Ok(match (was_firing, same_interval) {
-                (true, true) if step.before == step.after => PeriodicRegistered::Unchanged,
-                (true, true) => PeriodicRegistered::Reregistered,
-                (true, false) => PeriodicRegistered::IntervalChanged,
-                (false, true) => PeriodicRegistered::Unchanged,
-                (false, false) => PeriodicRegistered::Begun { delay_ms: after.due_at_ms - now_ms },
-            })
-        })
+        let key = Key { registration, tag };
+        self.write(|transaction| register(transaction, key, min_interval_ms, policy, now_ms))
     }
 
     /// `PeriodicSyncManager.unregister(tag)`. Durable when it returns.
@@ -147,14 +87,7 @@ impl Store {
         registration: RegistrationId,
         tag: &str,
     ) -> Result<PeriodicUnregistered, StoreError> {
-        let key = Key { registration, tag: tag.to_owned() };
-        self.write(|transaction| {
-            let step = advance_untimed(transaction, &key, PeriodicSyncEvent::Unregistered)?;
-            Ok(match step.before {
-                Some(_) => PeriodicUnregistered::Removed,
-                None => PeriodicUnregistered::NotFound,
-            })
-        })
+        self.write(|transaction| unregister(transaction, Key { registration, tag }))
     }
 
     /// `PeriodicSyncManager.getTags()`: every tag, ordered by their bytes as in Chromium.
@@ -185,13 +118,14 @@ impl Store {
         &self,
         now_ms: i64,
         limit: usize,
-    ) -> Result<Vec<PeriodicClaimed>, StoreError> {
+    ) -> Result<Vec<Claimed>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.write(|transaction| {
-            let claim = |key: Key| {
-                let step = advance_untimed(transaction, &key, PeriodicSyncEvent::Fired)?;
+            let claim = |(registration, tag): (RegistrationId, String)| {
+                let key = Key { registration, tag: &tag };
+                let step = advance_untimed(transaction, key, PeriodicSyncEvent::Fired)?;
                 let attempt = step.after.expect("invariant: firing never removes").attempt();
-                Ok(PeriodicClaimed { registration: key.registration, tag: key.tag, attempt })
+                Ok(Claimed { registration, tag, attempt, last_chance: false })
             };
             select_keys(transaction, DUE_KEYS, (now_ms, limit))?.into_iter().map(claim).collect()
         })
@@ -210,24 +144,9 @@ impl Store {
         outcome: Outcome,
         policy: &SyncPolicy,
         now_ms: i64,
-    ) -> Result<PeriodicSettled, StoreError> {
-        let key = Key { registration, tag: tag.to_owned() };
-        self.write(|transaction| {
-            let event = PeriodicSyncEvent::Settled(outcome);
-            let step = advance(transaction, &key, event, policy, now_ms)?;
-            let (Some(before), Some(after)) = (step.before, step.after) else {
-                return Ok(PeriodicSettled::Gone);
-            };
-            let delay_ms = after.due_at_ms.saturating_sub(now_ms);
-            Ok(match outcome {
-                _ if before.state == PeriodicSyncState::ReregisteredWhileFiring => {
-                    PeriodicSettled::DueAgain
-                }
-                Outcome::Fulfilled => PeriodicSettled::Done { delay_ms },
-                _ if after.attempts > 0 => PeriodicSettled::Waiting { delay_ms },
-                _ => PeriodicSettled::GaveUp { delay_ms },
-            })
-        })
+    ) -> Result<Settled, StoreError> {
+        let key = Key { registration, tag };
+        self.write(|transaction| settle(transaction, key, outcome, policy, now_ms))
     }
 
     /// Gives a claimed event back without counting an attempt. Durable when it returns.
@@ -240,11 +159,7 @@ impl Store {
         registration: RegistrationId,
         tag: &str,
     ) -> Result<HandedBack, StoreError> {
-        let key = Key { registration, tag: tag.to_owned() };
-        self.write(|transaction| {
-            let step = advance_untimed(transaction, &key, PeriodicSyncEvent::HandedBack)?;
-            Ok(if step.after.is_some() { HandedBack::Pending } else { HandedBack::Gone })
-        })
+        self.write(|transaction| hand_back(transaction, Key { registration, tag }))
     }
 
     /// When the first pending registration is due, in Unix epoch ms; `None` if there is none. In
@@ -295,13 +210,18 @@ impl Store {
         &self,
         policy: &SyncPolicy,
         now_ms: i64,
-    ) -> Result<Vec<PeriodicRecovered>, StoreError> {
+    ) -> Result<Vec<Recovered>, StoreError> {
         self.write(|transaction| {
-            let recover = |key: Key| {
+            let recover = |(registration, tag): (RegistrationId, String)| {
+                let key = Key { registration, tag: &tag };
                 let event = PeriodicSyncEvent::Interrupted;
-                let step = advance(transaction, &key, event, policy, now_ms)?;
-                let record = step.after.expect("invariant: an interruption never removes");
-                Ok(PeriodicRecovered { registration: key.registration, tag: key.tag, record })
+                let step = advance(transaction, key, event, policy, now_ms)?;
+                let after = step.after.expect("invariant: an interruption never removes");
+                let recovery = match after.interruptions {
+                    0 => Recovery::Settled(settled(after, Outcome::Terminated, now_ms)),
+                    interruptions => Recovery::Pending { interruptions },
+                };
+                Ok(Recovered { registration, tag, recovery })
             };
             select_keys(transaction, FIRING_KEYS, [])?.into_iter().map(recover).collect()
         })
@@ -329,6 +249,70 @@ pub(crate) const WAKE_QUERIES: [(&str, &str); 3] = [
     (OTHERS_DUE, "periodic_sync_registrations_of_origin"),
 ];
 
+pub(crate) fn register(
+    connection: &Connection,
+    key: Key<'_>,
+    min_interval_ms: i64,
+    policy: &SyncPolicy,
+    now_ms: i64,
+) -> Result<PeriodicRegistered, Failure> {
+    require_active_worker(connection, key.registration)?;
+    policy.require_short_tag(key.tag)?;
+    let event = PeriodicSyncEvent::Registered { min_interval_ms };
+    let step = advance(connection, key, event, policy, now_ms)?;
+    let after = step.after.expect("invariant: registering never removes");
+    let was_firing = matches!(step.before, Some(before) if before.is_firing());
+    let same_interval =
+        matches!(step.before, Some(before) if before.min_interval_ms == min_interval_ms);
+    Ok(match (was_firing, same_interval) {
+        (true, true) if step.before == step.after => PeriodicRegistered::Unchanged,
+        (true, true) => PeriodicRegistered::Reregistered,
+        (true, false) => PeriodicRegistered::IntervalChanged,
+        (false, true) => PeriodicRegistered::Unchanged,
+        (false, false) => PeriodicRegistered::Begun { delay_ms: after.due_at_ms - now_ms },
+    })
+}
+
+pub(crate) fn unregister(
+    connection: &Connection,
+    key: Key<'_>,
+) -> Result<PeriodicUnregistered, Failure> {
+    let step = advance_untimed(connection, key, PeriodicSyncEvent::Unregistered)?;
+    Ok(match step.before {
+        Some(_) => PeriodicUnregistered::Removed,
+        None => PeriodicUnregistered::NotFound,
+    })
+}
+
+pub(crate) fn settle(
+    connection: &Connection,
+    key: Key<'_>,
+    outcome: Outcome,
+    policy: &SyncPolicy,
+    now_ms: i64,
+) -> Result<Settled, Failure> {
+    let step = advance(connection, key, PeriodicSyncEvent::Settled(outcome), policy, now_ms)?;
+    Ok(match (step.before, step.after) {
+        (Some(before), Some(after)) if !before.is_reregistered() => settled(after, outcome, now_ms),
+        (Some(_), Some(_)) => Settled::PendingAgain,
+        _ => Settled::Gone,
+    })
+}
+
+pub(crate) fn hand_back(connection: &Connection, key: Key<'_>) -> Result<HandedBack, Failure> {
+    let step = advance_untimed(connection, key, PeriodicSyncEvent::HandedBack)?;
+    Ok(if step.after.is_some() { HandedBack::Pending } else { HandedBack::Gone })
+}
+
+fn settled(after: PeriodicSyncRecord, outcome: Outcome, now_ms: i64) -> Settled {
+    let delay_ms = after.due_at_ms.saturating_sub(now_ms);
+    match (outcome, after.attempts) {
+        (Outcome::Fulfilled, _) => Settled::Done { next_period_ms: Some(delay_ms) },
+        (_, 0) => Settled::GaveUp { next_period_ms: Some(delay_ms) },
+        (_, failed_attempts) => Settled::Waiting { delay_ms, failed_attempts },
+    }
+}
+
 /// What one event did to one registration.
 struct Step {
     before: Option<PeriodicSyncRecord>,
@@ -338,7 +322,7 @@ struct Step {
 /// The only writer of the table: loads the row, asks [`next_periodic`], and writes what it says.
 fn advance(
     connection: &Connection,
-    key: &Key,
+    key: Key<'_>,
     event: PeriodicSyncEvent,
     policy: &SyncPolicy,
     now_ms: i64,
@@ -346,8 +330,7 @@ fn advance(
     let before = load(connection, key)?;
     let moment = Moment { now_ms, others_due_at_ms: others_due(connection, key)? };
     let after = next_periodic(before, event, policy, moment).map_err(|source| {
-        let Key { registration, tag } = key;
-        let (registration, tag) = (*registration, tag.clone());
+        let (registration, tag) = (key.registration, key.tag.to_owned());
         StoreError::IllegalPeriodicTransition { registration, tag, source }
     })?;
     if before != after {
@@ -362,26 +345,26 @@ fn advance(
 /// For events whose effect depends on neither the policy nor the time.
 fn advance_untimed(
     connection: &Connection,
-    key: &Key,
+    key: Key<'_>,
     event: PeriodicSyncEvent,
 ) -> Result<Step, Failure> {
     advance(connection, key, event, &SyncPolicy::default(), 0)
 }
 
-fn load(connection: &Connection, key: &Key) -> Result<Option<PeriodicSyncRecord>, Failure> {
+fn load(connection: &Connection, key: Key<'_>) -> Result<Option<PeriodicSyncRecord>, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT state, min_interval_ms, attempts, due_at_ms, interruptions \
          FROM periodic_sync_registrations WHERE registration_id = ?1 AND tag = ?2",
     )?;
-    Ok(statement.query_row((key.registration, &key.tag), record_from).optional()?)
+    Ok(statement.query_row((key.registration, key.tag), record_from).optional()?)
 }
 
-fn others_due(connection: &Connection, key: &Key) -> Result<Option<i64>, Failure> {
+fn others_due(connection: &Connection, key: Key<'_>) -> Result<Option<i64>, Failure> {
     let mut statement = connection.prepare_cached(OTHERS_DUE)?;
-    Ok(statement.query_row((key.registration, &key.tag), |row| row.get(0)).optional()?)
+    Ok(statement.query_row((key.registration, key.tag), |row| row.get(0)).optional()?)
 }
 
-fn save(connection: &Connection, key: &Key, record: PeriodicSyncRecord) -> Result<(), Failure> {
+fn save(connection: &Connection, key: Key<'_>, record: PeriodicSyncRecord) -> Result<(), Failure> {
     let PeriodicSyncRecord { state, min_interval_ms, attempts, due_at_ms, interruptions } = record;
     connection
         .prepare_cached(
@@ -394,7 +377,7 @@ fn save(connection: &Connection, key: &Key, record: PeriodicSyncRecord) -> Resul
         )?
         .execute((
             key.registration,
-            &key.tag,
+            key.tag,
             state,
             min_interval_ms,
             attempts,
@@ -404,12 +387,12 @@ fn save(connection: &Connection, key: &Key, record: PeriodicSyncRecord) -> Resul
     Ok(())
 }
 
-fn delete(connection: &Connection, key: &Key) -> Result<(), Failure> {
+fn delete(connection: &Connection, key: Key<'_>) -> Result<(), Failure> {
     connection
         .prepare_cached(
             "DELETE FROM periodic_sync_registrations WHERE registration_id = ?1 AND tag = ?2",
         )?
-        .execute((key.registration, &key.tag))?;
+        .execute((key.registration, key.tag))?;
     Ok(())
 }
 

@@ -3,19 +3,28 @@
 
 mod claim;
 mod transition;
-mod write;
 
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
+use crate::columns::text_enum;
 use crate::error::Failure;
+use crate::write::{Key, require_active_worker, select_keys};
 use crate::{RegistrationId, Store, StoreError};
 
 pub use claim::ClaimLimits;
 pub use transition::{
     IllegalTransition, Outcome, Profile, SyncEvent, SyncPolicy, SyncRecord, SyncState, next,
 };
-pub(crate) use write::require_active_worker;
-pub use write::{SyncWrite, SyncWritten};
+
+text_enum! {
+    /// The types of background sync, as Chromium names them.
+    SyncType {
+        /// Fires once: <https://wicg.github.io/background-sync/spec/>
+        OneShot = "one-shot",
+        /// Fires time and again: <https://wicg.github.io/periodic-background-sync/>
+        Periodic = "periodic",
+    }
+}
 
 /// One sync registration, for listings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,51 +50,56 @@ pub enum Registered {
     Reregistered,
 }
 
-/// A sync event to dispatch now.
+/// A sync event of either type to dispatch now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
     /// The service worker registration.
     pub registration: RegistrationId,
     /// The event's tag.
     pub tag: String,
-    /// The attempt's number, counted from 1.
+    /// The attempt's number, counted from 1; of a periodic sync, in its period.
     pub attempt: u32,
-    /// The event's `lastChance`.
+    /// The event's `lastChance`. Never of a periodic sync, which goes on with its next period.
     pub last_chance: bool,
 }
 
-/// What the end of an event made of its registration.
+/// What the end of an event made of its registration, of either type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// It succeeded and is removed.
-    Done,
+    /// It succeeded. A one-shot sync is removed; a periodic one waits for its next period.
+    Done {
+        /// How long that is from now, in ms.
+        next_period_ms: Option<i64>,
+    },
     /// It failed and will be tried again.
     Waiting {
-        /// When it is due, in Unix epoch ms.
-        due_at_ms: i64,
         /// How long that is from now, in ms.
         delay_ms: i64,
         /// How many attempts have failed.
         failed_attempts: u32,
     },
-    /// It failed for the last time and is removed.
-    GaveUp,
+    /// It failed for the last time. A one-shot sync is removed; a periodic one waits for its next
+    /// period.
+    GaveUp {
+        /// How long that is from now, in ms.
+        next_period_ms: Option<i64>,
+    },
     /// It had been registered again in mid-event, and fires again.
     PendingAgain,
-    /// `unregister()` removed it in mid-event.
+    /// It was removed in mid-event: the worker was unregistered, or the periodic sync.
     Gone,
 }
 
-/// What [`Store::sync_hand_back`] found.
+/// What [`Store::sync_hand_back`] or [`Store::periodic_hand_back`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandedBack {
     /// It was firing, and is pending again.
     Pending,
-    /// `unregister()` removed it in mid-event.
+    /// It was removed in mid-event.
     Gone,
 }
 
-/// A sync registration in whose event the process had died.
+/// A sync registration of either type in whose event the process had died.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     /// The service worker registration.
@@ -124,8 +138,8 @@ impl Store {
         policy: &SyncPolicy,
         now_ms: i64,
     ) -> Result<Registered, StoreError> {
-        let key = Key { registration, tag: tag.to_owned() };
-        self.write(|transaction| write::register(transaction, &key, policy, now_ms))
+        let key = Key { registration, tag };
+        self.write(|transaction| Registering::prepare(transaction)?.register(key, policy, now_ms))
     }
 
     /// `SyncManager.getTags()`: every tag, also those that wait or fire, ordered by their bytes as
@@ -158,8 +172,8 @@ impl Store {
         policy: &SyncPolicy,
         now_ms: i64,
     ) -> Result<Settled, StoreError> {
-        let key = Key { registration, tag: tag.to_owned() };
-        self.write(|transaction| write::settle(transaction, &key, outcome, policy, now_ms))
+        let key = Key { registration, tag };
+        self.write(|transaction| settle(transaction, key, outcome, policy, now_ms))
     }
 
     /// Gives a claimed event back without counting an attempt: a graceful stop, or the network left
@@ -173,8 +187,7 @@ impl Store {
         registration: RegistrationId,
         tag: &str,
     ) -> Result<HandedBack, StoreError> {
-        let key = Key { registration, tag: tag.to_owned() };
-        self.write(|transaction| write::hand_back(transaction, &key))
+        self.write(|transaction| hand_back(transaction, Key { registration, tag }))
     }
 
     /// When the first waiting registration is due, in Unix epoch ms; `None` if none waits. In the
@@ -237,15 +250,15 @@ impl Store {
     ) -> Result<Vec<Recovered>, StoreError> {
         self.write(|transaction| {
             let mut recovered = Vec::new();
-            for key in select_keys(transaction, FIRING_KEYS, [])? {
-                let step = advance(transaction, &key, SyncEvent::Interrupted, policy, now_ms)?;
+            for (registration, tag) in select_keys(transaction, FIRING_KEYS, [])? {
+                let key = Key { registration, tag: &tag };
+                let step = advance(transaction, key, SyncEvent::Interrupted, policy, now_ms)?;
                 let recovery = match step.after {
                     Some(SyncRecord { interruptions, .. }) if interruptions > 0 => {
                         Recovery::Pending { interruptions }
                     }
                     after => Recovery::Settled(settled(after, Outcome::Terminated, policy)),
                 };
-                let Key { registration, tag } = key;
                 recovered.push(Recovered { registration, tag, recovery });
             }
             Ok(recovered)
@@ -260,6 +273,13 @@ const HAS_PENDING: &str =
 const FIRING_KEYS: &str = "SELECT registration_id, tag FROM sync_registrations \
      WHERE state IN ('firing', 'reregistered-while-firing') ORDER BY registration_id, tag";
 
+// Nothing if the tag is known, or without an active worker.
+const INSERT_NEW: &str = "INSERT INTO sync_registrations \
+     (registration_id, tag, state, attempts, due_at_ms, interruptions) \
+     SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM versions \
+     WHERE registration_id = ?1 AND (state = 'installed') = 0) \
+     ON CONFLICT (registration_id, tag) DO NOTHING";
+
 /// What the scheduler asks at every wake, and the index that answers it without a scan.
 #[cfg(test)]
 pub(crate) const WAKE_QUERIES: [(&str, &str); 5] = [
@@ -270,10 +290,71 @@ pub(crate) const WAKE_QUERIES: [(&str, &str); 5] = [
     (claim::PENDING_KEYS, "sync_registrations_pending"),
 ];
 
-/// A registration of either kind of sync; each kind has a table of its own.
-pub(crate) struct Key {
-    pub(crate) registration: RegistrationId,
-    pub(crate) tag: String,
+/// `register()`, prepared once for the many of one commit.
+pub(crate) struct Registering<'a> {
+    connection: &'a Connection,
+    insert_new: CachedStatement<'a>,
+}
+
+impl<'a> Registering<'a> {
+    pub(crate) fn prepare(connection: &'a Connection) -> Result<Self, Failure> {
+        let insert_new = connection.prepare_cached(INSERT_NEW)?;
+        Ok(Registering { connection, insert_new })
+    }
+
+    pub(crate) fn register(
+        &mut self,
+        key: Key<'_>,
+        policy: &SyncPolicy,
+        now_ms: i64,
+    ) -> Result<Registered, Failure> {
+        // Nearly always the tag is new, its worker active, and one statement does it all.
+        if policy.require_short_tag(key.tag).is_ok()
+            && let Ok(Some(new)) = next(None, SyncEvent::Registered, policy, now_ms)
+            && self.insert_new.execute(columns(key, new))? == 1
+        {
+            return Ok(Registered::New);
+        }
+        register_known_or_refuse(self.connection, key, policy, now_ms)
+    }
+}
+
+fn register_known_or_refuse(
+    connection: &Connection,
+    key: Key<'_>,
+    policy: &SyncPolicy,
+    now_ms: i64,
+) -> Result<Registered, Failure> {
+    require_active_worker(connection, key.registration)?;
+    policy.require_short_tag(key.tag)?;
+    let step = advance(connection, key, SyncEvent::Registered, policy, now_ms)?;
+    let after = step.after.expect("invariant: registering never removes");
+    Ok(match step.before {
+        None => Registered::New,
+        Some(before) if before == after => Registered::Unchanged,
+        Some(before) if before.state == SyncState::Waiting => Registered::WaitEnded,
+        Some(_) => Registered::Reregistered,
+    })
+}
+
+pub(crate) fn settle(
+    connection: &Connection,
+    key: Key<'_>,
+    outcome: Outcome,
+    policy: &SyncPolicy,
+    now_ms: i64,
+) -> Result<Settled, Failure> {
+    let step = advance(connection, key, SyncEvent::Settled(outcome), policy, now_ms)?;
+    Ok(match step.before {
+        None => Settled::Gone,
+        Some(_) => settled(step.after, outcome, policy),
+    })
+}
+
+pub(crate) fn hand_back(connection: &Connection, key: Key<'_>) -> Result<HandedBack, Failure> {
+    // No policy and no time change what handing back means, so the caller gives none.
+    let step = advance(connection, key, SyncEvent::HandedBack, &SyncPolicy::default(), 0)?;
+    Ok(if step.after.is_some() { HandedBack::Pending } else { HandedBack::Gone })
 }
 
 /// What one event did to one registration.
@@ -282,10 +363,11 @@ struct Step {
     after: Option<SyncRecord>,
 }
 
-/// The only writer of the table: loads the row, asks [`next`], and writes what it says.
+/// The only writer of the table, but for [`Registering`]'s short cut: loads the row, asks [`next`],
+/// and writes what it says.
 fn advance(
     connection: &Connection,
-    key: &Key,
+    key: Key<'_>,
     event: SyncEvent,
     policy: &SyncPolicy,
     now_ms: i64,
@@ -293,7 +375,7 @@ fn advance(
     let before = load(connection, key)?;
     let after = next(before, event, policy, now_ms).map_err(|source| {
         let Key { registration, tag } = key;
-        StoreError::IllegalTransition { registration: *registration, tag: tag.clone(), source }
+        StoreError::IllegalTransition { registration, tag: tag.to_owned(), source }
     })?;
     // A commit that changed nothing costs no write to the disk.
     if before != after {
@@ -307,10 +389,11 @@ fn advance(
 
 fn settled(after: Option<SyncRecord>, outcome: Outcome, policy: &SyncPolicy) -> Settled {
     match (after, outcome) {
-        (None, Outcome::Fulfilled) => Settled::Done,
-        (None, Outcome::Rejected | Outcome::TimedOut | Outcome::Terminated) => Settled::GaveUp,
-        (Some(SyncRecord { due_at_ms: Some(due_at_ms), attempts, .. }), _) => Settled::Waiting {
-            due_at_ms,
+        (None, Outcome::Fulfilled) => Settled::Done { next_period_ms: None },
+        (None, Outcome::Rejected | Outcome::TimedOut | Outcome::Terminated) => {
+            Settled::GaveUp { next_period_ms: None }
+        }
+        (Some(SyncRecord { state: SyncState::Waiting, attempts, .. }), _) => Settled::Waiting {
             delay_ms: policy.retry_delay_ms(attempts),
             failed_attempts: attempts,
         },
@@ -318,16 +401,15 @@ fn settled(after: Option<SyncRecord>, outcome: Outcome, policy: &SyncPolicy) -> 
     }
 }
 
-fn load(connection: &Connection, key: &Key) -> Result<Option<SyncRecord>, Failure> {
+fn load(connection: &Connection, key: Key<'_>) -> Result<Option<SyncRecord>, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT state, attempts, due_at_ms, interruptions FROM sync_registrations \
          WHERE registration_id = ?1 AND tag = ?2",
     )?;
-    Ok(statement.query_row((key.registration, &key.tag), record_from).optional()?)
+    Ok(statement.query_row((key.registration, key.tag), record_from).optional()?)
 }
 
-fn save(connection: &Connection, key: &Key, record: SyncRecord) -> Result<(), Failure> {
-    let SyncRecord { state, attempts, due_at_ms, interruptions } = record;
+fn save(connection: &Connection, key: Key<'_>, record: SyncRecord) -> Result<(), Failure> {
     connection
         .prepare_cached(
             "INSERT INTO sync_registrations \
@@ -337,27 +419,20 @@ fn save(connection: &Connection, key: &Key, record: SyncRecord) -> Result<(), Fa
              attempts = excluded.attempts, due_at_ms = excluded.due_at_ms, \
              interruptions = excluded.interruptions",
         )?
-        .execute((key.registration, &key.tag, state, attempts, due_at_ms, interruptions))?;
+        .execute(columns(key, record))?;
     Ok(())
 }
 
-fn delete(connection: &Connection, key: &Key) -> Result<(), Failure> {
+fn columns(key: Key<'_>, record: SyncRecord) -> impl Params {
+    let SyncRecord { state, attempts, due_at_ms, interruptions } = record;
+    (key.registration, key.tag, state, attempts, due_at_ms, interruptions)
+}
+
+fn delete(connection: &Connection, key: Key<'_>) -> Result<(), Failure> {
     connection
         .prepare_cached("DELETE FROM sync_registrations WHERE registration_id = ?1 AND tag = ?2")?
-        .execute((key.registration, &key.tag))?;
+        .execute((key.registration, key.tag))?;
     Ok(())
-}
-
-/// Collected before any row is changed: a statement must not read an index that changes under it.
-pub(crate) fn select_keys(
-    connection: &Connection,
-    sql: &str,
-    parameters: impl Params,
-) -> Result<Vec<Key>, Failure> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement
-        .query_map(parameters, |row| Ok(Key { registration: row.get(0)?, tag: row.get(1)? }))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn record_from(row: &Row<'_>) -> rusqlite::Result<SyncRecord> {

@@ -116,3 +116,28 @@ fn a_killed_process_leaves_no_lock_behind() {
     second.terminate();
     second.finish().expect_code(1).expect_stderr("left: \"mail\"");
 }
+
+const PERIODIC_PAGE: &str = r#"
+navigator.serviceWorker.ready.then(({ periodicSync }) => periodicSync.register("news"));
+"#;
+
+#[test]
+fn a_periodic_sync_that_was_killed_in_mid_event_fires_again_uncounted() {
+    let project = project();
+    let worker = WORKER.replace("\"sync\"", "\"periodicsync\"");
+    write(project.path(), "sw.js", &worker);
+    write(project.path(), "page.js", PERIODIC_PAGE);
+    let simulated = |until| ["--state", "state", "--clock", "simulated", "--until", until];
+    // Its event hangs, and the process goes on until it is killed.
+    let register = [&["run", "sw.js", "--page", "page.js"], &simulated("12h 1m")[..]].concat();
+    for options in [&register, &[&["run", "--root", "."], &simulated("13h")[..]].concat()] {
+        let mut run = start(project.path(), options);
+        run.wait_for_line("periodic   news  firing  attempt 1");
+        run.kill();
+    }
+    write(project.path(), "open.txt", "");
+    let last = [&["run", "--root", "."], &simulated("13h")[..]].concat();
+    let last = run(project.path(), &last).expect_code(0);
+    assert_eq!(last.lines_with("periodic   news  firing  attempt 1").len(), 1, "{last:#?}");
+    assert_eq!(last.lines_with("periodic   news  done  12h").len(), 1, "{last:#?}");
+}

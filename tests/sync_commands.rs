@@ -14,7 +14,13 @@ self.addEventListener("sync", (event) => {
   console.log(`${event.tag}, last chance: ${event.lastChance}`);
   if (event.tag === "wrong") event.waitUntil(Promise.reject(new Error("no")));
   if (event.tag === "endless") event.waitUntil(new Promise(() => {}));
+  if (event.tag === "fetch") event.waitUntil(tell());
 });
+
+async function tell() {
+  console.log(navigator.onLine ? "online" : "offline");
+  await fetch("/sw.js");
+}
 "#;
 
 const PAGE: &str = r#"
@@ -117,6 +123,31 @@ fn an_event_is_dispatched_past_the_registrations() {
     let elsewhere = ["sync", "--state", "state", "mail", "--scope", "https://b.test/"];
     let (code, _, stderr) = kittiwake(project.path(), &elsewhere);
     assert!(code == 1 && stderr.contains("no service worker is active for https://b.test/"));
+}
+
+#[test]
+fn an_event_meets_the_network_that_the_option_says() {
+    let project = project();
+    let before = listed(project.path());
+    let cases: [(&[&str], i32, &str, &str); 5] = [
+        (&[], 0, "online", "GET https://app.test/sw.js  200"),
+        (&["--network", "online"], 0, "online", "dispatch   fetch  fulfilled"),
+        (&["--network", "offline"], 1, "offline", "rejected  TypeError: Failed to fetch"),
+        (&["--network", "down=app.test"], 1, "online", "rejected  TypeError: Failed to fetch"),
+        (&["--network", "offline,online@1h"], 1, "offline", "dispatch   fetch  rejected"),
+    ];
+    for (network, expected, state, line) in cases {
+        let options = [&["sync", "--state", "state", "fetch", "--root", "."], network].concat();
+        let (code, stdout, stderr) = kittiwake(project.path(), &options);
+        assert!(code == expected && stdout.contains(line), "{network:?}: {stdout}{stderr}");
+        assert!(stderr.contains(state), "{stderr}");
+        // The network is there, and yet no registered sync fires.
+        assert!(!stdout.contains("sync       "), "{stdout}");
+        assert_eq!(listed(project.path()), before);
+    }
+    let wrong = ["sync", "--state", "state", "fetch", "--network", "sometimes"];
+    let (code, _, stderr) = kittiwake(project.path(), &wrong);
+    assert!(code == 2 && stderr.contains("write `online` or `offline`"), "{stderr}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 // Invariant: a body is used once: after it was read, cancelled or given away it is unusable.
 
 import { core, primordials } from "ext:core/mod.js";
+import { HostBody } from "ext:kittiwake/fetch/host_body.js";
 import { webidl } from "ext:kittiwake/webidl.js";
 
 const web = (file) => core.loadExtScript(`ext:deno_web/${file}`);
@@ -13,6 +14,7 @@ const { parseUrlEncoded, URLSearchParamsPrototype } = web("00_url.js");
 const mimesniff = web("01_mimesniff.js");
 const {
   _state,
+  acquireReadableStreamDefaultReader,
   createProxy,
   createReadableByteStream,
   isReadableStreamDisturbed,
@@ -23,12 +25,12 @@ const {
   readableByteStreamControllerRespond,
   readableStreamCancel,
   readableStreamClose,
-  readableStreamCollectIntoUint8Array,
   readableStreamDisturb,
-  readableStreamError,
+  readableStreamPipeTo,
   ReadableStreamPrototype,
   readableStreamTee,
   readableStreamThrowIfErrored,
+  WritableStream,
 } = web("06_streams.js");
 const { formDataFromEntries, FormDataPrototype, formDataToBlob, parseFormData } = core
   .loadExtScript("ext:deno_fetch/21_formdata.js");
@@ -53,6 +55,7 @@ const {
   TypedArrayPrototypeGetByteLength,
   TypedArrayPrototypeGetByteOffset,
   TypedArrayPrototypeGetSymbolToStringTag,
+  TypedArrayPrototypeSet,
   TypedArrayPrototypeSlice,
   TypeError,
   Uint8Array,
@@ -76,26 +79,24 @@ export class InnerBody {
   /** In bytes, or null if it is not known. */
   length = null;
 
-  /** Of a stream, or of a text or of bytes that nobody else can change. */
+  /**
+   * Of a stream, of a HostBody, or of a text or of bytes that nobody else can change.
+   */
   constructor(content) {
     if (isStream(content)) {
       this.#stream = content;
-    } else {
-      this.#content = content;
-      this.source = content;
-      if (typeof content !== "string") this.length = TypedArrayPrototypeGetByteLength(content);
+      return;
     }
+    this.#content = content;
+    if (isHostBody(content)) return;
+    this.source = content;
+    if (typeof content !== "string") this.length = TypedArrayPrototypeGetByteLength(content);
   }
 
   get stream() {
     this.#stream ??= this.#isConsumed ? usedStream() : streamOf(this.#content);
     this.#content = null;
     return this.#stream;
-  }
-
-  /** The text or the bytes, if they neither became a stream nor were used. */
-  get content() {
-    return this.#isConsumed ? null : this.#content;
   }
 
   /** Whether somebody has read or cancelled it. */
@@ -113,24 +114,39 @@ export class InnerBody {
     return this.consumed() || this.isLocked();
   }
 
-  /** Reads all; answers a text or bytes of the caller's own. It must be usable. */
-  async consume() {
-    if (this.#stream === null) {
-      this.#isConsumed = true;
-      const content = this.#content;
-      return typeof content === "string" ? content : TypedArrayPrototypeSlice(content);
+  /**
+   * Reads all, and answers what `use` makes of it or a promise of that; throws if it has failed
+   * already. It must be usable. What `use` gets, text or bytes, is its own.
+   */
+  consume(use) {
+    if (this.#stream !== null) {
+      readableStreamThrowIfErrored(this.#stream);
+      return collect(this.#stream, use);
     }
-    readableStreamThrowIfErrored(this.#stream);
-    return await readableStreamCollectIntoUint8Array(this.#stream);
+    const content = this.#content;
+    if (isHostBody(content)) content.throwIfAborted();
+    this.#isConsumed = true;
+    this.#content = null;
+    if (isHostBody(content)) return PromisePrototypeThen(content.readAll(), use);
+    return use(typeof content === "string" ? content : TypedArrayPrototypeSlice(content));
+  }
+
+  /** The text or the bytes that it was made of, which are used then; null if it is a stream. */
+  takeContent() {
+    if (this.#stream !== null || isHostBody(this.#content)) return null;
+    this.#isConsumed = true;
+    const content = this.#content;
+    this.#content = null;
+    return content;
   }
 
   /** <https://fetch.spec.whatwg.org/#concept-body-clone> */
   clone() {
     let second;
-    if (this.#stream === null) {
+    if (this.#stream === null && !isHostBody(this.#content)) {
       second = new InnerBody(this.#content);
     } else {
-      const branches = readableStreamTee(this.#stream, true);
+      const branches = readableStreamTee(this.stream, true);
       this.#stream = branches[0];
       second = new InnerBody(branches[1]);
     }
@@ -145,6 +161,7 @@ export class InnerBody {
     if (this.#stream === null) {
       proxy = new InnerBody(this.#content);
       this.#isConsumed = true;
+      this.#content = null;
     } else {
       proxy = new InnerBody(createProxy(this.#stream));
     }
@@ -156,20 +173,17 @@ export class InnerBody {
   /** Cancels it with a reason, also while a reader holds it. */
   cancel(reason) {
     if (this.#stream === null) {
+      if (isHostBody(this.#content)) this.#content.close();
       this.#isConsumed = true;
+      this.#content = null;
     } else if (this.#stream[_state] === "readable") {
       PromisePrototypeThen(readableStreamCancel(this.#stream, reason), undefined, () => {});
     }
   }
+}
 
-  /** Ends it with an error for whoever reads it. */
-  error(error) {
-    if (this.#stream === null) {
-      this.#isConsumed = true;
-    } else if (this.#stream[_state] === "readable") {
-      readableStreamError(this.#stream, error);
-    }
-  }
+function isHostBody(content) {
+  return ObjectPrototypeIsPrototypeOf(HostBody.prototype, content);
 }
 
 function isStream(value) {
@@ -177,6 +191,7 @@ function isStream(value) {
 }
 
 function streamOf(content) {
+  if (isHostBody(content)) return content.stream();
   const pull = (controller) => {
     const bytes = typeof content === "string"
       ? core.encode(content)
@@ -192,9 +207,34 @@ function streamOf(content) {
   return createReadableByteStream(() => {}, pull, () => PromiseResolve());
 }
 
+// https://streams.spec.whatwg.org/#readablestreamdefaultreader-read-all-bytes. No chunk is the value
+// of a promise, or a script that defines Object.prototype.then would see and change it.
+function collect(stream, use) {
+  const chunks = [];
+  let length = 0;
+  const write = (chunk) => {
+    if (TypedArrayPrototypeGetSymbolToStringTag(chunk) !== "Uint8Array") {
+      throw new TypeError("Received a chunk that is not a Uint8Array");
+    }
+    ArrayPrototypePush(chunks, chunk);
+    length += TypedArrayPrototypeGetByteLength(chunk);
+  };
+  const sink = new WritableStream({ __proto__: null, write }, { __proto__: null });
+  return PromisePrototypeThen(readableStreamPipeTo(stream, sink, false, false, false), () => {
+    const bytes = new Uint8Array(length);
+    let offset = 0;
+    for (let i = 0; i < chunks.length; i++) {
+      TypedArrayPrototypeSet(bytes, chunks[i], offset);
+      offset += TypedArrayPrototypeGetByteLength(chunks[i]);
+    }
+    return use(bytes);
+  });
+}
+
 function usedStream() {
   const stream = createReadableByteStream(() => {}, () => PromiseResolve(), () => PromiseResolve());
   readableStreamDisturb(stream);
+  acquireReadableStreamDefaultReader(stream);
   readableStreamClose(stream);
   return stream;
 }
@@ -308,7 +348,7 @@ export function mixinBody(Interface, bodyOf, mimeTypeOf) {
           if (body === null) return PromiseResolve(finish(this, new Uint8Array()));
           if (body.isLocked()) throw new TypeError(`${prefix}: body stream is locked`);
           if (body.consumed()) throw new TypeError(`${prefix}: body stream already read`);
-          return PromisePrototypeThen(body.consume(), (content) => finish(this, content));
+          return PromiseResolve(body.consume((content) => finish(this, content)));
         } catch (error) {
           return PromiseReject(error);
         }

@@ -8,6 +8,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { fetchBlob } from "ext:kittiwake/fetch/blob.js";
 import { InnerBody, sourceOf } from "ext:kittiwake/fetch/body.js";
+import { HostBody } from "ext:kittiwake/fetch/host_body.js";
 import { requestFor, signalOf, toInnerRequest } from "ext:kittiwake/fetch/request.js";
 import {
   filteredResponse,
@@ -16,24 +17,33 @@ import {
 } from "ext:kittiwake/fetch/response.js";
 import { requireArguments } from "ext:kittiwake/webidl.js";
 
-const { readableStreamForRid, resourceForReadableStream } = core.loadExtScript(
+const { resourceForReadableStream } = core.loadExtScript(
   "ext:deno_web/06_streams.js",
 );
 const abortSignal = core.loadExtScript("ext:deno_web/03_abort_signal.js");
 const { op_http_fetch } = core.ops;
-const { Promise, TypeError } = primordials;
+const { Promise, PromisePrototypeThen, PromiseReject, TypeError } = primordials;
 
 // https://fetch.spec.whatwg.org/#fetch-method
-export async function fetch(input, init = undefined) {
+export function fetch(input, init = undefined) {
+  try {
+    return start(this, input, init, arguments.length);
+  } catch (error) {
+    return PromiseReject(error);
+  }
+}
+
+function start(self, input, init, given) {
   const scope = globalThis.constructor.name === "Window" ? "Window" : "WorkerGlobalScope";
   const prefix = `Failed to execute 'fetch' on '${scope}'`;
-  if (this !== undefined && this !== globalThis) throw new TypeError(`${prefix}: Illegal invocation`);
-  requireArguments(arguments.length, 1, prefix);
+  if (self !== undefined && self !== globalThis) {
+    throw new TypeError(`${prefix}: Illegal invocation`);
+  }
+  requireArguments(given, 1, prefix);
   const request = requestFor(input, init, prefix);
   const inner = toInnerRequest(request);
   const signal = signalOf(request);
-  if (signal === null) return await send(inner, new Exchange(null));
-  return await abortable(inner, signal);
+  return signal === null ? send(inner, new Exchange(null)) : abortable(inner, signal);
 }
 
 /** One fetch under way: what an abort has to end. */
@@ -51,25 +61,17 @@ class Exchange {
   }
 
   abort(request) {
-    const { reason } = this.signal;
     core.tryClose(this.#cancel);
-    if (request.body !== null) request.body.cancel(reason);
-    if (this.#responseBody === null) return;
-    this.#responseBody.body.error(reason);
-    core.tryClose(this.#responseBody.rid);
+    if (request.body !== null) request.body.cancel(this.signal.reason);
+    if (this.#responseBody !== null) this.#responseBody.abort();
   }
 
   /** The response is here, and its body may be on its way: `rid` is a resource or null. */
   received(rid) {
     core.tryClose(this.#cancel); // or each request would leave its handle behind
     if (rid === null) return null;
-    const { signal } = this;
-    const stream = readableStreamForRid(rid, true, undefined, (controller, error) => {
-      controller.error(signal?.aborted ? signal.reason : error);
-    });
-    const body = new InnerBody(stream);
-    this.#responseBody = { body, rid };
-    return body;
+    this.#responseBody = new HostBody(rid, this.signal);
+    return new InnerBody(this.#responseBody);
   }
 
   failed() {
@@ -89,7 +91,7 @@ function abortable(inner, signal) {
       reject(signal.reason);
       exchange.abort(inner);
     });
-    send(inner, exchange).then(resolve, reject);
+    PromisePrototypeThen(send(inner, exchange), resolve, reject);
   });
 }
 

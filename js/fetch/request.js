@@ -237,12 +237,13 @@ function initializeBody(inner, init, inputBody, prefix) {
     requireStreamable(inner, prefix);
   }
   inner.body = body;
+  if (inputBody !== null && !inputBody.unusable()) inputBody.cancel();
 }
 
 function requireStreamable(inner, prefix) {
   if (inner.mode !== "same-origin" && inner.mode !== "cors") {
-    const modes = "If request is made from ReadableStream, mode should be \"same-origin\" or \"cors\"";
-    throw new TypeError(`${prefix}: ${modes}`);
+    const modes = `mode should be "same-origin" or "cors"`;
+    throw new TypeError(`${prefix}: If request is made from ReadableStream, ${modes}`);
   }
   if (inner.keepalive) {
     throw new TypeError(`${prefix}: Keepalive request cannot have a ReadableStream body.`);

@@ -6,6 +6,7 @@
 mod files;
 mod output;
 mod run;
+mod servers;
 mod sync;
 mod syncs;
 mod wpt;
@@ -20,9 +21,9 @@ fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let name = command.name();
     let done = match command {
-        Command::Run(options) => run::run(options),
+        Command::Run(options) => run::run(*options),
         Command::Syncs(options) => syncs::list(&options),
-        Command::Sync(options) => sync::dispatch(options),
+        Command::Sync(options) => sync::dispatch(*options),
         Command::Wpt(options) => wpt::run(&options),
         Command::WptProcess { setup } => wpt::serve_jobs(&setup),
     };
@@ -44,11 +45,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Registers a service worker, opens pages, and prints what happens
-    Run(run::RunOptions),
+    Run(Box<run::RunOptions>),
     /// Lists the background syncs of a state folder, and fires none
     Syncs(syncs::SyncsOptions),
     /// Dispatches one sync event now, at the worker of a state folder; leaves registrations alone
-    Sync(sync::SyncOptions),
+    Sync(Box<sync::SyncOptions>),
     /// Runs web-platform-tests for service workers, and compares with what is expected
     Wpt(wpt::WptOptions),
     /// What `wpt` starts for itself

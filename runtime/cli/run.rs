@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use kittiwake::{
-    Builder, Error, NetworkState, PageSource, Permission, PermissionState, PolicyOptions, Profile,
-    Runtime, Scenario, SyncPolicy, Timeline, UnsettledSync, parse_max_event, parse_profile,
+    Builder, Error, NetworkState, PageSource, Permission, PermissionState, PolicyOptions, Probe,
+    Profile, RealNetwork, Runtime, Scenario, SyncPolicy, Timeline, UnsettledSync, parse_max_event,
+    parse_profile,
 };
 use url::Url;
 
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
 use crate::output::{Format, printer, report};
+use crate::servers::ServerOptions;
 use crate::{EXAMPLES, Refusal, asked_to_stop, block_on, usage};
 
 /// Plans and runs.
@@ -63,6 +65,13 @@ pub struct RunOptions {
     #[arg(verbatim_doc_comment)]
     #[arg(long, value_name = "SIGNAL")]
     network: Option<Network>,
+    /// What --network real asks, beyond a route, whether the network is there: an http or https
+    /// URL, or none [default: the workers' own origins]
+    #[arg(long, value_name = "URL | none")]
+    probe: Option<Probe>,
+    /// How long a change must hold before --network real tells it [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_debounce)]
+    debounce: Option<Duration>,
     /// Real time, or simulated: waits take no time, and only local files are served [default: real]
     #[arg(long, value_enum)]
     clock: Option<Clock>,
@@ -83,6 +92,8 @@ pub struct RunOptions {
     /// are granted]
     #[arg(long, value_name = "PERMISSION")]
     deny: Vec<Permission>,
+    #[command(flatten)]
+    servers: ServerOptions,
     /// How the trace is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -97,11 +108,27 @@ impl RunOptions {
         let (profile, max_event) = (self.profile, self.max_event);
         PolicyOptions { profile, max_event, ..retry }.policy()
     }
+
+    fn network(&self) -> Result<Network, Refusal> {
+        match (&self.network, &self.probe, self.debounce) {
+            (Some(Network::Real(usual)), probe, debounce) => Ok(Network::Real(RealNetwork {
+                probe: probe.clone().unwrap_or_default(),
+                debounce: debounce.unwrap_or(usual.debounce),
+            })),
+            (_, Some(_), _) => usage("--probe is for --network real"),
+            (_, _, Some(_)) => usage("--debounce is for --network real"),
+            (Some(scripted), ..) => Ok(scripted.clone()),
+            (None, ..) => Ok(Network::default()),
+        }
+    }
 }
 
+/// What the network signal follows.
 #[derive(Clone)]
-enum Network {
-    Real,
+pub enum Network {
+    /// The machine's own links, routes and reachability.
+    Real(RealNetwork),
+    /// What somebody wrote.
     Scripted(Timeline),
 }
 
@@ -118,14 +145,28 @@ enum Until {
     After(Duration),
 }
 
+impl Default for Network {
+    fn default() -> Self {
+        Network::Scripted(Timeline::constant(NetworkState::Online))
+    }
+}
+
 impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "real" => Ok(Network::Real),
+            "real" => Ok(Network::Real(RealNetwork::default())),
             other => other.parse().map(Network::Scripted).map_err(|error| format!("{error}")),
         }
+    }
+}
+
+fn parse_debounce(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(debounce) if debounce <= Duration::from_secs(3600) => Ok(debounce),
+        Ok(_) => Err("write an hour or less".to_owned()),
+        Err(error) => Err(format!("write it as in `500ms` or `2s` ({error})")),
     }
 }
 
@@ -154,8 +195,6 @@ struct WorkerPlan {
     script: Option<Url>,
     pages: Vec<(Url, PageSource)>,
     network: Network,
-    /// What the real network signal asks: the script's own server.
-    probe: Option<Url>,
     until: Until,
 }
 
@@ -170,7 +209,7 @@ impl Plan {
         let deny = |builder: Builder, permission: &Permission| {
             builder.permission(*permission, PermissionState::Denied)
         };
-        let builder = options.deny.iter().fold(builder, deny);
+        let builder = options.servers.apply(options.deny.iter().fold(builder, deny));
         if let Some(target) = options.target.as_deref().map(Path::new)
             && target.is_dir()
         {
@@ -198,6 +237,8 @@ impl Plan {
             ("--origin", options.origin.is_some()),
             ("--root", options.root.is_some()),
             ("--network", options.network.is_some()),
+            ("--probe", options.probe.is_some()),
+            ("--debounce", options.debounce.is_some()),
             ("--clock", options.clock.is_some()),
             ("--seed", options.seed.is_some()),
             ("--deny", !options.deny.is_empty()),
@@ -230,10 +271,8 @@ impl WorkerPlan {
     fn from(options: RunOptions, mut builder: Builder) -> Result<Self, Refusal> {
         builder = builder.sync_policy(options.policy());
         let simulated = options.clock == Some(Clock::Simulated);
-        let network = options.network.clone();
-        let network =
-            network.unwrap_or(Network::Scripted(Timeline::constant(NetworkState::Online)));
-        if simulated && matches!(network, Network::Real) {
+        let network = options.network()?;
+        if simulated && matches!(network, Network::Real(_)) {
             return usage("--network real needs the real clock");
         }
         if simulated && options.until == Until::Forever {
@@ -246,7 +285,6 @@ impl WorkerPlan {
         }
         let remote = options.target.as_deref().and_then(url_of);
         let files = LocalFiles::from(&options, remote.as_ref())?;
-        let probe = remote.clone();
         let script = match (&options.target, remote) {
             (_, Some(url)) if simulated => {
                 return usage(format!("{url} is on the network, which --clock simulated has not"));
@@ -263,7 +301,7 @@ impl WorkerPlan {
         if let Some(root) = files.root {
             builder = builder.serve(files.origin, root);
         }
-        Ok(WorkerPlan { builder, script, pages, network, probe, until: options.until })
+        Ok(WorkerPlan { builder, script, pages, network, until: options.until })
     }
 
     async fn run(mut self) -> Result<Vec<UnsettledSync>, Error> {
@@ -285,10 +323,10 @@ impl WorkerPlan {
         match self.script {
             Some(script) if !is_active(&script) => {
                 runtime.register(script, None).await?;
-                follow(runtime, self.network, self.probe).await?;
+                follow(runtime, self.network).await?;
             }
             script => {
-                follow(runtime, self.network, self.probe).await?;
+                follow(runtime, self.network).await?;
                 if let Some(script) = script {
                     runtime.register(script, None).await?;
                 }
@@ -310,9 +348,10 @@ impl WorkerPlan {
     }
 }
 
-async fn follow(runtime: &Runtime, network: Network, probe: Option<Url>) -> Result<(), Error> {
+/// Makes the runtime follow the signal, from now on.
+pub async fn follow(runtime: &Runtime, network: Network) -> Result<(), Error> {
     match network {
-        Network::Real => runtime.follow_real_network(probe).await,
+        Network::Real(network) => runtime.follow_real_network(network).await,
         Network::Scripted(timeline) => runtime.play_network(timeline).await,
     }
 }

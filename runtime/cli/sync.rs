@@ -11,10 +11,12 @@ use url::Url;
 
 use crate::files::{default_origin, parse_origin};
 use crate::output::{Format, printer};
+use crate::run::{Network, follow};
 use crate::{Refusal, asked_to_stop, block_on, usage};
 
 /// The options of `kittiwake sync`.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct SyncOptions {
     /// The event's tag; it need not be registered
     tag: String,
@@ -33,6 +35,10 @@ pub struct SyncOptions {
     /// The origin of the folder [default: the scope's, or https://app.test]
     #[arg(long, value_name = "URL", value_parser = parse_origin)]
     origin: Option<Url>,
+    /// What the worker's requests meet: online, offline, real, or a timeline that starts with the
+    /// event, as in `kittiwake run`. Registered syncs fire in none [default: online]
+    #[arg(long, value_name = "SIGNAL")]
+    network: Option<Network>,
     /// How long the event may take before it has failed [default: 3m]
     #[arg(long, value_name = "DURATION", value_parser = parse_max_event)]
     max_event: Option<Duration>,
@@ -40,6 +46,11 @@ pub struct SyncOptions {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
+
+const EXAMPLES: &str = "Examples:
+  kittiwake sync --state ./state outbox --last-chance
+  kittiwake sync --state ./state outbox --network offline
+  kittiwake sync --state ./state outbox --network online+loss=50%,offline@10s";
 
 /// Dispatches the event and answers how it ended.
 pub fn dispatch(options: SyncOptions) -> Result<ExitCode, Refusal> {
@@ -63,10 +74,10 @@ pub fn dispatch(options: SyncOptions) -> Result<ExitCode, Refusal> {
 async fn dispatched(options: SyncOptions) -> Result<Option<EventOutcome>, Refusal> {
     let max_event = options.max_event;
     let policy = PolicyOptions { max_event, ..PolicyOptions::default() }.policy();
-    // No signal is ever given, so that the event is the only one.
     let mut builder = Runtime::builder()
         .state_folder(options.state)
         .sync_policy(policy)
+        .hold_syncs()
         .await_network_signal()
         .on_trace(printer(options.format, Default::default()));
     if let Some(root) = options.root {
@@ -75,8 +86,13 @@ async fn dispatched(options: SyncOptions) -> Result<Option<EventOutcome>, Refusa
     }
     let runtime = builder.start().map_err(Refusal::failure)?;
     let chance = if options.last_chance { LastChance::Yes } else { LastChance::No };
+    let network = options.network.unwrap_or_default();
+    let dispatched = async {
+        follow(&runtime, network).await?;
+        runtime.dispatch_sync(options.scope, &options.tag, chance).await
+    };
     let outcome = tokio::select! {
-        outcome = runtime.dispatch_sync(options.scope, &options.tag, chance) => outcome.map(Some),
+        outcome = dispatched => outcome.map(Some),
         () = asked_to_stop() => Ok(None),
     };
     runtime.shut_down().await.map_err(Refusal::failure)?;

@@ -160,12 +160,11 @@ impl Preflight {
         !is_safe_method(&self.method) || !self.unsafe_headers.is_empty()
     }
 
-    /// The headers of the preflight: <https://fetch.spec.whatwg.org/#cors-preflight-fetch>
-    pub(super) fn headers(&self, request: &Request) -> Vec<(String, String)> {
+    /// What the preflight asks: <https://fetch.spec.whatwg.org/#cors-preflight-fetch>
+    pub(super) fn headers(&self) -> Vec<(String, String)> {
         let mut headers = vec![
             ("Accept".to_owned(), ANY.to_owned()),
             ("Access-Control-Request-Method".to_owned(), self.method.clone()),
-            ("Origin".to_owned(), request.serialized_origin()),
         ];
         if !self.unsafe_headers.is_empty() {
             let names = self.unsafe_headers.join(",");
@@ -214,7 +213,8 @@ impl Preflight {
         let any_header = any_is_all && grant.headers.iter().any(|name| name == ANY);
         // `authorization` must be named: an asterisk does not stand for it.
         let refused = self.unsafe_headers.iter().find(|name| {
-            !grant.headers.contains(name) && !(any_header && name.as_str() != "authorization")
+            let is_allowed = any_header && name.as_str() != "authorization";
+            !is_allowed && !grant.headers.contains(name)
         });
         match refused {
             Some(name) => Err(format!("it does not allow the header {name}")),
@@ -260,7 +260,8 @@ impl PreflightCache {
         let seconds = max_age.and_then(|text| text.trim().parse::<f64>().ok());
         let seconds = seconds.unwrap_or(DEFAULT_MAX_AGE_S).clamp(0.0, LONGEST_MAX_AGE_S);
         self.entries.retain(|_, (_, expires_ms)| now_ms < *expires_ms);
-        if seconds > 0.0 && self.entries.len() < ENTRIES {
+        // Whoever has no origin of its own shares none of what it may.
+        if seconds > 0.0 && !request.is_origin_tainted() && self.entries.len() < ENTRIES {
             self.entries.insert(key(request), (grant, now_ms + seconds * 1e3));
         }
     }

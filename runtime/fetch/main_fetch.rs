@@ -6,13 +6,13 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 
 use super::cors::{self, Cors, Preflight, cors_error};
-use super::network::{SiteRelation, network_or_cache, site_relation};
+use super::network::{self, SiteRelation, network_or_cache, site_relation};
 use super::scheme::{local_response, require_good_port};
 use super::{
     Environment, FetchError, Mode, RedirectMode, Request, Response, ResponseSource, ResponseType,
     ServiceWorkersMode, Tainting, header, integrity, redirect,
 };
-use crate::http::{HttpError, HttpRequest, HttpResponse, whole_body};
+use crate::http::{HttpError, HttpResponse, whole_body};
 
 /// Fetches, follows redirects as the request says, and filters the response.
 pub(crate) async fn fetch(
@@ -134,12 +134,7 @@ async fn require_preflight(
     if environment.preflights.borrow().allows(request, preflight, environment.now_ms) {
         return Ok(());
     }
-    let asked = HttpRequest {
-        method: "OPTIONS".to_owned(),
-        headers: preflight.headers(request),
-        ..HttpRequest::get(request.url().clone())
-    };
-    let answer = environment.http.send(asked).await?;
+    let answer = network::preflight(environment, request, preflight.headers()).await?;
     let mut cache = environment.preflights.borrow_mut();
     match preflight.check(request, answer.status, &answer.headers) {
         Ok(grant) => {

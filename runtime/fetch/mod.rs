@@ -7,6 +7,8 @@
 //! Invariant: a script sees of a response what its tainting allows; why there is none, only the
 //! trace says.
 
+mod cache;
+mod cookies;
 mod cors;
 mod integrity;
 mod main_fetch;
@@ -18,15 +20,19 @@ mod tee;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
+use kittiwake_store::{Store, StoreError};
 use serde::Serialize;
 use url::{Origin, Url};
 
 use crate::http::{Http, HttpError};
+use network::SiteRelation;
 
+pub(crate) use cookies::Jar;
 pub use cors::Cors;
 pub(crate) use cors::PreflightCache;
 pub(crate) use main_fetch::fetch;
@@ -34,15 +40,50 @@ pub(crate) use referrer::ReferrerPolicy;
 pub(crate) use scheme::shortened;
 pub(crate) use tee::tee;
 
-/// What a fetch may use.
+/// What a fetch may use. Clones are the same environment.
+#[derive(Clone)]
 pub(crate) struct Environment {
     pub(crate) http: Rc<dyn Http>,
     /// Who is asked before the network; nobody for a client without a controller, or a worker.
     pub(crate) interceptor: Option<Rc<dyn Interceptor>>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
+    pub(crate) store: Rc<Store>,
+    /// Whose cookies and whose part of the HTTP cache it uses.
+    pub(crate) partition: Rc<str>,
+    pub(crate) jar: Rc<RefCell<Jar>>,
+    /// Hears of what the store could not keep; the fetch goes on without it.
+    pub(crate) on_store_error: Rc<dyn Fn(&StoreError)>,
     /// Milliseconds since the Unix epoch.
     pub(crate) now_ms: f64,
+}
+
+impl Environment {
+    fn time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs_f64(self.now_ms.max(0.0) / 1e3)
+    }
+
+    /// What the store answered, or nothing and the error told.
+    fn told<T>(&self, answer: Result<T, StoreError>) -> Option<T> {
+        answer.inspect_err(|error| (self.on_store_error)(error)).ok()
+    }
+
+    fn cookies_for(&self, url: &Url, relation: SiteRelation) -> Option<String> {
+        self.jar.borrow_mut().header(url, relation, self.now_ms as i64)
+    }
+
+    fn take_cookies<'a>(
+        &self,
+        headers: impl Iterator<Item = &'a str>,
+        url: &Url,
+        relation: SiteRelation,
+    ) {
+        let now_ms = self.now_ms as i64;
+        let changes = self.jar.borrow_mut().take(headers, url, relation, now_ms);
+        if !changes.is_empty() {
+            self.told(self.store.change_cookies(&self.partition, &changes, now_ms));
+        }
+    }
 }
 
 /// A controller: <https://w3c.github.io/ServiceWorker/#handle-fetch>
@@ -247,6 +288,8 @@ pub(crate) enum FetchError {
     InvalidUrl { url: String },
     #[error("port {port} is blocked, because another protocol has it")]
     BadPort { port: u16 },
+    #[error("{url} is not in the HTTP cache, and the request's cache mode is only-if-cached")]
+    NotCached { url: Url },
     #[error("{url} is of another origin, and the request's mode is same-origin")]
     NotSameOrigin { url: Url },
     #[error("a no-cors request of another origin must follow redirects")]

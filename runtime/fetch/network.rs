@@ -10,7 +10,7 @@ use url::{Host, Url};
 use super::referrer::{is_trustworthy, referrer_of};
 use super::{
     Body, CacheMode, Credentials, Environment, FetchError, Mode, Referrer, ReferrerPolicy, Request,
-    Tainting,
+    Tainting, cache, header,
 };
 use crate::http::{HttpBody, HttpRequest, HttpResponse};
 
@@ -21,29 +21,96 @@ const KEEPALIVE_BYTES: usize = 64 << 10;
 const CONDITIONS: [&str; 5] =
     ["if-modified-since", "if-none-match", "if-unmodified-since", "if-match", "if-range"];
 
-/// Sends the request as it stands now, once.
+/// Answers the request as it stands now, from the cache or with one exchange.
 pub(super) async fn network_or_cache(
     environment: &Environment,
     request: &mut Request,
 ) -> Result<HttpResponse, FetchError> {
-    let http_request = HttpRequest {
-        method: request.method.clone(),
-        url: request.url().clone(),
-        headers: outgoing_headers(request)?,
-        body: match std::mem::replace(&mut request.body, Body::Empty) {
-            Body::Empty => None,
-            Body::Whole(bytes) => {
-                request.body = Body::Whole(bytes.clone());
-                Some(HttpBody::Whole(bytes))
-            }
-            Body::Stream(parts) => {
-                // It is gone now, and that it was a stream decides about a redirect.
-                request.body = Body::Stream(Box::pin(futures::stream::empty()));
-                Some(HttpBody::Stream(parts))
-            }
-        },
+    let mode = match request.cache {
+        CacheMode::Default if CONDITIONS.iter().any(|name| request.has_header(name)) => {
+            CacheMode::NoStore
+        }
+        CacheMode::Default if forbids_storing(request) => CacheMode::NoStore,
+        mode => mode,
     };
-    Ok(environment.http.send(http_request).await?)
+    let headers = outgoing_headers(environment, request, mode)?;
+    let url = request.url().clone();
+    let is_cacheable = cache::concerns(request, mode);
+    let mut stored = None;
+    if is_cacheable && mode != CacheMode::Reload {
+        stored = cache::find(environment, &url, &headers);
+    }
+    if let Some(stored) = stored.take_if(|stored| stored.answers(mode)) {
+        return Ok(stored.into_response(environment, url));
+    }
+    if mode == CacheMode::OnlyIfCached {
+        return Err(FetchError::NotCached { url });
+    }
+    let mut sent_headers = headers.clone();
+    sent_headers.extend(stored.iter().flat_map(|stored| stored.validators().iter().cloned()));
+    let response = exchange(environment, request, sent_headers).await?;
+    if response.status == 304
+        && let Some(stored) = stored
+    {
+        return Ok(stored.confirmed(environment, url, &headers, &response));
+    }
+    cache::invalidate(environment, request, &response);
+    Ok(if is_cacheable { cache::keeping(environment, headers, response) } else { response })
+}
+
+fn forbids_storing(request: &Request) -> bool {
+    header(&request.headers, "cache-control").is_some_and(|control| control.contains("no-store"))
+}
+
+/// Asks whether the request may be made: <https://fetch.spec.whatwg.org/#cors-preflight-fetch>
+pub(super) async fn preflight(
+    environment: &Environment,
+    request: &Request,
+    headers: Vec<(String, String)>,
+) -> Result<HttpResponse, FetchError> {
+    let mut preflight = Request {
+        method: "OPTIONS".to_owned(),
+        url_list: request.url_list.clone(),
+        headers,
+        body: Body::Empty,
+        origin: request.origin.clone(),
+        referrer: request.referrer.clone(),
+        integrity: String::new(),
+        keepalive: false,
+        destination: request.destination.clone(),
+        credentials: Credentials::Omit,
+        ..*request
+    };
+    let headers = outgoing_headers(environment, &preflight, CacheMode::Default)?;
+    exchange(environment, &mut preflight, headers).await
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-http-network-fetch>
+async fn exchange(
+    environment: &Environment,
+    request: &mut Request,
+    headers: Vec<(String, String)>,
+) -> Result<HttpResponse, FetchError> {
+    let body = match std::mem::replace(&mut request.body, Body::Empty) {
+        Body::Empty => None,
+        Body::Whole(bytes) => {
+            request.body = Body::Whole(bytes.clone());
+            Some(HttpBody::Whole(bytes))
+        }
+        Body::Stream(parts) => {
+            // It is gone now, and that it was a stream decides about a redirect.
+            request.body = Body::Stream(Box::pin(futures::stream::empty()));
+            Some(HttpBody::Stream(parts))
+        }
+    };
+    let (method, url) = (request.method.clone(), request.url().clone());
+    let response = environment.http.send(HttpRequest { method, url, headers, body }).await?;
+    if includes_credentials(request) {
+        let set = response.headers.iter().filter(|(name, _)| name == "set-cookie");
+        let set = set.map(|(_, value)| value.as_str());
+        environment.take_cookies(set, request.url(), site_relation(request, request.url()));
+    }
+    Ok(response)
 }
 
 /// Whether cookies and the like go with it: the variable of the same name in the standard.
@@ -55,7 +122,11 @@ pub(super) fn includes_credentials(request: &Request) -> bool {
     }
 }
 
-fn outgoing_headers(request: &Request) -> Result<Vec<(String, String)>, FetchError> {
+fn outgoing_headers(
+    environment: &Environment,
+    request: &Request,
+    mode: CacheMode,
+) -> Result<Vec<(String, String)>, FetchError> {
     let mut headers = request.headers.clone();
     let has = |name: &str| request.has_header(name);
     let mut push = |name: &str, value: String| headers.push((name.to_owned(), value));
@@ -84,14 +155,10 @@ fn outgoing_headers(request: &Request) -> Result<Vec<(String, String)>, FetchErr
     for (name, value) in fetch_metadata(request) {
         push(name, value.to_owned());
     }
-    let cache = match request.cache {
-        CacheMode::Default if CONDITIONS.iter().any(|name| has(name)) => CacheMode::NoStore,
-        mode => mode,
-    };
-    if cache == CacheMode::NoCache && !has("cache-control") {
+    if mode == CacheMode::NoCache && !has("cache-control") {
         push("Cache-Control", "max-age=0".to_owned());
     }
-    if matches!(request.cache, CacheMode::NoStore | CacheMode::Reload) {
+    if matches!(mode, CacheMode::NoStore | CacheMode::Reload) {
         if !has("pragma") {
             push("Pragma", "no-cache".to_owned());
         }
@@ -102,8 +169,13 @@ fn outgoing_headers(request: &Request) -> Result<Vec<(String, String)>, FetchErr
     if has("range") {
         push("Accept-Encoding", "identity".to_owned());
     }
-    if includes_credentials(request) && !has("authorization") {
-        headers.extend(basic_authorization(request.url()));
+    if includes_credentials(request) {
+        let relation = site_relation(request, request.url());
+        let cookies = environment.cookies_for(request.url(), relation);
+        headers.extend(cookies.map(|cookies| ("Cookie".to_owned(), cookies)));
+        if !has("authorization") {
+            headers.extend(basic_authorization(request.url()));
+        }
     }
     Ok(headers)
 }
@@ -166,7 +238,7 @@ fn fetch_metadata(request: &Request) -> Vec<(&'static str, &str)> {
 
 /// Nearest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum SiteRelation {
+pub(crate) enum SiteRelation {
     SameOrigin,
     SameSite,
     CrossSite,
@@ -192,8 +264,8 @@ pub(super) fn site_relation(request: &Request, url: &Url) -> SiteRelation {
 }
 
 fn site(domain: &str) -> &str {
-    let dots = domain.rmatch_indices('.').map(|(place, _)| place + 1);
-    &domain[dots.skip(1).next().unwrap_or(0)..]
+    let mut dots = domain.rmatch_indices('.').map(|(place, _)| place + 1);
+    &domain[dots.nth(1).unwrap_or(0)..]
 }
 
 /// The credentials of a URL, which only a redirect can have.

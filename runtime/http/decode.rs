@@ -5,6 +5,7 @@
 use std::io;
 
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
 use bytes::Bytes;
 use futures::stream::LocalBoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -18,7 +19,7 @@ const CHUNK: usize = 64 << 10;
 type Body = LocalBoxStream<'static, Result<Bytes, HttpError>>;
 
 /// The body that a response with these headers means; `host` is whose it is, for errors.
-pub(super) fn decoded(headers: &Vec<(String, String)>, body: Body, host: &str) -> Body {
+pub(super) fn decoded(headers: &[(String, String)], body: Body, host: &str) -> Body {
     let values = headers.iter().filter(|(name, _)| name == "content-encoding");
     let codings: Vec<String> = values
         .flat_map(|(_, value)| value.split(','))
@@ -43,10 +44,11 @@ fn decoded_once(coding: &str, body: Body, host: &str) -> Body {
             return futures::stream::empty().boxed_local();
         }
         let reader = StreamReader::new(body.map_err(io::Error::other));
+        // https://httpwg.org/specs/rfc9659.html: a window has 8 MiB at most.
         let decoded = match coding.as_str() {
             "br" => chunks(BrotliDecoder::new(reader)),
             "deflate" => chunks(ZlibDecoder::new(reader)),
-            "zstd" => chunks(ZstdDecoder::new(reader)),
+            "zstd" => chunks(ZstdDecoder::with_params(reader, &[DParameter::window_log_max(23)])),
             _ => chunks(GzipDecoder::new(reader)),
         };
         decoded.map_err(move |error| told(error, &coding, &host)).boxed_local()

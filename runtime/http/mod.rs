@@ -7,6 +7,7 @@
 mod decode;
 mod files;
 mod link;
+mod policy;
 mod real;
 mod redirect;
 
@@ -23,6 +24,7 @@ use crate::network::NetworkState;
 
 pub use files::OriginFiles;
 pub use link::Link;
+pub use policy::{HostRule, NetworkPolicy, Policed};
 pub use real::ReqwestHttp;
 pub(crate) use real::{Proxying, client_builder};
 pub(crate) use redirect::{REDIRECTS_AT_MOST, follow, redirect_target};
@@ -38,6 +40,8 @@ pub struct HttpRequest {
     /// The body, if there is one.
     pub body: Option<HttpBody>,
 }
+
+type Body = LocalBoxStream<'static, Result<Bytes, HttpError>>;
 
 /// The body of a request.
 pub enum HttpBody {
@@ -106,6 +110,12 @@ pub enum HttpError {
     /// The network signal is offline; nothing was tried.
     #[error("the network is offline")]
     Offline,
+    /// The network policy forbids it; nothing was sent.
+    #[error("{host} is not asked: {why}")]
+    Denied { host: String, why: &'static str },
+    /// The body has more bytes than the network policy allows.
+    #[error("{host} sends more than {most} bytes")]
+    TooLong { host: String, most: u64 },
     /// Nobody listens at the host's port.
     #[error("connection refused by {host}")]
     Refused { host: String },

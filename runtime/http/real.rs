@@ -19,12 +19,14 @@ use futures::future::{Either, LocalBoxFuture, select};
 use futures::stream::{LocalBoxStream, unfold};
 use futures::{FutureExt, StreamExt};
 use hyper::ext::ReasonPhrase;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, Version, redirect::Policy};
 use tokio::sync::mpsc;
 use url::Url;
 
 use super::decode::decoded;
+use super::policy::{NetworkPolicy, PRIVATE};
 use super::{
     Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, authority, follow, is_loopback,
     status_text,
@@ -73,17 +75,20 @@ pub type Routes = Arc<BTreeMap<String, SocketAddr>>;
 struct Clients {
     user_agent: String,
     routes: Routes,
+    policy: Arc<NetworkPolicy>,
     system: OnceCell<Client>,
     direct: OnceCell<Client>,
 }
 
 impl ReqwestHttp {
     /// A door whose requests say `user_agent` unless they bring a `user-agent` of their own. It
-    /// opens nothing before the first request. Requests to origins with a route go there.
-    pub fn new(user_agent: &str, routes: Routes) -> ReqwestHttp {
+    /// opens nothing before the first request. Requests to origins with a route go there. Of
+    /// `policy` it keeps what is about addresses; the rest is `Policed`'s.
+    pub fn new(user_agent: &str, routes: Routes, policy: Arc<NetworkPolicy>) -> ReqwestHttp {
         ReqwestHttp(Rc::new(Clients {
             user_agent: user_agent.to_owned(),
             routes,
+            policy,
             system: OnceCell::new(),
             direct: OnceCell::new(),
         }))
@@ -101,28 +106,34 @@ impl Http for ReqwestHttp {
 
     fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
         let user_agent = self.0.user_agent.clone();
-        let routes = Arc::clone(&self.0.routes);
+        let (routes, policy) = (Arc::clone(&self.0.routes), Arc::clone(&self.0.policy));
         let url = url.clone();
         // The caller's runtime cannot be waited on from inside itself, so this is another one, with
         // connections of its own.
         let thread = std::thread::Builder::new().name("kittiwake-load".to_owned());
         let thread =
-            thread.spawn(move || load_here(&user_agent, routes, url)).map_err(no_client)?;
+            thread.spawn(move || load_here(&user_agent, routes, policy, url)).map_err(no_client)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-fn load_here(user_agent: &str, routes: Routes, url: Url) -> Result<Loaded, HttpError> {
+fn load_here(
+    user_agent: &str,
+    routes: Routes,
+    policy: Arc<NetworkPolicy>,
+    url: Url,
+) -> Result<Loaded, HttpError> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_io().enable_time().build().map_err(no_client)?;
     runtime.block_on(async {
-        let http = ReqwestHttp::new(user_agent, routes);
+        let http = ReqwestHttp::new(user_agent, routes, policy);
         follow(&http, url).await?.into_loaded().await
     })
 }
 
 impl Clients {
     fn client(&self, proxying: Proxying) -> Result<&Client, HttpError> {
+        let proxying = if self.policy.deny_private { Proxying::Direct } else { proxying };
         let cell = match proxying {
             Proxying::System => &self.system,
             Proxying::Direct => &self.direct,
@@ -130,7 +141,9 @@ impl Clients {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let client = client_builder(&self.user_agent, proxying).build().map_err(no_client)?;
+        let builder = client_builder(&self.user_agent, proxying);
+        let builder = builder.dns_resolver(Arc::new(Resolver(self.policy.clone())));
+        let client = builder.build().map_err(no_client)?;
         Ok(cell.get_or_init(|| client))
     }
 
@@ -148,6 +161,30 @@ impl Clients {
         url.set_scheme("http").expect("invariant: http and https are both special schemes");
         url.set_ip_host(address.ip()).expect("invariant: an http URL has a host");
         url.set_port(Some(address.port())).expect("invariant: an http URL has a port");
+    }
+}
+
+/// The machine's name servers, without the addresses that the policy denies.
+struct Resolver(Arc<NetworkPolicy>);
+
+/// A name that has only addresses that the policy denies.
+#[derive(Debug, thiserror::Error)]
+#[error("{PRIVATE}")]
+struct AddressDenied;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = Arc::clone(&self.0);
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let is_found = !found.is_empty();
+            let allowed = found.into_iter().filter(|found| policy.allows_address(found.ip()));
+            let allowed: Vec<SocketAddr> = allowed.collect();
+            if allowed.is_empty() && is_found {
+                return Err(AddressDenied.into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
     }
 }
 
@@ -176,7 +213,8 @@ async fn exchange(clients: &Clients, request: HttpRequest) -> Result<HttpRespons
         },
     };
     let response = response.map_err(|error| transport_error(&error, &url))?;
-    let headers = response.headers().iter().map(|(name, value)| header_text(name, value)).collect();
+    let headers: Vec<_> =
+        response.headers().iter().map(|(name, value)| header_text(name, value)).collect();
     Ok(HttpResponse {
         status: response.status().as_u16(),
         status_text: reason_phrase(&response),
@@ -292,6 +330,9 @@ fn body_stream(response: reqwest::Response, url: Url) -> Body {
 /// error in it decides, because its text differs between systems.
 fn transport_error(error: &reqwest::Error, url: &Url) -> HttpError {
     let host = authority(url);
+    if causes(error).any(|cause| cause.is::<AddressDenied>()) {
+        return HttpError::Denied { host, why: PRIVATE };
+    }
     if error.is_dns() {
         return HttpError::Dns { host: url.host_str().unwrap_or_default().to_owned() };
     }
@@ -330,184 +371,4 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use axum::Router;
-    use axum::http::{HeaderMap as Headers, StatusCode};
-    use axum::routing::{get, post};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    async fn serve(router: Router) -> Url {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = address_url("http", listener.local_addr().unwrap());
-        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
-        url
-    }
-
-    /// A server that answers its first connection with `answer`, whatever it is asked.
-    async fn serve_bytes(answer: &'static [u8]) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            assert_ne!(socket.read(&mut [0; 4096]).await.unwrap(), 0);
-            socket.write_all(answer).await.unwrap();
-        });
-        address
-    }
-
-    fn address_url(scheme: &str, address: SocketAddr) -> Url {
-        Url::parse(&format!("{scheme}://{address}/")).unwrap()
-    }
-
-    async fn failure(url: Url) -> HttpError {
-        ReqwestHttp::new("test", Routes::default()).send(HttpRequest::get(url)).await.err().unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_request_arrives_as_it_was_given() {
-        let echo = async |headers: Headers, body: String| {
-            let text = |name| headers[name].as_bytes().iter().map(|b| char::from(*b)).collect();
-            let seen: [String; 3] = [text("user-agent"), text("x-latin"), body];
-            (StatusCode::CREATED, [("X-Reply", "yes")], seen.join("|"))
-        };
-        let url = serve(Router::new().route("/", post(echo))).await;
-        let request = HttpRequest {
-            method: "POST".to_owned(),
-            headers: vec![("X-Latin".to_owned(), "caf\u{e9}".to_owned())],
-            body: Some(HttpBody::Whole(Bytes::from_static(b"hello"))),
-            ..HttpRequest::get(url.clone())
-        };
-        let response = ReqwestHttp::new("kittiwake/1").send(request).await.unwrap();
-        assert_eq!((response.status, response.status_text.as_str()), (201, "Created"));
-        assert_eq!(response.header("x-reply"), Some("yes"));
-        assert_eq!(response.url, url);
-        let loaded = response.into_loaded().await.unwrap();
-        assert_eq!(loaded.content_type.as_deref(), Some("text/plain; charset=utf-8"));
-        assert_eq!(String::from_utf8(loaded.body).unwrap(), "kittiwake/1|caf\u{e9}|hello");
-    }
-
-    #[tokio::test]
-    async fn a_body_leaves_as_it_comes() {
-        let url = serve(Router::new().route("/", post(async |body: String| body))).await;
-        let parts = ["one", "two"].map(|part| Ok(Bytes::from_static(part.as_bytes())));
-        let request = |parts: Vec<Result<Bytes, HttpError>>| HttpRequest {
-            method: "POST".to_owned(),
-            body: Some(HttpBody::Stream(futures::stream::iter(parts).boxed_local())),
-            ..HttpRequest::get(url.clone())
-        };
-        let response = ReqwestHttp::new("test", Routes::default())
-            .send(request(parts.to_vec()))
-            .await
-            .unwrap();
-        assert_eq!(response.into_loaded().await.unwrap().body, b"onetwo");
-        let broken = HttpError::BodyBroken { cause: "no more".to_owned() };
-        let request = request(vec![parts[0].clone(), Err(broken.clone())]);
-        assert_eq!(
-            ReqwestHttp::new("test", Routes::default()).send(request).await.err(),
-            Some(broken)
-        );
-    }
-
-    #[tokio::test]
-    async fn a_script_is_loaded_while_the_thread_stands_still() {
-        // The server needs a thread of its own: this one is blocked by `load`.
-        let (sender, address) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
-                async {
-                    let script = async || ([("content-type", "text/javascript")], "run()");
-                    let old = async || (StatusCode::FOUND, [("location", "/sw.js")]);
-                    let router = Router::new().route("/sw.js", get(script)).route("/old", get(old));
-                    sender.send(serve(router).await).unwrap();
-                    std::future::pending::<()>().await;
-                },
-            );
-        });
-        let url = address.recv().unwrap();
-        let loaded =
-            ReqwestHttp::new("test", Routes::default()).load(&url.join("/old").unwrap()).unwrap();
-        assert_eq!(
-            loaded,
-            Loaded {
-                status: 200,
-                content_type: Some("text/javascript".to_owned()),
-                url: url.join("/sw.js").unwrap(),
-                body: b"run()".to_vec(),
-            }
-        );
-    }
-
-    #[tokio::test]
-    async fn a_failure_says_what_an_operator_can_act_on() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let free = listener.local_addr().unwrap();
-        drop(listener);
-        let refused = failure(address_url("http", free)).await;
-        assert_eq!(refused.to_string(), format!("connection refused by {free}"));
-
-        let broken = serve_bytes(b"").await;
-        let message = failure(address_url("http", broken)).await.to_string();
-        assert!(message.starts_with(&format!("connection to {broken} broke: ")), "{message}");
-
-        let plain = serve_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        let message = failure(address_url("https", plain)).await.to_string();
-        assert!(message.starts_with(&format!("no secure connection to {plain}: ")), "{message}");
-
-        let unknown = Url::parse("http://no-such-name.invalid/").unwrap();
-        let client = Client::builder().no_proxy().build().unwrap();
-        let error = client.get(unknown.clone()).send().await.unwrap_err();
-        let message = transport_error(&error, &unknown).to_string();
-        assert_eq!(message, "no address found for no-such-name.invalid");
-
-        let data = failure(Url::parse("data:,x").unwrap()).await;
-        assert_eq!(data.to_string(), "data:,x is neither http nor https");
-    }
-
-    #[tokio::test]
-    async fn a_compressed_body_is_decoded_and_its_headers_are_told() {
-        let address = serve_bytes(
-            b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 22\r\n\r\n\
-              \x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\
-              \xcb\xc8\x04\x00\xac\x2a\x93\xd8\x02\x00\x00\x00",
-        );
-        let request = HttpRequest::get(address_url("http", address.await));
-        let response = ReqwestHttp::new("test", Routes::default()).send(request).await.unwrap();
-        assert_eq!(response.header("content-encoding"), Some("gzip"));
-        assert_eq!(response.into_loaded().await.unwrap().body, b"hi");
-    }
-
-    #[tokio::test]
-    async fn a_body_that_stops_short_ends_with_an_error() {
-        let address = serve_bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
-        let request = HttpRequest::get(address_url("http", address));
-        let response = ReqwestHttp::new("test", Routes::default()).send(request).await.unwrap();
-        assert_eq!(response.status, 200);
-        let message = response.into_loaded().await.unwrap_err().to_string();
-        assert!(message.starts_with(&format!("connection to {address} broke: ")), "{message}");
-    }
-
-    #[tokio::test]
-    async fn what_http_cannot_say_is_refused_before_it_is_sent() {
-        let unsent = Url::parse("http://127.0.0.1:9/").unwrap();
-        let with_header = |name: &str, value: &str| HttpRequest {
-            headers: vec![(name.to_owned(), value.to_owned())],
-            ..HttpRequest::get(unsent.clone())
-        };
-        let method = HttpRequest { method: "G T".to_owned(), ..HttpRequest::get(unsent.clone()) };
-        let cases = [
-            (method, "`G T` is no method"),
-            (with_header("a b", ""), "`a b` is no header name"),
-            (with_header("a", "\u{20ac}"), "header `a` has a character that HTTP forbids"),
-        ];
-        for (request, cause) in cases {
-            let error =
-                ReqwestHttp::new("test", Routes::default()).send(request).await.err().unwrap();
-            assert_eq!(error.to_string(), format!("the request cannot be sent: {cause}"));
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 //! Invariant: the location of a redirect is read by this code alone; `fetch()` decides by itself
 //! whether it goes there.
 
+use percent_encoding::{AsciiSet, percent_encode};
 use url::Url;
 
 use super::{Http, HttpError, HttpRequest, HttpResponse};
@@ -20,11 +21,13 @@ pub(crate) fn redirect_target(
     let Some(location) = location.filter(|_| matches!(status, 301 | 302 | 303 | 307 | 308)) else {
         return Ok(None);
     };
-    // Bytes above 0x7F are UTF-8 that was read as one character a byte.
-    let bytes: Option<Vec<u8>> = location.chars().map(|c| u8::try_from(c).ok()).collect();
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    let mut target = url.join(text.as_deref().unwrap_or(location)).map_err(|_| {
-        HttpError::RedirectInvalid { url: url.clone(), location: location.to_owned() }
+    // One character is one byte: what is UTF-8 is read so, any other byte stays as it is.
+    let bytes: Vec<u8> = location.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|invalid| percent_encode(invalid.as_bytes(), &AsciiSet::EMPTY).to_string());
+    let mut target = url.join(&text).map_err(|_| HttpError::RedirectInvalid {
+        url: url.clone(),
+        location: location.to_owned(),
     })?;
     if !matches!(target.scheme(), "http" | "https") {
         return Err(HttpError::UnsupportedScheme { url: target });
@@ -64,6 +67,7 @@ mod tests {
         assert_eq!(next(302, "next").as_deref(), Some("http://a.test/next#part"));
         assert_eq!(next(308, "//b.test/#own").as_deref(), Some("http://b.test/#own"));
         assert_eq!(next(301, "/\u{c3}\u{a9}").as_deref(), Some("http://a.test/%C3%A9#part"));
+        assert_eq!(next(301, "/?\u{ff}").as_deref(), Some("http://a.test/?%FF#part"));
         assert_eq!(next(200, "/next"), None);
     }
 

@@ -172,7 +172,7 @@ impl Shard {
     pub(crate) fn load_registrations(&self) -> Result<(), StoreError> {
         for stored in self.store.registrations()? {
             let registration = Registration::new(stored.origin.clone(), stored.scope.clone());
-            registration.id.set(Some(stored.id));
+            self.set_registration_id(&registration, stored.id);
             registration.update_via_cache.set(stored.update_via_cache);
             let worker = |version: kittiwake_store::Version, state| {
                 let worker = self.new_worker(&registration, version.script_url);
@@ -224,8 +224,14 @@ impl Shard {
     }
 
     pub(crate) fn registration_by_id(&self, id: RegistrationId) -> Option<Rc<Registration>> {
-        let registrations = self.registrations.borrow();
-        registrations.values().find(|registration| registration.id.get() == Some(id)).cloned()
+        let scope = self.scopes.borrow().get(&id).cloned()?;
+        self.registration(&scope).filter(|registration| registration.id.get() == Some(id))
+    }
+
+    /// The store knows the registration, by this.
+    fn set_registration_id(&self, registration: &Registration, id: RegistrationId) {
+        registration.id.set(Some(id));
+        self.scopes.borrow_mut().insert(id, registration.scope.clone());
     }
 
     /// The registration with the longest scope that starts `url`.
@@ -389,6 +395,7 @@ impl Shard {
         self.flush_commits();
         if let Some(id) = registration.id.get() {
             self.store.unregister(id)?;
+            self.scopes.borrow_mut().remove(&id);
         }
         let mut workers = Vec::new();
         for slot in [&registration.installing, &registration.waiting, &registration.active] {

@@ -241,7 +241,7 @@ impl Shard {
                 resources,
             })
             .map_err(|error| RegisterError::Store(Arc::new(error)))?;
-        registration.id.set(Some(id));
+        self.set_registration_id(registration, id);
         worker.version.set(Some(version));
         let redundant = registration.waiting.borrow_mut().replace(worker.clone());
         registration.installing.borrow_mut().take();

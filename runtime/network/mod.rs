@@ -1,21 +1,26 @@
 //! The network signal: is the machine online, and when does that change. Scripted signals are in
-//! `timeline.rs`, with what else they can say of the network in `conditions.rs`; the real one is in
-//! `real.rs`.
+//! `timeline.rs`, with what else they can say of the network in `conditions.rs`; the manual one is
+//! in `manual.rs`, the real one in `real/`; `information.rs` says what scripts read of it.
 //!
 //! Invariant: a signal answers its current state first and after that only real changes, in order.
 
 mod conditions;
+mod information;
+mod manual;
 mod real;
 mod timeline;
 
 use std::fmt;
 use std::str::FromStr;
 
+use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use conditions::{Conditions, Network, NetworkError};
-pub use real::{RealSignal, RealSignalError};
+pub(crate) use information::information;
+pub use manual::{ManualSignal, NetworkSwitch};
+pub use real::{Probe, RealNetwork, RealSignal, RealSignalError};
 pub use timeline::{Timeline, TimelineError};
 
 /// Whether requests may leave the machine.
@@ -65,7 +70,9 @@ pub enum Outlook {
     Open,
 }
 
-/// The state of the network and its changes.
+/// The state of the network and its changes. [`Runtime::follow_network`] takes one.
+///
+/// [`Runtime::follow_network`]: crate::Runtime::follow_network
 pub trait NetworkSignal {
     /// The first call answers at once with the current state; each later one waits until the state
     /// or the conditions differ from the last answer. `None`: it will never change again. A call
@@ -80,4 +87,11 @@ pub trait NetworkSignal {
 
     /// What is known about changes that `next` has not answered yet.
     fn outlook(&self) -> Outlook;
+
+    /// Looks at the network again, because the machine slept or its clock was set. Once this has
+    /// ended, `next` answers at once if the state is another than it answered last. A signal that
+    /// looks at nothing has nothing to do.
+    fn look_anew(&mut self) -> LocalBoxFuture<'_, ()> {
+        std::future::ready(()).boxed_local()
+    }
 }

@@ -16,6 +16,7 @@ use super::{Error, Runtime};
 use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
+use crate::http::NetworkPolicy;
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
 use crate::simulation::ScriptedServers;
@@ -32,6 +33,7 @@ pub struct Builder {
     pub(super) servers: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
     pub(super) cors: Cors,
+    pub(super) network_policy: NetworkPolicy,
     pub(super) routes: BTreeMap<String, SocketAddr>,
     pub(super) policy: SyncPolicy,
     pub(super) permissions: PermissionPolicy,
@@ -56,17 +58,11 @@ impl Default for Builder {
             servers: None,
             files: Vec::new(),
             cors: Cors::default(),
+            network_policy: NetworkPolicy::default(),
             routes: BTreeMap::new(),
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
-            limits: Limits {
-                turn: Duration::from_secs(10),
-                heap: 256 << 20,
-                event: Duration::from_secs(5 * 60),
-                idle: Duration::from_secs(30),
-                syncs: 256,
-                syncs_per_registration: 64,
-            },
+            limits: Limits::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             trace: Box::new(|_| {}),
         }
@@ -109,6 +105,14 @@ impl Builder {
         self
     }
 
+    /// Which servers may be reached, and what these may cost: of `fetch()` and of everything that
+    /// Kittiwake loads itself, on every redirect. Folders that are served by [`Builder::serve`] are
+    /// no servers. By default everything is allowed.
+    pub fn network_policy(mut self, policy: NetworkPolicy) -> Self {
+        self.network_policy = policy;
+        self
+    }
+
     /// Whether servers decide what another origin's scripts may read of them. By default they are
     /// not asked ([`Cors::Relax`]).
     pub fn cors(mut self, cors: Cors) -> Self {
@@ -147,6 +151,13 @@ impl Builder {
         self
     }
 
+    /// Fires no registered sync, whatever the network: on disk each stays as it is.
+    /// [`Runtime::dispatch_sync`] still dispatches.
+    pub fn hold_syncs(mut self) -> Self {
+        self.limits.syncs = 0;
+        self
+    }
+
     /// Real time that one turn of JavaScript may take before its realm is terminated. By default
     /// 10 s.
     pub fn turn_limit(mut self, limit: Duration) -> Self {
@@ -158,6 +169,14 @@ impl Builder {
     /// default 256 MiB. Array buffers are outside it.
     pub fn heap_limit(mut self, bytes: usize) -> Self {
         self.limits.heap = bytes;
+        self
+    }
+
+    /// Bytes that one origin may keep in its caches: `quota` of `navigator.storage.estimate()`.
+    /// What would exceed it rejects with `QuotaExceededError`. By default 10 GiB; nothing is ever
+    /// evicted.
+    pub fn storage_quota(mut self, bytes: u64) -> Self {
+        self.limits.storage = bytes;
         self
     }
 

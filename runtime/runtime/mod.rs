@@ -21,7 +21,7 @@ use url::Url;
 use crate::dispatch::{EventOutcome, LastChance};
 use crate::host::Shard;
 use crate::lifecycle::{RegisterError, RegisterRequest, plain_exception};
-use crate::network::{Network, RealSignal, Timeline};
+use crate::network::{Network, NetworkSignal, RealNetwork, RealSignal, Timeline};
 use crate::pages::PageSource;
 use crate::realm::{Message, RealmError};
 
@@ -166,23 +166,37 @@ impl Runtime {
 
     /// Follows a scripted network signal from now on.
     pub async fn play_network(&self, timeline: Timeline) -> Result<(), Error> {
-        self.ask(move |shard| async move {
-            shard.follow_network(Box::new(timeline)).await;
-        })
-        .await
+        self.follow_network(timeline).await
     }
 
-    /// Follows the machine's own network: links and routes, then whether `probe` answers.
+    /// Follows a network signal from now on, instead of the one before: a
+    /// [`NetworkSwitch`](crate::NetworkSwitch)'s, or one of your own. Its first state holds when
+    /// this returns.
+    pub async fn follow_network(
+        &self,
+        signal: impl NetworkSignal + Send + 'static,
+    ) -> Result<(), Error> {
+        self.ask(move |shard| async move { shard.follow_network(Box::new(signal)).await }).await
+    }
+
+    /// Follows the machine's own network: links and routes, then whether the probe is answered.
+    /// When the machine wakes from sleep it looks anew, and no sync fires before it has.
     ///
     /// # Errors
     ///
     /// [`Error::RealNetworkInSimulation`], [`Error::Network`].
-    pub async fn follow_real_network(&self, probe: Option<Url>) -> Result<(), Error> {
+    pub async fn follow_real_network(&self, network: RealNetwork) -> Result<(), Error> {
         self.ask(move |shard| async move {
             if shard.seed.is_some() {
                 return Err(Error::RealNetworkInSimulation);
             }
-            let signal = RealSignal::start(probe, &shard.user_agent).await;
+            let asked = Rc::downgrade(&shard);
+            let origins = Rc::new(move || match asked.upgrade() {
+                Some(shard) => shard.remote_origins(),
+                None => Vec::new(),
+            });
+            let agent = &shard.user_agent;
+            let signal = RealSignal::start_with_origins(network, agent, origins).await;
             let signal = signal.map_err(|error| Error::Network(Arc::new(error)))?;
             shard.follow_network(Box::new(signal)).await;
             Ok(())

@@ -16,11 +16,12 @@ use super::builder::Time;
 use super::{Builder, Command, Error};
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 use crate::host::{Shard, ShardParts};
-use crate::http::{Gate, Http, Link, OriginFiles, ReqwestHttp};
+use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp};
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
 use crate::simulation::ScriptedServers;
+use crate::time_jumps;
 
 pub(super) fn run_host_thread(
     builder: Builder,
@@ -46,9 +47,13 @@ pub(super) fn run_host_thread(
             }
         };
         tokio::task::spawn_local(scheduler::run(shard.clone()));
+        tokio::task::spawn_local(shard.clone().remove_released_bodies());
         let _ = report.send(Ok(()));
         match time {
-            Time::Real => serve_commands(&shard, incoming).await,
+            Time::Real => {
+                tokio::task::spawn_local(time_jumps::watch(shard.clone()));
+                serve_commands(&shard, incoming).await;
+            }
             Time::Simulated { .. } => serve_commands_in_turn(&shard, incoming).await,
         }
         if let Err(error) = shard.shut_down() {
@@ -63,14 +68,19 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         None => Store::in_memory(),
     };
     let store = store?;
+    store.cache_recover()?;
     let network = Rc::new(Cell::new(NetworkState::Online));
-    let mut http: Box<dyn Http> = match (builder.servers, builder.time) {
-        (Some(servers), _) => Box::new(servers),
-        (None, Time::Simulated { .. }) => Box::new(ScriptedServers::default()),
+    let policy = Arc::new(builder.network_policy);
+    let servers: Rc<dyn Http> = match (builder.servers, builder.time) {
+        (Some(servers), _) => Rc::new(servers),
+        (None, Time::Simulated { .. }) => Rc::new(ScriptedServers::default()),
         (None, Time::Real) => {
-            Box::new(ReqwestHttp::new(&builder.user_agent, Arc::new(builder.routes)))
+            let routes = Arc::new(builder.routes);
+            Rc::new(ReqwestHttp::new(&builder.user_agent, routes, policy.clone()))
         }
     };
+    let served = builder.files.iter().map(|(origin, _)| origin.origin()).collect();
+    let mut http: Box<dyn Http> = Box::new(Policed::new(policy, servers));
     for (origin, folder) in builder.files {
         http = Box::new(
             OriginFiles::new(&origin, &folder, http)
@@ -99,6 +109,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         network,
         conditions,
         signal_is_known: builder.signal_is_known,
+        served,
         policy: builder.policy,
         permissions: builder.permissions,
         limits: builder.limits,

@@ -178,6 +178,11 @@ impl PeriodicSyncRecord {
         self.state != PeriodicSyncState::Pending
     }
 
+    /// Whether it was registered again in mid-event.
+    pub(super) fn is_reregistered(&self) -> bool {
+        self.state == PeriodicSyncState::ReregisteredWhileFiring
+    }
+
     /// Still due. A registration that was made again in mid-event begins its attempts anew.
     fn pending(self) -> Self {
         let attempts = match self.state {

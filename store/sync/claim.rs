@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Claimed, Key, SyncEvent, SyncPolicy, advance, select_keys};
+use super::{Claimed, SyncEvent, SyncPolicy, advance};
 use crate::error::Failure;
+use crate::write::{Key, select_keys};
 use crate::{RegistrationId, Store, StoreError};
 
 pub(super) const DUE_KEYS: &str = "SELECT registration_id, tag FROM sync_registrations \
@@ -55,15 +56,17 @@ impl Store {
     ) -> Result<Vec<Claimed>, StoreError> {
         self.write(|transaction| {
             // What is due beyond one batch is still due at the next call.
-            for key in select_keys(transaction, DUE_KEYS, [now_ms])? {
-                advance(transaction, &key, SyncEvent::DelayElapsed, policy, now_ms)?;
+            for (registration, tag) in select_keys(transaction, DUE_KEYS, [now_ms])? {
+                let key = Key { registration, tag: &tag };
+                advance(transaction, key, SyncEvent::DelayElapsed, policy, now_ms)?;
             }
             let keys = pending_keys(transaction, limits)?;
-            let claim = |key: Key| {
-                let step = advance(transaction, &key, SyncEvent::Fired, policy, now_ms)?;
+            let claim = |(registration, tag): (RegistrationId, String)| {
+                let key = Key { registration, tag: &tag };
+                let step = advance(transaction, key, SyncEvent::Fired, policy, now_ms)?;
                 let attempt = step.after.expect("invariant: firing never removes").attempt();
                 let last_chance = policy.is_last_chance(attempt);
-                Ok(Claimed { registration: key.registration, tag: key.tag, attempt, last_chance })
+                Ok(Claimed { registration, tag, attempt, last_chance })
             };
             keys.into_iter().map(claim).collect()
         })
@@ -71,7 +74,10 @@ impl Store {
 }
 
 /// Pending rows, registration by registration, within the limits.
-fn pending_keys(connection: &Connection, limits: &ClaimLimits) -> Result<Vec<Key>, Failure> {
+fn pending_keys(
+    connection: &Connection,
+    limits: &ClaimLimits,
+) -> Result<Vec<(RegistrationId, String)>, Failure> {
     let start = limits.after.map_or(i64::MIN, |after| after.0);
     let mut keys = Vec::new();
     // First those after the start, then around to those up to it.

@@ -14,7 +14,7 @@ fn run_worker(source: &str) -> Finished {
 #[test]
 fn wrong_usage_is_exit_code_2_and_says_what_to_write() {
     let folder = folder(&[("sw.js", ""), ("page.js", PAGE)]);
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 15] = [
         (&[], "Usage: kittiwake"),
         (&["run"], "give a script, a scenario folder, a --page or a --state folder"),
         (&["run", "."], ". has no scenario.toml; give a script or a scenario folder"),
@@ -22,6 +22,13 @@ fn wrong_usage_is_exit_code_2_and_says_what_to_write() {
         (&["run", "sw.js", "--network", "sometimes"], "write `online` or `offline`"),
         (&["run", "sw.js", "--network", "offline,online"], "as in `online@10s`"),
         (&["run", "sw.js", "--network", "offline,online@soon"], "write the time as in `10s`"),
+        (
+            &["run", "sw.js", "--network", "real", "--probe", "ftp://a.test"],
+            "give an http or https",
+        ),
+        (&["run", "sw.js", "--probe", "https://a.test"], "--probe is for --network real"),
+        (&["run", "sw.js", "--network", "real", "--debounce", "soon"], "as in `500ms` or `2s`"),
+        (&["run", "sw.js", "--debounce", "2s"], "--debounce is for --network real"),
         (&["run", "sw.js", "--until", "later"], "write `idle`, `forever` or `10s`"),
         (&["run", "sw.js", "--origin", "app.test"], "write https://app.test"),
         (&["run", "http://app.test/sw.js"], "service workers need https"),

@@ -1,10 +1,10 @@
 //! The command `kittiwake`, killed time and again with one state folder, at instants that a seed
 //! chooses: so many lines after its start, and then some microseconds more.
 //!
-//! Invariant: over all those deaths every tag whose registration was reported is sent, and none is
-//! heard of again once its end was reported. That a tag was done is on disk before it is reported,
-//! so that a death may fall between the two: the worker's own word that it has sent it comes
-//! before.
+//! Invariant: over all those deaths every tag whose registration was reported is sent, or stays if
+//! it is periodic, and none is heard of again once its end was reported. That a tag was done is on
+//! disk before it is reported, so that a death may fall between the two: the worker's own word that
+//! it has sent it comes before.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::Syncs;
+use crate::{Syncs, stored};
 
 /// Deaths for each seed.
 const ROUNDS: u64 = 60;
@@ -65,7 +65,7 @@ fn kill_and_go_on(seed: u64) -> Result<(), Failed> {
     }
     let stderr = String::from_utf8_lossy(&last.stderr).into_owned();
     match last.status.success() {
-        true => record.judge().map_err(Failed::from),
+        true => record.judge(&stored(&project.path().join("state"))?).map_err(Failed::from),
         false => Err(format!("the last run ended with {}: {stderr}", last.status).into()),
     }
 }
@@ -84,7 +84,7 @@ impl Record {
     fn follow(&mut self, event: &Value) {
         self.syncs.follow(event);
         match (event["state"].as_str(), event["tag"].as_str(), event["text"].as_str()) {
-            (Some("registered"), Some(tag), _) => {
+            (Some("registered"), Some(tag), _) if event["sync_type"] != "periodic" => {
                 self.registered.insert(tag.to_owned());
             }
             (_, _, Some(text)) => self.sent.extend(text.strip_prefix("sent ").map(str::to_owned)),
@@ -92,26 +92,41 @@ impl Record {
         }
     }
 
-    fn judge(&self) -> Result<(), String> {
+    fn judge(&self, stored: &BTreeSet<String>) -> Result<(), String> {
         let lost: Vec<_> = self.registered.difference(&self.sent).collect();
+        // That it is gone may be on disk and not told.
+        let stays = |tag: &&String| !tag.contains("brief");
+        let gone: Vec<_> = self.syncs.periodic.difference(stored).filter(stays).collect();
         let again = &self.syncs.risen;
-        if !lost.is_empty() || !again.is_empty() {
-            return Err(format!("never sent: {lost:?}; after its end: {again:?}"));
+        if !lost.is_empty() || !gone.is_empty() || !again.is_empty() {
+            return Err(format!(
+                "never sent: {lost:?}; not stored: {gone:?}; after its end: {again:?}"
+            ));
         }
         // It would show nothing if processes ended before they were killed, or did nothing.
         let (killed, tags) = (self.killed_at_work, self.registered.len() as u64);
-        match killed > ROUNDS / 2 && tags > ROUNDS {
+        let periodic = self.syncs.periodic.len() as u64;
+        match killed > ROUNDS / 2 && tags > ROUNDS && periodic > ROUNDS / 2 {
             true => Ok(()),
-            false => Err(format!("only {killed} were killed at work, and {tags} tags registered")),
+            false => Err(format!(
+                "only {killed} were killed at work; {tags} tags and {periodic} periodic ones were \
+                 registered"
+            )),
         }
     }
 }
 
-/// A page that registers tags of its own, one after the other.
+/// A page that registers tags of its own, of both types, one after the other; and brief periodic
+/// ones, which it unregisters at once.
 fn write_page(folder: &Path, round: u64) -> std::io::Result<()> {
     let page = format!(
-        r#"navigator.serviceWorker.ready.then(async ({{ sync }}) => {{
-  for (let i = 0; i < 10; i++) await sync.register(`{round}-${{i}}`);
+        r#"navigator.serviceWorker.ready.then(async ({{ sync, periodicSync }}) => {{
+  for (let i = 0; i < 10; i++) {{
+    await sync.register(`{round}-${{i}}`);
+    await periodicSync.register(`{round}-${{i}}`);
+    await periodicSync.register(`brief {round}-${{i}}`);
+    await periodicSync.unregister(`brief {round}-${{i}}`);
+  }}
 }});"#
     );
     fs::write(folder.join("page.js"), page)

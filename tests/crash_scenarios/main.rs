@@ -28,64 +28,92 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// What a trace says of background syncs, by scope and tag.
+/// What a trace says of background syncs, each by its type, scope and tag.
 #[derive(Debug, Default)]
 struct Syncs {
-    /// Registered, and not done or given up since.
+    /// One-shot: registered, and not done or given up since.
     open: BTreeSet<String>,
-    /// Done or given up, and not registered since.
+    /// Periodic: registered, and not unregistered since. They have no other end.
+    periodic: BTreeSet<String>,
+    /// Done, given up or unregistered, and not registered since.
     ended: BTreeSet<String>,
     /// Fired or ended though they had ended before, and nobody had registered them again.
     risen: BTreeSet<String>,
     /// Their event is under way, as far as the trace has told.
     firing: BTreeSet<String>,
-    /// The last line told how an event ended.
-    settling: bool,
+    /// Fired at least once.
+    fired: BTreeSet<String>,
+    /// The last line told what a commit has changed.
+    committing: bool,
 }
 
 impl Syncs {
-    /// Events whose end may be on disk and not told: ends that come together share one commit, and
-    /// the process died as it told the first of them.
-    fn settled_untold(&self) -> BTreeSet<String> {
-        if self.settling { self.firing.clone() } else { BTreeSet::new() }
+    /// Events whose end may be on disk and not told: changes that come together share one commit,
+    /// and the process died as it told one of them.
+    fn ended_untold(&self) -> BTreeSet<String> {
+        if self.committing { self.firing.clone() } else { BTreeSet::new() }
     }
-}
 
-impl Syncs {
     /// Follows one event of the trace, in its JSON form.
     fn follow(&mut self, event: &Value) {
-        // A periodic sync has no end that a restart could reach.
-        if event["kind"] != "sync" || event["sync_type"] == "periodic" {
+        self.committing = false;
+        if event["kind"] != "sync" {
             return;
         }
-        let text = |key: &str| event[key].as_str().expect("a sync has it").to_owned();
-        let tag = name(&text("scope"), &text("tag"));
-        let state = event["state"].as_str().expect("a sync has a state");
-        self.settling = matches!(state, "done" | "gave-up" | "waiting");
-        match state {
-            "firing" => self.firing.insert(tag.clone()),
-            _ => self.firing.remove(&tag),
-        };
+        let text = |key: &str| event[key].as_str().expect("a sync has it");
+        let sync_type = event["sync_type"].as_str().unwrap_or("one-shot");
+        let tag = name(sync_type, text("scope"), text("tag"));
+        let state = text("state");
+        self.committing = state != "firing";
+        if state == "firing" {
+            self.firing.insert(tag.clone());
+            self.fired.insert(tag.clone());
+        } else {
+            self.firing.remove(&tag);
+        }
+        let periodic = sync_type == "periodic";
         match state {
             "registered" | "reregistered" => {
                 self.ended.remove(&tag);
-                self.open.insert(tag);
+                let open = if periodic { &mut self.periodic } else { &mut self.open };
+                open.insert(tag);
             }
-            "done" | "gave-up" => {
-                self.open.remove(&tag);
-                if !self.ended.insert(tag.clone()) {
-                    self.risen.insert(tag);
-                }
-            }
+            "done" | "gave-up" if !periodic => self.end(tag),
+            "unregistered" => self.end(tag),
             _ if self.ended.contains(&tag) => {
                 self.risen.insert(tag);
             }
             _ => {}
         }
     }
+
+    fn end(&mut self, tag: String) {
+        self.open.remove(&tag);
+        self.periodic.remove(&tag);
+        if !self.ended.insert(tag.clone()) {
+            self.risen.insert(tag);
+        }
+    }
 }
 
-/// What names a background sync among all workers.
-fn name(scope: &str, tag: &str) -> String {
-    format!("{tag:?} of {scope}")
+/// What names a background sync among all.
+fn name(sync_type: &str, scope: &str, tag: &str) -> String {
+    format!("{sync_type} {tag:?} of {scope}")
+}
+
+/// The background syncs of a state folder that no process uses.
+fn stored(state: &Path) -> Result<BTreeSet<String>, kittiwake::Error> {
+    let stored = loop {
+        match kittiwake::stored_syncs(state) {
+            // Another test starts a process at this moment: between fork and exec it holds a copy
+            // of whatever was open here.
+            Err(kittiwake::Error::Store(error))
+                if matches!(*error, kittiwake::StoreError::Locked { .. }) =>
+            {
+                std::thread::yield_now();
+            }
+            stored => break stored?.syncs,
+        }
+    };
+    Ok(stored.iter().map(|sync| name(sync.kind.as_str(), &sync.scope, &sync.tag)).collect())
 }

@@ -3,8 +3,9 @@
 //! after that line, until SIGKILL comes.
 //!
 //! Invariant: a tag whose registration was reported, and that did not end before the stop, ends in
-//! the next process; one that had ended is not heard of again. Only an end that shared its commit
-//! with the end that was told last may have been reached untold.
+//! the next process; a periodic one fires there and stays. One that had ended is not heard of
+//! again. Only an end that shared its commit with the change that was told last may have been
+//! reached untold.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +13,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::executor::block_on;
 use kittiwake::{NetworkState, Runtime, Scenario, ScriptedServers, TraceEvent, UnsettledSync};
@@ -20,7 +22,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use crate::{Syncs, name};
+use crate::{Syncs, stored};
+
+/// Longer than any scenario waits for a period: whatever is registered fires in it.
+const ALL_PERIODS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The first argument of a process that is to be stopped.
 pub const CHILD: &str = "--stop-scenario-at";
@@ -73,7 +78,8 @@ fn stop_everywhere(folder: &Path) -> Result<(), Failed> {
     for stop_at in 1..=whole.trace.len() {
         let stopped = stopped_at(folder, stop_at)?;
         let (resumed, left) = world.resume(stopped.state.path())?;
-        judge(&stopped, &resumed, &left, &vanishing)
+        let kept = stored(stopped.state.path())?;
+        judge(&stopped, &resumed, &kept, &left, &vanishing)
             .map_err(|problem| report(&problem, &stopped.trace, &resumed))?;
     }
     Ok(())
@@ -107,10 +113,9 @@ fn stopped_at(folder: &Path, stop_at: usize) -> Result<Stopped, Failed> {
 
 /// The tags that end in no way that a trace shows: their worker was unregistered.
 fn vanishing(whole: &Stopped) -> Result<BTreeSet<String>, Failed> {
-    let kept = kittiwake::stored_syncs(whole.state.path())?;
-    let kept: BTreeSet<String> =
-        kept.syncs.iter().map(|sync| name(&sync.scope, &sync.tag)).collect();
-    Ok(follow(&whole.trace).open.difference(&kept).cloned().collect())
+    let kept = stored(whole.state.path())?;
+    let Syncs { open, periodic, .. } = follow(&whole.trace);
+    Ok(open.union(&periodic).filter(|tag| !kept.contains(*tag)).cloned().collect())
 }
 
 fn follow(trace: &[Value]) -> Syncs {
@@ -163,6 +168,7 @@ impl World {
         let left = block_on(async {
             runtime.set_network(NetworkState::Online).await?;
             runtime.idle().await?;
+            runtime.run_for(ALL_PERIODS).await?;
             let left = runtime.unsettled_syncs().await?;
             runtime.shut_down().await?;
             Ok::<_, kittiwake::Error>(left)
@@ -175,19 +181,31 @@ impl World {
 fn judge(
     stopped: &Stopped,
     resumed: &[Value],
+    kept: &BTreeSet<String>,
     left: &[UnsettledSync],
     vanishing: &BTreeSet<String>,
 ) -> Result<(), String> {
     let mut syncs = follow(&stopped.trace);
-    let before = std::mem::take(&mut syncs.open);
-    let untold = syncs.settled_untold();
+    let untold = syncs.ended_untold();
+    let may_be_gone = |tag: &&String| vanishing.contains(*tag) || untold.contains(*tag);
+    let (before, periodic) = (std::mem::take(&mut syncs.open), syncs.periodic.clone());
+    syncs.fired.clear();
     resumed.iter().for_each(|event| syncs.follow(event));
-    let lost: Vec<_> = before
-        .iter()
-        .filter(|tag| ![&syncs.ended, vanishing, &untold].iter().any(|set| set.contains(*tag)))
-        .collect();
-    if !lost.is_empty() {
-        return Err(format!("{lost:?} did not end after the restart"));
+    let lost = |tags: &BTreeSet<String>, found: &BTreeSet<String>| {
+        let lost: Vec<_> = tags.difference(found).filter(|tag| !may_be_gone(tag)).collect();
+        (!lost.is_empty()).then(|| format!("{lost:?}"))
+    };
+    if let Some(lost) = lost(&before, &syncs.ended) {
+        return Err(format!("{lost} did not end after the restart"));
+    }
+    if let Some(lost) = lost(&periodic, &syncs.fired) {
+        return Err(format!("{lost} did not fire after the restart"));
+    }
+    if let Some(lost) = lost(&syncs.periodic, kept) {
+        return Err(format!("{lost} is not stored any more"));
+    }
+    if let Some(kept) = kept.intersection(&syncs.ended).next() {
+        return Err(format!("{kept} had ended, and is still stored"));
     }
     if !syncs.risen.is_empty() {
         return Err(format!("{:?} had ended, and came again", syncs.risen));

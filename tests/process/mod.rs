@@ -97,6 +97,13 @@ impl Process {
         }
     }
 
+    /// The next line that contains `part`, if one comes within this time.
+    pub fn line_within(&mut self, part: &str, time: Duration) -> Option<String> {
+        let line = self.stdout.recv_timeout(time).ok()?;
+        self.seen.push(line.clone());
+        if line.contains(part) { Some(line) } else { self.line_within(part, time) }
+    }
+
     /// Asks it to end: SIGTERM.
     pub fn terminate(&self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
@@ -108,6 +115,14 @@ impl Process {
     pub fn kill(mut self) {
         self.child.kill().expect("the process is there");
         self.child.wait().expect("it can be waited for");
+    }
+
+    /// Ends it as `kill` does; answers all that it said.
+    pub fn kill_and_read(mut self) -> Vec<String> {
+        self.child.kill().expect("the process is there");
+        self.child.wait().expect("it can be waited for");
+        self.seen.extend(self.stdout.iter());
+        std::mem::take(&mut self.seen)
     }
 
     /// Waits for its end.

@@ -4,7 +4,7 @@
 //! has none yet is named `unexplained`, which the project's own tests refuse.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -275,48 +275,57 @@ impl Area {
     }
 }
 
-impl std::fmt::Display for Area {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sections = Vec::new();
         let used = self.used();
         let reasons = self.reasons.iter().filter(|(name, _)| used.contains(name));
-        let mut text = String::new();
-        for (name, reason) in reasons {
-            writeln!(text, "{} = {}", quoted(name), quoted(reason))?;
-        }
-        if !text.is_empty() {
-            writeln!(f, "[reasons]\n{text}")?;
-        }
-        if !self.pass.is_empty() {
-            writeln!(f, "[pass]")?;
-            for (key, pass) in &self.pass {
-                writeln!(f, "{} = {pass}", quoted(key))?;
-            }
-        }
+        let reasons = reasons.map(|(name, why)| format!("{} = {}\n", key_text(name), quoted(why)));
+        sections.push(("[reasons]".to_owned(), reasons.collect::<String>()));
+        let pass = self.pass.iter().map(|(key, pass)| format!("{} = {pass}\n", quoted(key)));
+        sections.push(("[pass]".to_owned(), pass.collect()));
         for (key, expected) in &self.file {
-            writeln!(f, "\n[file.{}]", quoted(key))?;
-            if let Some(skip) = &expected.skip {
-                writeln!(f, "skip = {}", quoted(skip))?;
-                continue;
-            }
-            writeln!(f, "pass = {}", expected.pass)?;
-            if let (Some(status), Some(because)) = (expected.status, &expected.because) {
-                writeln!(f, "status = {:?}\nbecause = {}", word(status), quoted(because))?;
-            }
-            for (kind, lists) in [("fail", &expected.fail), ("flaky", &expected.flaky)] {
-                for (reason, names) in lists {
-                    writeln!(f, "{kind}.{} = [", quoted(reason))?;
-                    for name in names {
-                        writeln!(f, "  {},", quoted(name))?;
-                    }
-                    writeln!(f, "]")?;
+            sections.push((format!("[file.{}]", quoted(key)), expected.to_string()));
+        }
+        let texts = sections.into_iter().filter(|(_, entries)| !entries.is_empty());
+        let texts: Vec<_> = texts.map(|(head, entries)| format!("{head}\n{entries}")).collect();
+        f.write_str(&texts.join("\n"))
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(skip) = &self.skip {
+            return writeln!(f, "skip = {}", quoted(skip));
+        }
+        writeln!(f, "pass = {}", self.pass)?;
+        if let (Some(status), Some(because)) = (self.status, &self.because) {
+            writeln!(f, "status = {:?}\nbecause = {}", word(status), quoted(because))?;
+        }
+        for (kind, lists) in [("fail", &self.fail), ("flaky", &self.flaky)] {
+            for (reason, names) in lists {
+                writeln!(f, "{kind}.{} = [", key_text(reason))?;
+                for name in names {
+                    writeln!(f, "  {},", quoted(name))?;
                 }
+                writeln!(f, "]")?;
             }
         }
         Ok(())
     }
 }
 
-/// A text as TOML writes it.
+/// A key, bare where TOML allows it.
+fn key_text(key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match !key.is_empty() && key.chars().all(bare) {
+        true => key.to_owned(),
+        false => quoted(key),
+    }
+}
+
+/// A text as a basic string of TOML, on one line. JSON's escapes are TOML's, but for one character.
 fn quoted(text: &str) -> String {
-    toml::Value::String(text.replace('\n', "\n")).to_string().replace('\n', "\\n")
+    let json = serde_json::to_string(text).expect("a string serialises");
+    json.replace('\u{7f}', "\\u007F")
 }

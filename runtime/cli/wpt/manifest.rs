@@ -42,8 +42,8 @@ pub fn area_of(file: &str) -> &str {
     &file[..end]
 }
 
-/// The tests below `path` that are for a service worker: those that say so, and those whose path
-/// begins with one of `also`.
+/// The tests below `path` that are for a service worker: those that say so, and those for other
+/// workers whose path begins with one of `also`.
 pub fn tests(checkout: &Checkout, path: &str, also: &[String]) -> Result<Vec<Test>, Refusal> {
     let mut tests = Vec::new();
     for file in checkout.files(path)? {
@@ -65,7 +65,7 @@ fn read(place: &Path) -> std::io::Result<String> {
 enum Kind {
     /// `x.any.js`: a script for every global that it names.
     Any,
-    /// `x.worker.js`: a script for a dedicated worker, run only if the expectations ask for it.
+    /// `x.worker.js`: a script for a dedicated worker.
     Worker,
     /// A page whose only work is to run a service worker: `service_worker_test(url)`.
     Page,
@@ -86,7 +86,7 @@ impl Kind {
     fn tests(&self, file: &str, text: &str, is_also: bool) -> Vec<Test> {
         let meta = Meta::from(text);
         match self {
-            Kind::Any if is_also || meta.is_for_service_worker() => {
+            Kind::Any if meta.is_for_service_worker() || (is_also && meta.is_for_worker()) => {
                 let stem = file.strip_suffix(".any.js").expect("its kind says so");
                 meta.tests(file, &format!("/{stem}.any.serviceworker.html"), |variant| {
                     format!("/{stem}.any.worker.js{variant}")
@@ -140,9 +140,18 @@ impl<'a> Meta<'a> {
         self.0.iter().filter(move |(other, _)| *other == name).map(|(_, value)| *value)
     }
 
+    fn globals(&self) -> impl Iterator<Item = &'a str> {
+        self.values("global").flat_map(|value| value.split(',')).map(str::trim)
+    }
+
     fn is_for_service_worker(&self) -> bool {
-        let mut globals = self.values("global").flat_map(|value| value.split(','));
-        globals.any(|global| matches!(global.trim(), "worker" | "serviceworker"))
+        self.globals().any(|global| matches!(global, "worker" | "serviceworker"))
+    }
+
+    /// Whether the test is for any kind of worker: without a word about it, it is.
+    fn is_for_worker(&self) -> bool {
+        let mut globals = self.globals().peekable();
+        globals.peek().is_none() || globals.any(|global| global.contains("worker"))
     }
 
     fn tests(&self, file: &str, id: &str, script: impl Fn(&str) -> String) -> Vec<Test> {

@@ -30,8 +30,8 @@ use wptserve::Wptserve;
 
 pub use processes::serve_jobs;
 
-const LIMIT: Duration = Duration::from_secs(10);
-const LONG_LIMIT: Duration = Duration::from_secs(60);
+/// How much more time a long test gets.
+const LONG: u32 = 6;
 
 /// The options of `kittiwake wpt`.
 #[derive(clap::Args)]
@@ -61,9 +61,9 @@ pub struct WptOptions {
     /// How many tests run at once [default: one a processor]
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<NonZeroUsize>,
-    /// Gives each test so many times its limit of 10 s, or 60 s if it is a long one
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    timeout_multiplier: u32,
+    /// How long a test may take; one that says `timeout=long` gets six times as much
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_limit)]
+    timeout: Duration,
     /// The Python that runs the checkout's wptserve; `none` leaves out what needs it
     #[arg(long, value_name = "PROGRAM", default_value = "python3")]
     python: String,
@@ -81,6 +81,14 @@ const EXAMPLES: &str = "Examples:
   kittiwake wpt --root ../wpt fetch --report wptreport.json
   kittiwake wpt --root ../wpt fetch --update-expectations
   kittiwake wpt --root ../newer-excerpt --root ../older-checkout service-workers/cache-storage";
+
+fn parse_limit(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("no test is that quick; write it as in `10s`".to_owned()),
+        Ok(limit) => Ok(limit),
+        Err(error) => Err(format!("{error}; write it as in `10s`")),
+    }
+}
 
 /// Plans, runs, compares and tells.
 pub fn run(options: &WptOptions) -> Result<ExitCode, Refusal> {
@@ -144,8 +152,15 @@ fn select(
 ) -> Result<Vec<Test>, Refusal> {
     let mut selected = Vec::new();
     if options.paths.is_empty() && !expectations.is_empty() {
+        let mut missing = 0;
         for file in expectations.files() {
-            selected.extend(tests(checkout, &file, &expectations.also)?);
+            match tests(checkout, &file, &expectations.also) {
+                Ok(found) => selected.extend(found),
+                Err(_) => missing += 1,
+            }
+        }
+        if missing > 0 {
+            note(&format!("{missing} files that the expectations name are not in the checkout"));
         }
     }
     let everything = [String::new()];
@@ -182,8 +197,8 @@ fn run_selected(
                 ran.push(Ran { test, outcome, differences: Vec::new() });
             }
             None => {
-                let limit = if test.long { LONG_LIMIT } else { LIMIT };
-                jobs.push(Job { test, limit: limit * options.timeout_multiplier.max(1) });
+                let limit = if test.long { LONG * options.timeout } else { options.timeout };
+                jobs.push(Job { test, limit });
             }
         }
     }
@@ -236,11 +251,12 @@ fn tell(options: &WptOptions, ran: &Ran) {
         let failed = outcome.subtests.iter().filter(|each| each.status != SubtestStatus::Pass);
         for subtest in failed {
             let message = subtest.message.as_deref().unwrap_or("no message");
-            line(&format!("    {:?}  {}: {message}", subtest.status, subtest.name));
+            let text = format!("{:?}  {}: {message}", subtest.status, subtest.name);
+            line(&format!("    {}", one_line(&text)));
         }
     } else if !differences.is_empty() && !options.update_expectations {
         line(&test.id);
-        differences.iter().for_each(|difference| line(&format!("    {difference}")));
+        differences.iter().for_each(|difference| line(&format!("    {}", one_line(difference))));
     }
 }
 
@@ -263,6 +279,10 @@ fn clear_progress() {
     if io::stderr().is_terminal() {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\n', "\\n")
 }
 
 fn line(text: &str) {

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -70,6 +71,8 @@ def main():
     from wptserve import config, handlers, server, stash
 
     logging.getLogger("wptserve").setLevel(logging.CRITICAL)
+    # Whoever ends the runner by a signal to its group ends this, too; the overlay is to go then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     temporary = None
     doc_root = os.path.abspath(arguments["roots"][0])
     if len(arguments["roots"]) > 1:

@@ -1,9 +1,12 @@
 //! What users of the store see, through its public API only.
 //! Invariant: no sleeps and no clock; every time is written in the test.
 
+mod caches;
+mod fetch;
 mod model;
 mod open;
 mod periodic;
+mod power;
 mod registrations;
 mod sync;
 mod transitions;

@@ -96,17 +96,17 @@ impl Model {
         entry.running = false;
         if outcome == Outcome::Fulfilled {
             self.entries.remove(tag);
-            return Some(Settled::Done);
+            return Some(Settled::Done { next_period_ms: None });
         }
         entry.failures += 1;
         if entry.failures == self.policy.max_attempts {
             self.entries.remove(tag);
-            return Some(Settled::GaveUp);
+            return Some(Settled::GaveUp { next_period_ms: None });
         }
         let delay_ms = [5, 15][entry.failures as usize - 1] * 60_000;
         let due_at_ms = self.now_ms + delay_ms;
         entry.not_before_ms = Some(due_at_ms);
-        Some(Settled::Waiting { due_at_ms, delay_ms, failed_attempts: entry.failures })
+        Some(Settled::Waiting { delay_ms, failed_attempts: entry.failures })
     }
 
     fn hand_back(&mut self, tag: &'static str) -> Option<HandedBack> {

@@ -2,8 +2,8 @@
 //! Invariant: the numbers are Chromium's, written out: 12 hours, 5 and 15 minutes, three attempts.
 
 use kittiwake_store::{
-    HandedBack, Moment, Outcome, PeriodicRegistered, PeriodicSettled, PeriodicSyncEvent,
-    PeriodicSyncRecord, PeriodicSyncState, PeriodicUnregistered, RegistrationId, Store, StoreError,
+    HandedBack, Moment, Outcome, PeriodicRegistered, PeriodicSyncEvent, PeriodicSyncRecord,
+    PeriodicSyncState, PeriodicUnregistered, Recovery, RegistrationId, Settled, Store, StoreError,
     SyncPolicy, next_periodic,
 };
 use proptest::prelude::*;
@@ -159,7 +159,7 @@ impl World {
         claimed.into_iter().map(|claim| (claim.tag, claim.attempt)).collect()
     }
 
-    fn settle(&self, tag: &str, outcome: Outcome, now_ms: i64) -> PeriodicSettled {
+    fn settle(&self, tag: &str, outcome: Outcome, now_ms: i64) -> Settled {
         let World { store, registration, policy } = self;
         store.periodic_settle(*registration, tag, outcome, policy, now_ms).unwrap()
     }
@@ -176,7 +176,7 @@ fn it_fires_at_each_period_and_never_at_once() {
     assert_eq!(world.store.periodic_next_due().unwrap(), None, "what fires is not waited for");
     // The next period counts from the end of the event.
     let settled = world.settle("news", Outcome::Fulfilled, 20 + PERIOD_MS);
-    assert_eq!(settled, PeriodicSettled::Done { delay_ms: PERIOD_MS });
+    assert_eq!(settled, Settled::Done { next_period_ms: Some(PERIOD_MS) });
     assert_eq!(world.store.periodic_next_due().unwrap(), Some(20 + 2 * PERIOD_MS));
 }
 
@@ -185,15 +185,18 @@ fn three_failures_end_a_period_and_not_the_registration() {
     let world = World::new();
     world.register("news", 0, 0);
     let mut now_ms = PERIOD_MS;
-    let waiting = |minutes| PeriodicSettled::Waiting { delay_ms: minutes * MINUTE_MS };
+    let waiting = |failed_attempts, minutes| Settled::Waiting {
+        delay_ms: minutes * MINUTE_MS,
+        failed_attempts,
+    };
     for (attempt, minutes) in [(1, 5), (2, 15)] {
         assert_eq!(world.claim(now_ms), [("news".to_owned(), attempt)]);
-        assert_eq!(world.settle("news", Outcome::Rejected, now_ms), waiting(minutes));
+        assert_eq!(world.settle("news", Outcome::Rejected, now_ms), waiting(attempt, minutes));
         now_ms += minutes * MINUTE_MS;
         assert_eq!(world.claim(now_ms - 1), []);
     }
     assert_eq!(world.claim(now_ms), [("news".to_owned(), 3)]);
-    let gave_up = PeriodicSettled::GaveUp { delay_ms: PERIOD_MS };
+    let gave_up = Settled::GaveUp { next_period_ms: Some(PERIOD_MS) };
     assert_eq!(world.settle("news", Outcome::TimedOut, now_ms), gave_up);
     assert_eq!(world.claim(now_ms + PERIOD_MS), [("news".to_owned(), 1)]);
 }
@@ -265,7 +268,7 @@ fn unregistering_stops_it_also_in_mid_event() {
     assert_eq!(unregister("idle"), PeriodicUnregistered::Removed);
     assert_eq!(world.claim(PERIOD_MS), [("firing".to_owned(), 1)]);
     assert_eq!(unregister("firing"), PeriodicUnregistered::Removed);
-    assert_eq!(world.settle("firing", Outcome::Rejected, PERIOD_MS), PeriodicSettled::Gone);
+    assert_eq!(world.settle("firing", Outcome::Rejected, PERIOD_MS), Settled::Gone);
     assert_eq!(world.store.periodic_registrations().unwrap(), []);
 }
 
@@ -276,12 +279,12 @@ fn registering_in_mid_event_fires_again_or_changes_the_interval() {
     world.claim(PERIOD_MS);
     assert_eq!(world.register("news", 0, PERIOD_MS), PeriodicRegistered::Reregistered);
     assert_eq!(world.register("news", 0, PERIOD_MS), PeriodicRegistered::Unchanged);
-    assert_eq!(world.settle("news", Outcome::Rejected, PERIOD_MS), PeriodicSettled::DueAgain);
+    assert_eq!(world.settle("news", Outcome::Rejected, PERIOD_MS), Settled::PendingAgain);
     assert_eq!(world.claim(PERIOD_MS), [("news".to_owned(), 1)]);
 
     let changed = world.register("news", 30 * HOUR_MS, PERIOD_MS);
     assert_eq!(changed, PeriodicRegistered::IntervalChanged);
-    let done = PeriodicSettled::Done { delay_ms: 36 * HOUR_MS };
+    let done = Settled::Done { next_period_ms: Some(36 * HOUR_MS) };
     assert_eq!(world.settle("news", Outcome::Fulfilled, PERIOD_MS), done);
 }
 
@@ -324,10 +327,13 @@ fn a_crash_in_mid_event_leaves_it_due_and_the_third_in_a_row_counts() {
         drop(store);
         store = Store::open(folder.path()).unwrap();
         let recovered = store.periodic_recover(&policy, PERIOD_MS).unwrap();
-        let record = recovered[0].record;
-        seen.push((record.attempts, record.interruptions, record.due_at_ms - PERIOD_MS));
+        let record = store.periodic_registrations().unwrap()[0].record;
+        seen.push((recovered[0].recovery, record.due_at_ms - PERIOD_MS));
     }
-    assert_eq!(seen, [(0, 1, 0), (0, 2, 0), (1, 0, 5 * MINUTE_MS)]);
+    let pending = |interruptions| Recovery::Pending { interruptions };
+    let delay_ms = 5 * MINUTE_MS;
+    let failed = Recovery::Settled(Settled::Waiting { delay_ms, failed_attempts: 1 });
+    assert_eq!(seen, [(pending(1), 0), (pending(2), 0), (failed, delay_ms)]);
 }
 
 #[test]

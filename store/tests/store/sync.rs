@@ -2,8 +2,9 @@
 //! Invariant: the numbers are Chromium's, written out: 5 and 15 minutes, three attempts.
 
 use kittiwake_store::{
-    ClaimLimits, Claimed, HandedBack, Outcome, Recovery, Registered, RegistrationId, Settled,
-    Store, StoreError, SyncPolicy, SyncState, SyncWrite, SyncWritten,
+    ClaimLimits, Claimed, HandedBack, Outcome, PeriodicRegistered, PeriodicUnregistered, Recovery,
+    Registered, RegistrationId, Settled, Store, StoreError, SyncChange, SyncPolicy, SyncState,
+    SyncType, SyncWrite, SyncWritten,
 };
 
 use crate::{activated, worker};
@@ -41,7 +42,7 @@ fn three_failures_end_a_registration_after_five_and_fifteen_minutes() {
     assert_eq!(claim_one(&store, 0), (1, false));
     assert!(!store.sync_has_pending().unwrap());
     let due_at_ms = 7 + 5 * MINUTE_MS;
-    let waiting = Settled::Waiting { due_at_ms, delay_ms: 5 * MINUTE_MS, failed_attempts: 1 };
+    let waiting = Settled::Waiting { delay_ms: 5 * MINUTE_MS, failed_attempts: 1 };
     assert_eq!(fail(7), waiting);
     assert_eq!(store.sync_next_due().unwrap(), Some(due_at_ms));
     assert_eq!(claim(&store, due_at_ms - 1), []);
@@ -49,12 +50,11 @@ fn three_failures_end_a_registration_after_five_and_fifteen_minutes() {
     assert_eq!(claim_one(&store, due_at_ms), (2, false));
     assert_eq!(store.sync_next_due().unwrap(), None);
     let delay_ms = 15 * MINUTE_MS;
-    let waiting =
-        Settled::Waiting { due_at_ms: due_at_ms + delay_ms, delay_ms, failed_attempts: 2 };
+    let waiting = Settled::Waiting { delay_ms, failed_attempts: 2 };
     assert_eq!(fail(due_at_ms), waiting);
 
     assert_eq!(claim_one(&store, due_at_ms + delay_ms), (3, true));
-    assert_eq!(fail(due_at_ms + delay_ms), Settled::GaveUp);
+    assert_eq!(fail(due_at_ms + delay_ms), Settled::GaveUp { next_period_ms: None });
     assert_eq!(store.sync_tags(registration).unwrap(), [] as [&str; 0]);
 }
 
@@ -66,7 +66,7 @@ fn success_removes_a_registration() {
     assert_eq!(store.sync_tags(registration).unwrap(), [""], "the empty tag is a tag");
     claim_one(&store, 0);
     let settled = store.sync_settle(registration, "", Outcome::Fulfilled, &policy, 0).unwrap();
-    assert_eq!(settled, Settled::Done);
+    assert_eq!(settled, Settled::Done { next_period_ms: None });
     assert_eq!(store.sync_registrations().unwrap(), []);
 }
 
@@ -193,32 +193,45 @@ fn a_saturated_registration_keeps_no_other_from_its_turn() {
 
 #[test]
 fn writes_in_one_commit_have_the_answers_that_each_has_alone() {
+    use SyncChange::{Register, RegisterPeriodic, Settle, UnregisterPeriodic};
+
     let (store, registration) = store();
     let policy = SyncPolicy::default();
-    let tag = |tag: &str| tag.to_owned();
-    let register = |tag: String| SyncWrite::Register { registration, tag };
-    let unknown = RegistrationId(registration.0 + 1);
-    let written = store.sync_write_all(
-        &[
-            register(tag("a")),
-            register("x".repeat(policy.max_tag_bytes + 1)),
-            SyncWrite::Register { registration: unknown, tag: tag("a") },
-            SyncWrite::Settle { registration, tag: tag("a"), outcome: Outcome::Fulfilled },
-            register(tag("a")),
-            register(tag("b")),
-        ],
-        &policy,
-        0,
-    );
-    let mut written = written.unwrap().into_iter();
+    let of = |registration, tag: &str, change| {
+        let tag = tag.to_owned();
+        SyncWrite { registration, tag, change }
+    };
+    let write = |tag, change| of(registration, tag, change);
+    let settle = |sync_type| Settle(sync_type, Outcome::Fulfilled);
+    let writes = [
+        write("a", Register),
+        write(&"x".repeat(policy.max_tag_bytes + 1), Register),
+        of(RegistrationId(registration.0 + 1), "a", Register),
+        write("a", settle(SyncType::OneShot)),
+        write("a", RegisterPeriodic { min_interval_ms: 0 }),
+        write("a", settle(SyncType::Periodic)),
+        write("a", Register),
+        write("b", Register),
+        write("a", UnregisterPeriodic),
+        write("a", UnregisterPeriodic),
+    ];
+    let mut written = store.sync_write_all(&writes, &policy, 0).unwrap().into_iter();
     let mut next = || written.next().unwrap();
     assert_eq!(next().unwrap(), SyncWritten::Registered(Registered::New));
     assert!(matches!(next().unwrap_err(), StoreError::TagTooLong { .. }));
     assert!(matches!(next().unwrap_err(), StoreError::NoActiveWorker { .. }));
     assert!(matches!(next().unwrap_err(), StoreError::IllegalTransition { .. }));
+    let begun = PeriodicRegistered::Begun { delay_ms: policy.min_periodic_interval_ms };
+    assert_eq!(next().unwrap(), SyncWritten::PeriodicRegistered(begun));
+    assert!(matches!(next().unwrap_err(), StoreError::IllegalPeriodicTransition { .. }));
     assert_eq!(next().unwrap(), SyncWritten::Registered(Registered::Unchanged));
     assert_eq!(next().unwrap(), SyncWritten::Registered(Registered::New));
+    let unregistered = [PeriodicUnregistered::Removed, PeriodicUnregistered::NotFound];
+    for found in unregistered.map(SyncWritten::PeriodicUnregistered) {
+        assert_eq!(next().unwrap(), found);
+    }
     assert_eq!(store.sync_tags(registration).unwrap(), ["a", "b"]);
+    assert_eq!(store.periodic_tags(registration).unwrap(), [] as [&str; 0]);
 }
 
 #[test]
@@ -280,8 +293,7 @@ fn the_third_crash_in_a_row_counts_as_a_failed_attempt() {
     };
     assert_eq!(crash(0), Recovery::Pending { interruptions: 1 });
     assert_eq!(crash(0), Recovery::Pending { interruptions: 2 });
-    let waiting =
-        Settled::Waiting { due_at_ms: 5 * MINUTE_MS, delay_ms: 5 * MINUTE_MS, failed_attempts: 1 };
+    let waiting = Settled::Waiting { delay_ms: 5 * MINUTE_MS, failed_attempts: 1 };
     assert_eq!(crash(0), Recovery::Settled(waiting));
     // Three more for the second attempt, and three for the last: the script cannot loop for ever.
     for now_ms in [5 * MINUTE_MS, 20 * MINUTE_MS] {
@@ -289,7 +301,7 @@ fn the_third_crash_in_a_row_counts_as_a_failed_attempt() {
         assert_eq!(crash(now_ms), Recovery::Pending { interruptions: 2 });
         let last = crash(now_ms);
         if now_ms == 20 * MINUTE_MS {
-            assert_eq!(last, Recovery::Settled(Settled::GaveUp));
+            assert_eq!(last, Recovery::Settled(Settled::GaveUp { next_period_ms: None }));
         }
     }
     assert_eq!(store.sync_registrations().unwrap(), []);

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::super::checkout::Checkout;
 use super::super::manifest::worker_wrapper;
 use super::Head;
-use super::substitution::{Names, substitute};
+use super::substitution::substitute;
 
 const REPORTER: &str = include_str!("../reporter.js");
 
@@ -25,33 +25,31 @@ impl Answer {
         Answer { status, headers, body: text.into_bytes() }
     }
 
-    /// The answer to a `GET` or `HEAD` of a file.
-    pub fn to(head: &Head, checkout: &Checkout, names: &Names) -> Answer {
+    /// The answer to a `GET` or `HEAD` of a file; nothing if only wptserve knows it.
+    pub fn to(head: &Head, checkout: &Checkout) -> Option<Answer> {
         let path = percent_decoded(head.path());
-        let path = path.trim_start_matches('/');
-        let path = match path {
+        let path = match path.trim_start_matches('/') {
             // Renamed long ago; old tests still ask for it.
             "resources/WebIDLParser.js" => "resources/webidl2/lib/webidl2.js",
             other => other,
         };
         match checkout.find(path) {
-            Some(file) => Answer::file(head, checkout, names, path, &file),
-            None => Answer::wrapper(head, checkout, path)
-                .unwrap_or_else(|| Answer::text(404, format!("there is no {path}\n"))),
+            Some(file) => Answer::file(head, checkout, path, &file),
+            None => {
+                let wrapper = Answer::wrapper(head, checkout, path);
+                let missing = || Answer::text(404, format!("there is no {path}\n"));
+                Some(wrapper.unwrap_or_else(missing))
+            }
         }
     }
 
-    fn file(head: &Head, checkout: &Checkout, names: &Names, path: &str, file: &Path) -> Answer {
+    fn file(head: &Head, checkout: &Checkout, path: &str, file: &Path) -> Option<Answer> {
         let mut body = match fs::read(file) {
             Ok(body) => body,
-            Err(error) => return Answer::text(500, format!("{path}: {error}\n")),
+            Err(error) => return Some(Answer::text(500, format!("{path}: {error}\n"))),
         };
-        let substituted = |body: Vec<u8>| substitute(&body, head, names);
         if path.contains(".sub.") {
-            body = match substituted(body) {
-                Ok(body) => body,
-                Err(unknown) => return Answer::text(500, format!("{path}: {unknown}\n")),
-            };
+            body = substitute(&body, head)?;
         }
         if path == "resources/testharness.js" {
             body.extend_from_slice(REPORTER.as_bytes());
@@ -59,19 +57,17 @@ impl Answer {
         let mut headers = Vec::new();
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         for of in [format!("{folder}/__dir__"), path.to_owned()] {
-            let plain = checkout.find(&format!("{of}.headers")).and_then(|f| fs::read(f).ok());
-            let sub = checkout.find(&format!("{of}.sub.headers")).and_then(|f| fs::read(f).ok());
-            let text = match sub.map(substituted) {
-                Some(Ok(text)) => Some(text),
-                Some(Err(unknown)) => return Answer::text(500, format!("{of}: {unknown}\n")),
-                None => plain,
+            let read = |name: &str| checkout.find(name).and_then(|file| fs::read(file).ok());
+            let text = match read(&format!("{of}.sub.headers")) {
+                Some(text) => Some(substitute(&text, head)?),
+                None => read(&format!("{of}.headers")),
             };
             headers.extend(text.iter().flat_map(|text| parse_headers(text)));
         }
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
             headers.insert(0, ("Content-Type".to_owned(), content_type(path).to_owned()));
         }
-        Answer { status: 200, headers, body }
+        Some(Answer { status: 200, headers, body })
     }
 
     /// `x.any.worker.js`, which is made from `x.any.js`.

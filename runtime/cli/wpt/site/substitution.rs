@@ -3,9 +3,6 @@
 
 use super::{HOSTS, Head, PORTS};
 
-/// What is the same in every file.
-pub struct Names;
-
 /// Ports of services that are not there; tests ask for their numbers.
 pub const OTHER_PORTS: [(&str, u16); 10] = [
     ("ws", 8666),
@@ -20,58 +17,55 @@ pub const OTHER_PORTS: [(&str, u16); 10] = [
     ("https-public", 8447),
 ];
 
-/// Replaces every `{{...}}`; fails with the first that is not known.
-pub fn substitute(text: &[u8], head: &Head, names: &Names) -> Result<Vec<u8>, String> {
+/// Replaces every `{{...}}`; nothing if one is not among what this knows. wptserve knows more, such
+/// as `{{uuid()}}`.
+pub fn substitute(text: &[u8], head: &Head) -> Option<Vec<u8>> {
     let mut result = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = find(rest, b"{{") {
         let Some(end) = find(&rest[at..], b"}}") else { break };
         result.extend_from_slice(&rest[..at]);
         let name = String::from_utf8_lossy(&rest[at + 2..at + end]).into_owned();
-        let value = names.value(name.trim(), head);
-        let value = value.ok_or_else(|| format!("no value for {{{{{name}}}}}"))?;
-        result.extend_from_slice(value.as_bytes());
+        result.extend_from_slice(value(name.trim(), head)?.as_bytes());
         rest = &rest[at + end + 2..];
     }
     result.extend_from_slice(rest);
-    Ok(result)
+    Some(result)
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|window| window == what)
 }
 
-impl Names {
-    fn value(&self, name: &str, head: &Head) -> Option<String> {
-        let (field, indices) = split(name)?;
-        let host = head.header("host").unwrap_or(HOSTS[0]);
-        let (hostname, port) = host.split_once(':').unwrap_or((host, ""));
-        match (field, indices.as_slice()) {
-            ("host", []) => Some(HOSTS[0].to_owned()),
-            ("domains", [subdomain]) => domain(HOSTS[0], subdomain),
-            ("hosts", ["", subdomain]) => domain(HOSTS[0], subdomain),
-            ("hosts", ["alt", subdomain]) => domain(HOSTS[1], subdomain),
-            ("ports", [scheme, index]) => port_of(scheme, index.parse().ok()?),
-            ("location", [part]) => Some(match *part {
-                "server" => format!("{}://{host}", head.scheme),
-                "scheme" => head.scheme.to_owned(),
-                "host" => host.to_owned(),
-                "hostname" => hostname.to_owned(),
-                "port" => port.to_owned(),
-                "path" | "pathname" => head.path().to_owned(),
-                "query" => format!("?{}", head.query().trim_start_matches('?')),
-                _ => return None,
-            }),
-            ("url_base", []) => Some("/".to_owned()),
-            ("headers", [name]) => head.header(&name.to_ascii_lowercase()).map(str::to_owned),
-            ("GET", [name]) => {
-                let query = head.query().trim_start_matches('?').as_bytes();
-                let mut pairs = url::form_urlencoded::parse(query);
-                let value = pairs.find(|(key, _)| key == name).map(|(_, value)| value);
-                Some(value.unwrap_or_default().into_owned())
-            }
-            _ => None,
+fn value(name: &str, head: &Head) -> Option<String> {
+    let (field, indices) = split(name)?;
+    let host = head.header("host").unwrap_or(HOSTS[0]);
+    let (hostname, port) = host.split_once(':').unwrap_or((host, ""));
+    match (field, indices.as_slice()) {
+        ("host", []) => Some(HOSTS[0].to_owned()),
+        ("domains", [subdomain]) => domain(HOSTS[0], subdomain),
+        ("hosts", ["", subdomain]) => domain(HOSTS[0], subdomain),
+        ("hosts", ["alt", subdomain]) => domain(HOSTS[1], subdomain),
+        ("ports", [scheme, index]) => port_of(scheme, index.parse().ok()?),
+        ("location", [part]) => Some(match *part {
+            "server" => format!("{}://{host}", head.scheme),
+            "scheme" => head.scheme.to_owned(),
+            "host" => host.to_owned(),
+            "hostname" => hostname.to_owned(),
+            "port" => port.to_owned(),
+            "path" | "pathname" => head.path().to_owned(),
+            "query" => format!("?{}", head.query().trim_start_matches('?')),
+            _ => return None,
+        }),
+        ("url_base", []) => Some("/".to_owned()),
+        ("headers", [name]) => head.header(&name.to_ascii_lowercase()).map(str::to_owned),
+        ("GET", [name]) => {
+            let query = head.query().trim_start_matches('?').as_bytes();
+            let mut pairs = url::form_urlencoded::parse(query);
+            let value = pairs.find(|(key, _)| key == name).map(|(_, value)| value);
+            Some(value.unwrap_or_default().into_owned())
         }
+        _ => None,
     }
 }
 

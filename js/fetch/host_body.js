@@ -1,0 +1,123 @@
+// The body of a response that comes from the host.
+//
+// It becomes a stream only when somebody asks for the stream: reading all of it is one op.
+//
+// Invariant: the host's resource is closed when the body has ended, failed, was cancelled, or when
+// nobody can read it any more.
+
+import { core, primordials } from "ext:core/mod.js";
+
+const { ReadableByteStreamController, ReadableStream } = core.loadExtScript(
+  "ext:deno_web/06_streams.js",
+);
+const {
+  ObjectGetOwnPropertyDescriptor,
+  PromisePrototypeThen,
+  SafeFinalizationRegistry,
+  TypedArrayPrototypeSubarray,
+  Uint8Array,
+  uncurryThis,
+} = primordials;
+const controllerPrototype = ReadableByteStreamController.prototype;
+const byobRequest = uncurryThis(
+  ObjectGetOwnPropertyDescriptor(controllerPrototype, "byobRequest").get,
+);
+const close = uncurryThis(controllerPrototype.close);
+const enqueue = uncurryThis(controllerPrototype.enqueue);
+const fail = uncurryThis(controllerPrototype.error);
+const BYOBRequest = core.loadExtScript("ext:deno_web/06_streams.js").ReadableStreamBYOBRequest;
+const respond = uncurryThis(BYOBRequest.prototype.respond);
+const viewOf = uncurryThis(ObjectGetOwnPropertyDescriptor(BYOBRequest.prototype, "view").get);
+
+const CHUNK = 64 * 1024;
+
+const unreachable = new SafeFinalizationRegistry((rid) => core.tryClose(rid));
+
+export class HostBody {
+  #rid;
+  /** Ends it if it is aborted, or null. */
+  #signal;
+  #controller = null;
+  #isOver = false;
+  #isAborted = false;
+
+  constructor(rid, signal) {
+    this.#rid = rid;
+    this.#signal = signal;
+    unreachable.register(this, rid, this);
+  }
+
+  /** All of it, in bytes of the caller's own; nothing may have been read. */
+  readAll() {
+    return PromisePrototypeThen(core.readAll(this.#rid), (bytes) => {
+      this.close();
+      return bytes;
+    }, (error) => {
+      this.close();
+      throw this.#reason(error);
+    });
+  }
+
+  /** A stream of it, which asks for one chunk ahead, so that it learns of a failure by itself. */
+  stream() {
+    if (this.#isAborted) return erroredStream(this.#signal.reason);
+    const source = {
+      __proto__: null,
+      type: "bytes",
+      start: (controller) => {
+        this.#controller = controller;
+      },
+      pull: (controller) => this.#pull(controller),
+      cancel: () => this.close(),
+    };
+    return new ReadableStream(source, { __proto__: null, highWaterMark: 1 });
+  }
+
+  async #pull(controller) {
+    const request = byobRequest(controller);
+    const view = request === null ? new Uint8Array(CHUNK) : viewOf(request);
+    let length;
+    try {
+      length = await core.read(this.#rid, view);
+    } catch (error) {
+      this.close();
+      return fail(controller, this.#reason(error));
+    }
+    if (length === 0) {
+      this.close();
+      close(controller);
+      if (request !== null) respond(request, 0);
+    } else if (request !== null) {
+      respond(request, length);
+    } else {
+      enqueue(controller, TypedArrayPrototypeSubarray(view, 0, length));
+    }
+  }
+
+  /** Fails whoever reads it with the reason of the signal. */
+  abort() {
+    if (this.#isOver) return;
+    this.#isAborted = true;
+    if (this.#controller !== null) fail(this.#controller, this.#signal.reason);
+    this.close();
+  }
+
+  throwIfAborted() {
+    if (this.#isAborted) throw this.#signal.reason;
+  }
+
+  close() {
+    this.#isOver = true;
+    unreachable.unregister(this);
+    core.tryClose(this.#rid);
+  }
+
+  #reason(error) {
+    return this.#signal?.aborted ? this.#signal.reason : error;
+  }
+}
+
+function erroredStream(reason) {
+  const start = (controller) => fail(controller, reason);
+  return new ReadableStream({ __proto__: null, type: "bytes", start });
+}

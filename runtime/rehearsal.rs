@@ -1,0 +1,235 @@
+//! Runs a worker's and a page's common paths once while the snapshot is made, so that the snapshot
+//! holds the bytecode of just the functions that run in most realms. A realm compiles none of
+//! those, and reads none of the rest, which V8 compiles when they are first called.
+//!
+//! Only the build script includes this file.
+//!
+//! Invariant: a rehearsal leaves nothing but bytecode. It runs in a context of its own, which is
+//! gone when the snapshot is written; functions share their bytecode among contexts.
+
+use std::rc::Rc;
+
+use deno_core::futures::future::{LocalBoxFuture, ready};
+use deno_core::futures::stream;
+use deno_core::{JsRuntimeForSnapshot, RuntimeOptions, v8};
+use kittiwake_ops::*;
+
+use crate::extension;
+
+const SCRIPTS: [&str; 2] =
+    [include_str!("rehearsal/service_worker.js"), include_str!("rehearsal/page.js")];
+
+/// Answers a snapshot with the same global scope as `cold`, warmed up.
+pub(crate) fn rehearse(cold: Box<[u8]>) -> Vec<u8> {
+    let cold: &'static [u8] = Box::leak(cold);
+    // An isolate looks for one when it schedules tasks.
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let tokio = tokio.expect("the system gives a timer");
+    let _in_tokio = tokio.enter();
+    let mut runtime = JsRuntimeForSnapshot::new(RuntimeOptions {
+        startup_snapshot: Some(cold),
+        extensions: extension::extensions(Default::default(), None),
+        skip_op_registration: true,
+        ..Default::default()
+    });
+    let host = Host { realm: RealmId(0), services: Rc::new(Stage) };
+    runtime.op_state().borrow_mut().put(host);
+    for script in SCRIPTS {
+        run_in_own_context(runtime.v8_isolate(), script);
+    }
+    with_sources_of(cold, &runtime.snapshot())
+}
+
+/// deno_core writes the sources beside V8's snapshot, in a record, but forgets those of a snapshot
+/// that it started from itself. So the end of the record is taken from `cold`: the numbers of ops,
+/// of sources and of further references, in 8 bytes each; then the source maps and the sources,
+/// each list with its length in 4 bytes before it.
+fn with_sources_of(cold: &[u8], warm: &[u8]) -> Vec<u8> {
+    const COUNTS: usize = 3 * 8 + 4;
+    let (_, cold, _) = parts(cold);
+    let (v8, record, v8_length) = parts(warm);
+    let (record, none) = record.split_at(record.len() - 4);
+    assert_eq!(none, [0; 4], "deno_core forgets the sources no more");
+    let (record, counts) = record.split_at(record.len() - COUNTS);
+    let are_alike = |other: &&[u8]| other[..8] == counts[..8] && other[16..] == counts[16..];
+    let places = cold.windows(COUNTS).enumerate().filter(|(_, window)| are_alike(window));
+    let [end] = places.map(|(place, _)| place).collect::<Vec<_>>()[..] else {
+        panic!("deno_core's record ends in another way than this knows");
+    };
+    [v8, record, &cold[end..], v8_length].concat()
+}
+
+/// V8's snapshot, deno_core's record, and the length of the first.
+fn parts(snapshot: &[u8]) -> (&[u8], &[u8], &[u8; 8]) {
+    let (rest, v8_length) = snapshot.split_last_chunk().expect("it ends with a length");
+    let (v8, record) = rest.split_at(u64::from_le_bytes(*v8_length) as usize);
+    (v8, record, v8_length)
+}
+
+fn run_in_own_context(isolate: &mut v8::Isolate, script: &str) {
+    /// deno_core's place for the context that it makes realms from.
+    const REALM: usize = 0;
+    v8::scope!(let scope, isolate);
+    let context = v8::Context::from_snapshot(scope, REALM, Default::default());
+    let scope = &mut v8::ContextScope::new(scope, context.expect("the snapshot has the context"));
+    v8::tc_scope!(let scope, scope);
+    let source = v8::String::new(scope, script).expect("a short string");
+    let done = v8::Script::compile(scope, source, None).and_then(|script| script.run(scope));
+    scope.perform_microtask_checkpoint();
+    if let (None, Some(exception)) = (done, scope.exception()) {
+        panic!("the rehearsal throws: {}", exception.to_rust_string_lossy(scope));
+    }
+}
+
+/// A host on which everything succeeds at once.
+struct Stage;
+
+type Answer<T> = LocalBoxFuture<'static, Result<T, OpError>>;
+
+impl Services for Stage {
+    fn now_ms(&self) -> f64 {
+        0.0
+    }
+    fn elapsed_ms(&self, _: RealmId) -> f64 {
+        0.0
+    }
+    fn random(&self) -> f64 {
+        0.0
+    }
+    fn online(&self) -> bool {
+        true
+    }
+    fn network_information(&self) -> NetworkInformation {
+        NetworkInformation {
+            effective_type: EffectiveConnectionType::Type4g,
+            rtt: 100,
+            downlink: 1.45,
+        }
+    }
+    fn console(&self, _: RealmId, _: ConsoleLevel, _: String) {}
+    fn exception(&self, _: RealmId, exception: ScriptException) {
+        panic!("the rehearsal throws: {exception}");
+    }
+    fn event_settled(&self, _: RealmId, _: u32, _: Option<ScriptException>) {}
+    fn sync_register(&self, _: RealmId, _: &str, _: String) -> Answer<()> {
+        Box::pin(ready(Ok(())))
+    }
+    fn sync_resolved(&self) {}
+    fn sync_tags(&self, _: RealmId, _: &str) -> Result<Vec<String>, OpError> {
+        Ok(vec![])
+    }
+    fn periodic_register(&self, _: RealmId, _: &str, _: String, _: i64) -> Answer<()> {
+        Box::pin(ready(Ok(())))
+    }
+    fn periodic_tags(&self, _: RealmId, _: &str) -> Result<Vec<String>, OpError> {
+        Ok(vec![])
+    }
+    fn periodic_unregister(&self, _: RealmId, _: &str, _: String) -> Answer<()> {
+        Box::pin(ready(Ok(())))
+    }
+    fn permission(&self, _: RealmId, _: Permission) -> PermissionState {
+        PermissionState::Granted
+    }
+    fn fetch(&self, _: RealmId, request: FetchRequest, _: RequestBody) -> Answer<FetchResponse> {
+        Box::pin(ready(Ok(FetchResponse {
+            kind: "basic",
+            status: 200,
+            status_text: "OK".into(),
+            headers: vec![],
+            url_list: vec![request.url],
+            body: Some(Box::pin(stream::empty())),
+        })))
+    }
+    fn fetch_event_body(&self, _: RealmId, _: u32) -> RequestBody {
+        RequestBody::Empty
+    }
+    fn fetch_event_answered(&self, _: RealmId, _: u32, _: FetchAnswer) {}
+    fn import_script(&self, _: RealmId, _: &str) -> Result<String, OpError> {
+        Ok(String::new())
+    }
+    fn skip_waiting(&self, _: RealmId) {}
+    fn claim(&self, _: RealmId) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn register_worker(&self, _: RealmId, _: RegisterWorker) -> Answer<RegistrationState> {
+        Box::pin(ready(Ok(RegistrationState {
+            scope: "https://rehearsal.test/".into(),
+            update_via_cache: "imports".into(),
+            installing: None,
+            waiting: None,
+            active: Some(ServiceWorkerState {
+                id: 1,
+                script_url: "https://rehearsal.test/sw.js".into(),
+                state: WorkerState::Activated,
+            }),
+        })))
+    }
+    fn unregister(&self, _: RealmId, _: &str) -> Result<bool, OpError> {
+        Ok(true)
+    }
+    fn registrations(&self, _: RealmId) -> Vec<RegistrationState> {
+        vec![]
+    }
+    fn controller(&self, _: RealmId) -> Option<ServiceWorkerState> {
+        None
+    }
+    fn post_message(&self, _: RealmId, _: Delivery) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn clients(&self, _: RealmId, _: bool) -> Vec<ClientState> {
+        vec![]
+    }
+}
+
+/// The rehearsal asks for no cache.
+impl CacheServices for Stage {
+    fn cache_open(&self, _: RealmId, _: &[u16]) -> Result<i64, OpError> {
+        unreachable!()
+    }
+    fn cache_has(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn cache_delete(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn cache_names(&self, _: RealmId) -> Result<Vec<Vec<u16>>, OpError> {
+        unreachable!()
+    }
+    fn cache_match_any(
+        &self,
+        _: RealmId,
+        _: CacheQuery,
+        _: Option<&[u16]>,
+    ) -> Result<Option<CacheMatch>, OpError> {
+        unreachable!()
+    }
+    fn cache_match(
+        &self,
+        _: RealmId,
+        _: i64,
+        _: Option<CacheQuery>,
+        _: usize,
+    ) -> Result<Vec<CacheMatch>, OpError> {
+        unreachable!()
+    }
+    fn cache_requests(
+        &self,
+        _: RealmId,
+        _: i64,
+        _: Option<CacheQuery>,
+    ) -> Result<Vec<CacheRequest>, OpError> {
+        unreachable!()
+    }
+    fn cache_delete_entries(&self, _: RealmId, _: i64, _: CacheQuery) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn cache_body(&self, _: RealmId) -> Rc<dyn CacheBody> {
+        unreachable!()
+    }
+    fn cache_put(&self, _: RealmId, _: i64, _: Vec<CacheEntry>) -> Answer<()> {
+        unreachable!()
+    }
+    fn storage_estimate(&self, _: RealmId) -> Result<StorageEstimate, OpError> {
+        unreachable!()
+    }
+}

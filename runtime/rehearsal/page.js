@@ -1,0 +1,21 @@
+// What most pages do, so that the snapshot holds its bytecode (../rehearsal.rs).
+
+const host = globalThis.__kittiwake;
+
+host("start", {
+  kind: "page",
+  url: "https://rehearsal.test/",
+  origin: "https://rehearsal.test",
+  rehearsal: true,
+  simulated: true,
+  userAgent: "",
+  registration: null,
+  worker: null,
+});
+
+self.addEventListener("online", () => {});
+host("dispatchSimple", "online");
+navigator.serviceWorker.register("/sw.js").then(async (registration) => {
+  await registration.sync.register("outbox");
+  registration.active.postMessage({ a: 1 });
+});
