@@ -157,18 +157,7 @@ function respond(state, response) {
   const refusal = refusalOf(inner, toInnerRequest(state.request));
   if (refusal !== null) return fail(state, refusal);
   const shown = inner.internal ?? inner;
-  let bytes = null;
-  let stream = null;
-  const { body } = shown;
-  if (body !== null) {
-    const { content } = body;
-    if (content === null) {
-      stream = resourceForReadableStream(body.stream);
-    } else {
-      bytes = typeof content === "string" ? core.encode(content) : content;
-      body.cancel();
-    }
-  }
+  const { bytes, resource } = takeBody(shown.body);
   const head = {
     type: inner.type,
     status: shown.status,
@@ -176,8 +165,18 @@ function respond(state, response) {
     headers: shown.headerList,
     urlList: shown.urlList,
   };
-  op_fetch_event_respond(state.id, head, bytes, stream);
+  op_fetch_event_respond(state.id, head, bytes, resource);
   state.handled.resolve();
+}
+
+/** What the host reads: bytes, or a resource; one of its own passes through no script. */
+function takeBody(body) {
+  if (body === null) return { bytes: null, resource: null };
+  const content = body.takeContent();
+  if (content === null) {
+    return { bytes: null, resource: body.takeResource() ?? resourceForReadableStream(body.stream) };
+  }
+  return { bytes: typeof content === "string" ? core.encode(content) : content, resource: null };
 }
 
 function refusalOf({ type, urlList, body, internal }, request) {
