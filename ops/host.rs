@@ -9,10 +9,9 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    CacheServices, ConsoleLevel, Delivery, FetchRequest, FetchResponse, NetworkInformation, OpError,
-    Permission,
-    PermissionState, RegisterWorker, RegistrationState, RequestBody, ScriptException,
-    ServiceWorkerState,
+    CacheServices, ConsoleLevel, Delivery, FetchRequest, FetchResponse, NetworkInformation,
+    OpError, Permission, PermissionState, RegisterWorker, RegistrationState, RequestBody,
+    ScriptException, ServiceWorkerState,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
