@@ -40,6 +40,7 @@ const { acquireReadableStreamDefaultReader, readableStreamPipeTo, WritableStream
   .loadExtScript("ext:deno_web/06_streams.js");
 const {
   op_cache_body,
+  op_cache_body_pipe,
   op_cache_body_write,
   op_cache_delete,
   op_cache_delete_entries,
@@ -347,6 +348,7 @@ async function entry(request, response, vary, prefix) {
 async function readBody(inner, prefix) {
   if (inner === null) return { bytes: null, body: null };
   const content = inner.takeContent();
+  if (ObjectPrototypeIsPrototypeOf(HostBody.prototype, content)) return await pipeHostBody(content);
   if (content !== null) {
     return { bytes: typeof content === "string" ? core.encode(content) : content, body: null };
   }
@@ -367,6 +369,18 @@ async function readBody(inner, prefix) {
     throw error;
   }
   acquireReadableStreamDefaultReader(stream); // nobody else can any more
+  return { bytes: null, body };
+}
+
+/** What nobody has asked for as a stream goes from the server to the disk without passing here. */
+async function pipeHostBody(content) {
+  const body = op_cache_body();
+  try {
+    await content.give((resource) => op_cache_body_pipe(body, resource));
+  } catch (error) {
+    core.tryClose(body);
+    throw error;
+  }
   return { bytes: null, body };
 }
 

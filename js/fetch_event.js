@@ -10,6 +10,7 @@ import {
   isDispatching,
 } from "ext:kittiwake/extendable_event.js";
 import { InnerBody } from "ext:kittiwake/fetch/body.js";
+import { HostBody } from "ext:kittiwake/fetch/host_body.js";
 import {
   fromInnerRequest,
   newInnerRequest,
@@ -192,7 +193,10 @@ function takeBody(body) {
   if (body === null) return { bytes: null, resource: null };
   const content = body.takeContent();
   if (content === null) {
-    return { bytes: null, resource: body.takeResource() ?? resourceForReadableStream(body.stream) };
+    return { bytes: null, resource: resourceForReadableStream(body.stream) };
+  }
+  if (ObjectPrototypeIsPrototypeOf(HostBody.prototype, content)) {
+    return { bytes: null, resource: content.take() };
   }
   return { bytes: typeof content === "string" ? core.encode(content) : content, resource: null };
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use deno_core::futures::future::LocalBoxFuture;
 use deno_core::futures::stream::LocalBoxStream;
 use deno_core::{JsBuffer, OpState, Resource, ResourceId, ToJsBuffer, U16String, op2};
+use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
 use crate::fetch::ResponseBody;
@@ -238,6 +239,27 @@ pub async fn op_cache_body_write(
     body.0.clone().write(Bytes::copy_from_slice(&bytes)).await
 }
 
+/// Appends to a body all that another resource has.
+#[op2]
+pub async fn op_cache_body_pipe(
+    state: Rc<RefCell<OpState>>,
+    #[smi] body: ResourceId,
+    #[smi] from: ResourceId,
+) -> Result<(), JsErrorBox> {
+    let body = state.borrow().resource_table.get::<BodyResource>(body);
+    let body = body.map_err(|_| JsErrorBox::from_err(OpError::Aborted))?.0.clone();
+    let from = state.borrow().resource_table.get_any(from);
+    let from = from.map_err(|_| JsErrorBox::from_err(OpError::Aborted))?;
+    loop {
+        let piece = from.clone().read(PIPED_BYTES).await?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let bytes = Bytes::copy_from_slice(&piece);
+        body.clone().write(bytes).await.map_err(JsErrorBox::from_err)?;
+    }
+}
+
 /// Puts entries, all or none; when it resolves, they are on disk.
 #[op2]
 pub async fn op_cache_put(
@@ -283,6 +305,9 @@ fn parts(state: &mut OpState, found: CacheMatch) -> CacheMatchParts {
         }
     }
 }
+
+/// How much is taken from the other resource at once.
+const PIPED_BYTES: usize = 64 << 10;
 
 struct BodyResource(Rc<dyn CacheBody>);
 

@@ -27,6 +27,7 @@ extension!(
     deps = [deno_webidl, deno_web],
     ops = [
         op_cache_body,
+        op_cache_body_pipe,
         op_cache_body_write,
         op_cache_delete,
         op_cache_delete_entries,

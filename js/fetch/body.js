@@ -123,30 +123,20 @@ export class InnerBody {
       readableStreamThrowIfErrored(this.#stream);
       return collect(this.#stream, use);
     }
-    const content = this.#content;
-    if (isHostBody(content)) content.throwIfAborted();
-    this.#isConsumed = true;
-    this.#content = null;
+    const content = this.takeContent();
     if (isHostBody(content)) return PromisePrototypeThen(content.readAll(), use);
     return use(typeof content === "string" ? content : TypedArrayPrototypeSlice(content));
   }
 
-  /** The text or the bytes that it was made of, which are used then; null if it is a stream. */
+  /** The text, the bytes or the HostBody that it was made of, which is used then; null if it is a
+   * stream by now. */
   takeContent() {
-    if (this.#stream !== null || isHostBody(this.#content)) return null;
-    this.#isConsumed = true;
+    if (this.#stream !== null) return null;
     const content = this.#content;
+    if (isHostBody(content)) content.throwIfAborted();
+    this.#isConsumed = true;
     this.#content = null;
     return content;
-  }
-
-  /** The host's resource, unread, which is the caller's then; null if it is no body of the host. */
-  takeResource() {
-    if (this.#stream !== null || !isHostBody(this.#content)) return null;
-    const rid = this.#content.take();
-    this.#isConsumed = true;
-    this.#content = null;
-    return rid;
   }
 
   /** <https://fetch.spec.whatwg.org/#concept-body-clone> */

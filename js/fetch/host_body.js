@@ -49,9 +49,14 @@ export class HostBody {
 
   /** All of it, in bytes of the caller's own; nothing may have been read. */
   readAll() {
-    return PromisePrototypeThen(core.readAll(this.#rid), (bytes) => {
+    return this.give(core.readAll);
+  }
+
+  /** Gives its resource to an operation that reads it to its end; answers what that answers. */
+  give(read) {
+    return PromisePrototypeThen(read(this.#rid), (answer) => {
       this.close();
-      return bytes;
+      return answer;
     }, (error) => {
       this.close();
       throw this.#reason(error);
@@ -108,7 +113,6 @@ export class HostBody {
 
   /** The resource, which somebody else reads and closes from now on. */
   take() {
-    this.throwIfAborted();
     this.#isOver = true;
     unreachable.unregister(this);
     return this.#rid;
