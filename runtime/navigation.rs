@@ -1,4 +1,4 @@
-//! What a browser fetches for a page: its document and its scripts, by way of the page's controller.
+//! What a browser fetches for a page: its document and its scripts, by way of its controller.
 //! <https://html.spec.whatwg.org/#create-navigation-params-by-fetching>
 //!
 //! Invariant: each hop of a navigation goes to the registration that its own URL matches.

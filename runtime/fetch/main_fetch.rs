@@ -184,8 +184,8 @@ fn kind_of(tainting: Tainting) -> ResponseType {
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-filtered-response>. An opaque response keeps everything:
-/// js/fetch/response.js hides it, and a cache can keep it. A worker's response was filtered when the
-/// worker got it.
+/// js/fetch/response.js hides it, and a cache can keep it. A worker's response was filtered when
+/// the worker got it.
 fn filtered(environment: &Environment, request: &Request, mut response: Response) -> Response {
     if response.source == ResponseSource::ServiceWorker {
         return response;

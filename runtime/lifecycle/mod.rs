@@ -6,12 +6,12 @@
 
 mod modules;
 mod register;
+mod running;
 mod script;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
 
 use kittiwake_ops::{RealmId, RegistrationState, ScriptException, ServiceWorkerState, WorkerState};
 use kittiwake_store::{
@@ -21,8 +21,8 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use crate::host::{EventEnd, RealmOwner, Shard};
-use crate::realm::{Call, ExtendableInit, RealmError, RealmKind, StartOptions};
+use crate::host::Shard;
+use crate::realm::{Call, ExtendableInit};
 use crate::trace::{LifecycleSubject, TraceKind};
 
 pub(crate) use register::{Refusal, RegisterError, RegisterRequest, refused};
@@ -147,29 +147,6 @@ impl Worker {
     }
 }
 
-/// An event of a worker, until it is dropped.
-pub(crate) struct EventUnderWay {
-    shard: Rc<Shard>,
-    worker: Rc<Worker>,
-}
-
-impl Drop for EventUnderWay {
-    fn drop(&mut self) {
-        let EventUnderWay { shard, worker } = self;
-        worker.events_under_way.set(worker.events_under_way.get() - 1);
-        if worker.events_under_way.get() > 0 {
-            return;
-        }
-        if worker.retired.take() {
-            shard.retire(worker);
-        }
-        shard.stop_when_idle(worker.clone());
-        if let Some(registration) = worker.registration.upgrade() {
-            shard.try_activate(&registration);
-        }
-    }
-}
-
 impl Shard {
     /// Brings back what the store knows, and activates what waited for the process to end.
     pub(crate) fn load_registrations(&self) -> Result<(), StoreError> {
@@ -259,91 +236,6 @@ impl Shard {
             [installing, registration.waiting(), registration.active()].into_iter().flatten()
         });
         workers.find(|worker| worker.id == id)
-    }
-
-    // --- running ---
-
-    /// Starts the worker if it sleeps, and answers its realm.
-    /// <https://w3c.github.io/ServiceWorker/#run-service-worker>
-    pub(crate) async fn ensure_running(&self, worker: &Rc<Worker>) -> Result<RealmId, RealmError> {
-        let _starting = worker.starting.lock().await;
-        if let Some(realm) = worker.realm.get() {
-            return Ok(realm);
-        }
-        let source = self.main_script(worker)?;
-        let registration = worker.registration.upgrade().map(|found| found.describe());
-        let start = StartOptions {
-            kind: RealmKind::ServiceWorker,
-            url: worker.script_url.clone(),
-            origin: worker.origin.clone(),
-            simulated: self.seed.is_some(),
-            user_agent: self.user_agent.clone(),
-            module: worker.script_type == ScriptType::Module,
-            registration,
-            worker: Some(worker.describe()),
-        };
-        let realm = self.create_realm(RealmOwner::Worker(worker.clone()), start);
-        worker.realm.set(Some(realm));
-        let evaluated = match worker.script_type {
-            ScriptType::Classic => self.evaluate(realm, &worker.script_url, source).await,
-            ScriptType::Module => self.run_module(worker, realm, source).await,
-        };
-        if evaluated.is_err() {
-            self.drop_realm(realm);
-        }
-        evaluated.map(|()| realm)
-    }
-
-    pub(crate) fn stop_worker(&self, worker: &Worker) {
-        if let Some(realm) = worker.realm.get() {
-            self.drop_realm(realm);
-        }
-    }
-
-    /// Dispatches an event at a worker, which is started if it sleeps, and stopped if it idles.
-    pub(crate) async fn dispatch_functional(
-        &self,
-        worker: &Rc<Worker>,
-        init: ExtendableInit,
-        limit: Duration,
-    ) -> EventEnd {
-        let _under_way = self.event_under_way(worker);
-        match self.ensure_running(worker).await {
-            Ok(realm) => self.dispatch(realm, init, limit).await,
-            Err(RealmError::Exception(exception) | RealmError::CannotStart(exception)) => {
-                EventEnd::Rejected(exception)
-            }
-            Err(RealmError::Terminated(_) | RealmError::Gone) => EventEnd::Terminated,
-        }
-    }
-
-    /// Keeps the worker running for as long as the answer lives.
-    pub(crate) fn event_under_way(&self, worker: &Rc<Worker>) -> EventUnderWay {
-        worker.events_under_way.set(worker.events_under_way.get() + 1);
-        EventUnderWay { shard: self.me(), worker: worker.clone() }
-    }
-
-    /// Stops the worker when it has had no event for the idle limit. One task watches a worker,
-    /// however many events it has.
-    fn stop_when_idle(&self, worker: Rc<Worker>) {
-        worker.last_event_ended.set(Instant::now());
-        if worker.idle_watched.replace(true) {
-            return;
-        }
-        let shard = self.me();
-        spawn_local(async move {
-            // An event that is under way then has the worker watched anew when it ends.
-            while worker.events_under_way.get() == 0 {
-                let ended = worker.last_event_ended.get();
-                tokio::time::sleep_until(ended + shard.limits.idle).await;
-                let idle = worker.last_event_ended.get() == ended;
-                if idle && worker.events_under_way.get() == 0 {
-                    shard.stop_worker(&worker);
-                    break;
-                }
-            }
-            worker.idle_watched.set(false);
-        });
     }
 
     // --- states ---
