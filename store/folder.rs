@@ -138,7 +138,7 @@ fn read_header(database: &Path) -> io::Result<Header> {
 }
 
 /// A file is as durable as the entries of the folders above it, so each new entry is synced too.
-fn create_durably(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_durably(folder: &Path) -> io::Result<()> {
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     if !parent.exists() {
@@ -167,7 +167,7 @@ fn write_holder(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn folder_error(folder: &Path, source: io::Error) -> StoreError {
+pub(crate) fn folder_error(folder: &Path, source: io::Error) -> StoreError {
     let folder = folder.to_path_buf();
     match source.kind() {
         ErrorKind::StorageFull => StoreError::DiskFull { place: folder },

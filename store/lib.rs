@@ -48,6 +48,7 @@ mod cookies;
 mod error;
 mod folder;
 mod http_cache;
+pub mod indexed_db;
 mod periodic;
 mod registrations;
 mod sync;

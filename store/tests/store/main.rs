@@ -2,6 +2,7 @@
 //! Invariant: no sleeps and no clock; every time is written in the test.
 
 mod fetch;
+mod indexed_db;
 mod model;
 mod open;
 mod periodic;
