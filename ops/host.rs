@@ -9,8 +9,8 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    ConsoleLevel, Delivery, FetchRequest, FetchResponse, NetworkInformation, OpError, Permission,
-    PermissionState, RegisterWorker, RegistrationState, RequestBody, ScriptException,
+    ConsoleLevel, Delivery, FetchRequest, FetchResponse, IndexedDb, NetworkInformation, OpError,
+    Permission, PermissionState, RegisterWorker, RegistrationState, RequestBody, ScriptException,
     ServiceWorkerState,
 };
 
@@ -35,7 +35,7 @@ impl Host {
 }
 
 /// The runtime, as its realms see it. All methods run on the host thread.
-pub trait Services {
+pub trait Services: IndexedDb {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;
     /// Milliseconds since the realm was created: the realm's `performance.now()`.

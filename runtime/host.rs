@@ -24,6 +24,7 @@ use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::http::Http;
+use crate::indexed_db::IndexedDbs;
 use crate::lifecycle::{Registration, Worker};
 use crate::network::{Conditions, NetworkState, Outlook};
 use crate::pages::Page;
@@ -99,6 +100,7 @@ pub(crate) struct Shard {
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
     pub(crate) commits: commits::Queue,
+    pub(crate) indexed_db: IndexedDbs,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
     /// Of the registrations that the store knows.
     pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
@@ -134,6 +136,7 @@ pub(crate) struct ShardParts {
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
+    pub(crate) indexed_db: IndexedDbs,
     pub(crate) trace: TraceSink,
 }
 
@@ -188,6 +191,7 @@ impl Shard {
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Default::default(),
+            indexed_db: parts.indexed_db,
             registrations: RefCell::default(),
             scopes: RefCell::default(),
             pages: RefCell::default(),
@@ -278,6 +282,7 @@ impl Shard {
             worker.realm.set(None);
         }
         self.pages.borrow_mut().remove(&id);
+        self.drop_databases_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.

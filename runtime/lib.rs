@@ -17,6 +17,7 @@ mod fetches;
 mod firing;
 mod host;
 mod http;
+mod indexed_db;
 mod lifecycle;
 mod listing;
 mod network;

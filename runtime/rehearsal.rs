@@ -176,3 +176,17 @@ impl Services for Stage {
         vec![]
     }
 }
+
+/// The rehearsal opens no database.
+impl IndexedDb for Stage {
+    fn indexed_db_open(&self, _: RealmId, _: u32, _: Vec<u16>, _: Option<u64>) {}
+    fn indexed_db_delete(&self, _: RealmId, _: u32, _: Vec<u16>) {}
+    fn indexed_db_list(&self, _: RealmId, _: u32) {}
+    fn indexed_db_close(&self, _: RealmId, _: u32) {}
+    fn indexed_db_acknowledge(&self, _: RealmId, _: u32) {}
+    fn indexed_db_begin(&self, _: RealmId, _: u32, _: IndexedDbBegin) -> u32 {
+        0
+    }
+    fn indexed_db_request(&self, _: RealmId, _: u32, _: u32, _: IndexedDbOperation) {}
+    fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
+}
