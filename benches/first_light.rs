@@ -6,15 +6,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time; no script sees it")]
 
-use std::error::Error;
+mod peers;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kittiwake::{PageSource, Runtime};
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use peers::{KITTIWAKE, Peers, ROOT, Result, version};
 
 /// Runs of each process; odd, so that the median is one of them.
 const PROCESS_RUNS: usize = 25;
@@ -22,9 +22,6 @@ const PROCESS_RUNS: usize = 25;
 const PAGES: usize = 200;
 /// Pages opened first, so that what a process pays once is not counted per page.
 const WARM_UP_PAGES: usize = 8;
-
-const KITTIWAKE: &str = env!("CARGO_BIN_EXE_kittiwake");
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn main() {
     if let Err(error) = run() {
@@ -46,84 +43,6 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// The programs that Kittiwake is measured beside.
-struct Peers {
-    deno: PathBuf,
-    node: PathBuf,
-    /// An empty script.
-    empty: PathBuf,
-    deno_cache: PathBuf,
-}
-
-impl Peers {
-    /// Takes deno from the PATH, or from npm into `target/bench-peers`.
-    fn find() -> Result<Peers> {
-        let folder = Path::new(ROOT).join("target").join("bench-peers");
-        fs::create_dir_all(&folder)?;
-        let empty = folder.join("empty.js");
-        fs::write(&empty, "")?;
-        let deno =
-            if runs(Path::new("deno")) { PathBuf::from("deno") } else { deno_from_npm(&folder)? };
-        let node = PathBuf::from("node");
-        if !runs(&node) {
-            return Err("there is no `node` on the PATH; install it".into());
-        }
-        let deno_cache = folder.join("deno-cache");
-        Ok(Peers { deno, node, empty, deno_cache })
-    }
-
-    fn deno_run(&self) -> Command {
-        let mut command = Command::new(&self.deno);
-        command.arg("run").arg(&self.empty);
-        command.env("DENO_DIR", &self.deno_cache);
-        command.env("DENO_NO_UPDATE_CHECK", "1");
-        command
-    }
-
-    fn node_run(&self) -> Command {
-        let mut command = Command::new(&self.node);
-        command.arg(&self.empty);
-        command
-    }
-}
-
-/// The package's own `deno` is a node script that starts the program; the program itself counts.
-fn deno_from_npm(folder: &Path) -> Result<PathBuf> {
-    if let Some(deno) = installed_deno(folder) {
-        return Ok(deno);
-    }
-    println!("installing the npm package `deno` into {}", folder.display());
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--prefix"]);
-    npm.arg(folder).arg("deno").stdin(Stdio::null());
-    match npm.status() {
-        Ok(status) if status.success() => {}
-        Ok(status) => return Err(format!("npm could not install deno: {status}").into()),
-        Err(error) => return Err(format!("there is no deno and no npm to get it: {error}").into()),
-    }
-    installed_deno(folder).ok_or_else(|| "npm's package `deno` holds no deno".into())
-}
-
-fn installed_deno(folder: &Path) -> Option<PathBuf> {
-    let packages = fs::read_dir(folder.join("node_modules").join("@deno")).ok()?;
-    let programs = packages.flatten().map(|package| package.path().join("deno"));
-    programs.into_iter().find(|program| runs(program))
-}
-
-fn runs(program: &Path) -> bool {
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
-fn version(mut program: Command) -> String {
-    let output = program.arg("--version").output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let text = text.unwrap_or_else(|error| error.to_string());
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
 /// From the start of a process to its end.
 struct Processes {
     kittiwake: Sample,
@@ -137,7 +56,11 @@ fn measure_processes(peers: &Peers) -> Result<Processes> {
     for round in 0..=PROCESS_RUNS {
         let mut own = Command::new(KITTIWAKE);
         own.arg("run").arg(Path::new(ROOT).join("benches/one_sync"));
-        let times = [time(own)?, time(peers.deno_run())?, time(peers.node_run())?];
+        let times = [
+            time(own)?,
+            time(peers.deno_run(&[], &peers.empty))?,
+            time(peers.node_run(&peers.empty))?,
+        ];
         if round > 0 {
             kittiwake.push(times[0]);
             deno.push(times[1]);

@@ -8,6 +8,7 @@
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
+import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
 import {
@@ -15,6 +16,7 @@ import {
   dispatchPlatformEvent,
   installErrorReporting,
 } from "ext:kittiwake/events.js";
+import { EventSource } from "ext:kittiwake/event_source.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
 import { fetch } from "ext:kittiwake/fetch/fetch.js";
 import { Headers } from "ext:kittiwake/fetch/headers.js";
@@ -23,12 +25,20 @@ import { Response } from "ext:kittiwake/fetch/response.js";
 import { indexedDbInterfaces } from "ext:kittiwake/indexed_db/interfaces.js";
 import { indexedDB } from "ext:kittiwake/indexed_db/factory.js";
 import { deliver } from "ext:kittiwake/indexed_db/delivery.js";
+import { FetchEvent, NavigationPreloadManager } from "ext:kittiwake/fetch_event.js";
+import { Lock, LockManager } from "ext:kittiwake/locks.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as networkInformation from "ext:kittiwake/network_information.js";
+import { Notification, NotificationEvent } from "ext:kittiwake/notifications.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
+import * as push from "ext:kittiwake/push.js";
+import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { StorageManager } from "ext:kittiwake/storage_manager.js";
+import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
+import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
@@ -44,6 +54,8 @@ const event = web("02_event.js");
 const {
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
+  ObjectGetOwnPropertyDescriptors,
+  ObjectKeys,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
@@ -97,12 +109,19 @@ for (
   const name of [
     "AbortError", "DataCloneError", "DataError", "InUseAttributeError", "InvalidAccessError",
     "InvalidCharacterError", "InvalidStateError", "NetworkError", "NotAllowedError",
-    "NotFoundError", "NotSupportedError", "OperationError", "QuotaExceededError", "SecurityError",
-    "SyntaxError", "TimeoutError", "TypeMismatchError", "UnknownError",
+    "NotFoundError", "NotSupportedError", "OperationError", "SecurityError", "SyntaxError",
+    "TimeoutError", "TypeMismatchError", "UnknownError",
   ]
 ) {
   core.registerErrorBuilder(`DOMException${name}`, (text) => new dom.DOMException(text, name));
 }
+core.registerErrorBuilder(
+  "DOMExceptionQuotaExceededError",
+  (text) => new dom.QuotaExceededError(text),
+);
+
+webidl.configureInterface(event.CloseEvent);
+nameGetters(location.workerLocationConstructorDescriptor.value.prototype);
 
 const interfaces = {
   AbortController: abort.AbortController,
@@ -110,6 +129,8 @@ const interfaces = {
   Blob: file.Blob,
   BroadcastChannel,
   ByteLengthQueuingStrategy: streams.ByteLengthQueuingStrategy,
+  Cache: cache.Cache,
+  CacheStorage: cache.CacheStorage,
   CloseEvent: event.CloseEvent,
   CompressionStream,
   CountQueuingStrategy: streams.CountQueuingStrategy,
@@ -120,16 +141,22 @@ const interfaces = {
   DOMException: dom.DOMException,
   ErrorEvent: event.ErrorEvent,
   Event: event.Event,
+  EventSource,
   EventTarget: event.EventTarget,
   File: file.File,
   FileReader,
   FormData,
   Headers,
   ...indexedDbInterfaces,
+  Lock,
+  LockManager,
   MessageChannel,
   MessageEvent: event.MessageEvent,
   MessagePort,
+  NavigationPreloadManager,
+  NavigatorUAData,
   NetworkInformation: networkInformation.NetworkInformation,
+  Notification,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
   PerformanceMark: performance.PerformanceMark,
@@ -139,7 +166,11 @@ const interfaces = {
   PeriodicSyncManager: periodicSync.PeriodicSyncManager,
   Permissions,
   PermissionStatus,
+  ProgressEvent: event.ProgressEvent,
   PromiseRejectionEvent: event.PromiseRejectionEvent,
+  PushManager: push.PushManager,
+  PushSubscription: push.PushSubscription,
+  PushSubscriptionOptions: push.PushSubscriptionOptions,
   QuotaExceededError: dom.QuotaExceededError,
   ReadableByteStreamController: streams.ReadableByteStreamController,
   ReadableStream: streams.ReadableStream,
@@ -149,10 +180,16 @@ const interfaces = {
   ReadableStreamDefaultReader: streams.ReadableStreamDefaultReader,
   Request,
   Response,
+  Scheduler: scheduling.Scheduler,
   ServiceWorker: serviceWorker.ServiceWorker,
+  ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
+  StorageManager,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
+  TaskController: scheduling.TaskController,
+  TaskPriorityChangeEvent: scheduling.TaskPriorityChangeEvent,
+  TaskSignal: scheduling.TaskSignal,
   TextDecoder: encoding.TextDecoder,
   TextDecoderStream: encoding.TextDecoderStream,
   TextEncoder: encoding.TextEncoder,
@@ -162,11 +199,28 @@ const interfaces = {
   URL: url.URL,
   URLPattern,
   URLSearchParams: url.URLSearchParams,
+  WebSocket,
   WritableStream: streams.WritableStream,
   WritableStreamDefaultController: streams.WritableStreamDefaultController,
   WritableStreamDefaultWriter: streams.WritableStreamDefaultWriter,
 };
 for (const name in interfaces) defineInterface(name, interfaces[name]);
+
+// Exposed in service workers only: in the snapshot for the sake of their quick start, and taken
+// from pages.
+const workerInterfaces = {
+  FetchEvent,
+  NotificationEvent,
+  PushEvent: push.PushEvent,
+  PushMessageData: push.PushMessageData,
+  PushSubscriptionChangeEvent: push.PushSubscriptionChangeEvent,
+};
+for (const name in workerInterfaces) defineInterface(name, workerInterfaces[name]);
+
+// https://w3c.github.io/ServiceWorker/#navigator-serviceworker
+for (const { prototype } of [navigator.Navigator, navigator.WorkerNavigator]) {
+  defineGetter(prototype, "serviceWorker", () => serviceWorker.ownContainer());
+}
 
 // WindowOrWorkerGlobalScope: https://html.spec.whatwg.org/#windoworworkerglobalscope-mixin
 // A worker has these on WorkerGlobalScope.prototype, a page on its global object ([Global]).
@@ -178,11 +232,12 @@ function defineSharedScope(target) {
     clearTimeout: timers.clearTimeout,
     fetch,
     queueMicrotask,
-    reportError: event.reportError,
+    reportError,
     setInterval: timers.setInterval,
     setTimeout: timers.setTimeout,
     structuredClone,
   });
+  defineGetter(target, "caches", () => ownCaches);
   defineGetter(target, "crossOriginIsolated", () => false);
   // The instance cannot be made while a snapshot is: a getter reaches it later.
   defineGetter(target, "crypto", () => crypto.crypto);
@@ -191,6 +246,7 @@ function defineSharedScope(target) {
   defineGetter(target, "self", () => globalThis);
   defineReplaceable(target, "origin", () => startedAs.origin);
   defineReplaceable(target, "performance", () => performance.performance);
+  defineReplaceable(target, "scheduler", () => ownScheduler ??= scheduling.createScheduler());
 }
 
 // https://html.spec.whatwg.org/#workerglobalscope
@@ -204,13 +260,25 @@ defineHandlers(WorkerGlobalScope.prototype, [
 ObjectDefineProperty(globalThis, "console", core.propNonEnumerable(createConsole()));
 
 let startedAs;
+let ownCaches;
 let ownNavigator;
+let ownScheduler;
 event.saveGlobalThisReference(globalThis);
 event.setEventTargetData(globalThis);
 delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
+}
+
+/** deno_web's attributes of a location have no names. */
+function nameGetters(target) {
+  const descriptors = ObjectGetOwnPropertyDescriptors(target);
+  for (const name of ObjectKeys(descriptors)) {
+    const { get } = descriptors[name];
+    if (get === undefined || get.name !== "get") continue;
+    ObjectDefineProperty(get, "name", { __proto__: null, value: `get ${name}` });
+  }
 }
 
 function defineOperations(target, operations) {
@@ -264,6 +332,14 @@ function queueMicrotask(callback) {
   });
 }
 
+// https://html.spec.whatwg.org/#dom-reporterror
+function reportError(error) {
+  const prefix = `Failed to execute 'reportError' on '${scopeName()}'`;
+  requireArguments(arguments.length, 1, prefix);
+  attributeOwner(this, globalThis);
+  event.reportException(error);
+}
+
 function scopeName() {
   return startedAs.kind === "page" ? "Window" : "WorkerGlobalScope";
 }
@@ -271,6 +347,7 @@ function scopeName() {
 /** Makes this realm a service worker's or a page's. Called once, before any user script. */
 function start(options) {
   startedAs = options;
+  ownCaches = cache.createCacheStorage();
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
   delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
@@ -294,6 +371,7 @@ function startServiceWorker(options) {
   // https://w3c.github.io/FileAPI/#creating-revoking: not exposed to service workers
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
+  delete StorageManager.prototype.persist; // [Exposed=Window]
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);
@@ -316,24 +394,22 @@ function startServiceWorker(options) {
   defineGetter(globalThis, "serviceWorker", () => ownWorker);
   defineOperations(globalThis, { skipWaiting });
   defineHandlers(globalThis, [
-    "activate", "fetch", "install", "message", "messageerror", "periodicsync", "sync",
+    "activate", "fetch", "install", "message", "messageerror", "notificationclick",
+    "notificationclose", "periodicsync", "push", "pushsubscriptionchange", "sync",
   ]);
 }
 
 // A window client without a DOM: https://html.spec.whatwg.org/#window
 function startPage(options) {
+  for (const name in workerInterfaces) delete globalThis[name];
   ObjectSetPrototypeOf(globalThis, Window.prototype);
   defineInterface("Window", Window);
   defineInterface("Navigator", navigator.Navigator);
-  defineInterface("ProgressEvent", event.ProgressEvent);
-  defineInterface("ServiceWorkerContainer", serviceWorker.ServiceWorkerContainer);
   ObjectDefineProperty(globalThis, "Location", location.locationConstructorDescriptor);
   ObjectDefineProperty(globalThis, "location", location.locationDescriptor);
   defineSharedScope(globalThis);
   defineGetter(globalThis, "window", () => globalThis);
-  const container = serviceWorker.createContainer();
   ownNavigator = navigator.createNavigator(navigator.Navigator, options);
-  defineGetter(navigator.Navigator.prototype, "serviceWorker", () => container);
   defineGetter(globalThis, "navigator", () => ownNavigator);
   defineHandlers(globalThis, [
     "languagechange", "load", "message", "messageerror", "offline", "online", "pagehide",
@@ -344,6 +420,9 @@ function startPage(options) {
 // https://html.spec.whatwg.org/#import-scripts-into-worker-global-scope
 function importScripts(...urls) {
   const prefix = "Failed to execute 'importScripts' on 'WorkerGlobalScope'";
+  if (startedAs.module) {
+    throw new TypeError(`${prefix}: Module scripts don't support importScripts().`);
+  }
   const resolved = urls.map((each) => {
     const text = string(each, prefix);
     try {

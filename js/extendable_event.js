@@ -5,7 +5,13 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { dispatchPlatformEvent, forgiveRejection } from "ext:kittiwake/events.js";
-import { dictionary, requireArguments, string, webidl } from "ext:kittiwake/webidl.js";
+import {
+  assertThis,
+  dictionary,
+  requireArguments,
+  string,
+  webidl,
+} from "ext:kittiwake/webidl.js";
 
 const { Event } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
@@ -128,6 +134,17 @@ export class InstallEvent extends ExtendableEvent {
     requireArguments(arguments.length, 1, "Failed to construct 'InstallEvent'");
     super(type, eventInitDict);
   }
+
+  // https://w3c.github.io/ServiceWorker/#register-router-method: there are no fetch events that a
+  // route could keep from the worker
+  async addRoutes(_rules) {
+    const prefix = "Failed to execute 'addRoutes' on 'InstallEvent'";
+    assertThis(this, InstallEvent, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    if (this.isTrusted) return;
+    const text = "Can not call addRoutes on a script constructed InstallEvent.";
+    throw new DOMException(`${prefix}: ${text}`, "InvalidStateError");
+  }
 }
 webidl.configureInterface(InstallEvent);
 
@@ -180,12 +197,14 @@ function sourceOf(init, prefix) {
 
 function portsOf(init, prefix) {
   if (init?.ports === undefined) return [];
-  const reading = `${prefix}: Failed to read the 'ports' property from 'ExtendableMessageEventInit'`;
+  const reading = `${prefix}: Failed to read the 'ports' property from ` +
+    "'ExtendableMessageEventInit'";
   if (init.ports === null || typeof init.ports !== "object") {
-    throw new TypeError(`${reading}: The object must have a callable @@iterator property.`);
+    throw new TypeError(`${reading}: The provided value cannot be converted to a sequence.`);
   }
   const ports = [...init.ports];
-  if (ports.every((port) => ObjectPrototypeIsPrototypeOf(MessagePort.prototype, port))) return ports;
+  const isPort = (port) => ObjectPrototypeIsPrototypeOf(MessagePort.prototype, port);
+  if (ports.every(isPort)) return ports;
   throw new TypeError(`${reading}: Failed to convert value to 'MessagePort'.`);
 }
 

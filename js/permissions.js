@@ -20,14 +20,14 @@ const { EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
 const { op_permission_query } = core.ops;
 const { TypeError } = primordials;
 
-const supported = ["background-sync", "periodic-background-sync"];
+const supported = ["background-sync", "notifications", "periodic-background-sync"];
 
 // https://w3c.github.io/permissions-registry/, as far as Chromium knows it.
 const names = [
   ...supported,
   "accelerometer", "background-fetch", "camera", "clipboard-read", "clipboard-write",
   "display-capture", "geolocation", "gyroscope", "idle-detection", "keyboard-lock", "local-fonts",
-  "magnetometer", "microphone", "midi", "nfc", "notifications", "payment-handler",
+  "magnetometer", "microphone", "midi", "nfc", "payment-handler",
   "persistent-storage", "pointer-lock", "push", "screen-wake-lock", "storage-access",
   "system-wake-lock", "top-level-storage-access", "window-management",
 ];
@@ -50,11 +50,16 @@ export class Permissions {
     const reading = `${prefix}: Failed to read the 'name' property from 'PermissionDescriptor'`;
     const given = requiredMember(permissionDesc.name, reading);
     const name = enumValue(given, names, "PermissionName", reading);
-    const state = supported.includes(name) ? op_permission_query(name) : "denied";
-    return new PermissionStatus(hostKey, name, state);
+    return new PermissionStatus(hostKey, name, stateOf(name));
   }
 }
 webidl.configureInterface(Permissions);
+
+function stateOf(name) {
+  if (supported.includes(name)) return op_permission_query(name);
+  // Nothing is ever evicted (storage_manager.js).
+  return name === "persistent-storage" ? "granted" : "denied";
+}
 
 // https://w3c.github.io/permissions/#permissionstatus-interface
 export class PermissionStatus extends EventTarget {

@@ -7,7 +7,7 @@ use deno_core::v8;
 use serde::Serialize;
 
 /// The script's fault, or what a script may learn of the world's.
-#[derive(Debug, thiserror::Error, deno_error::JsError)]
+#[derive(Clone, Debug, thiserror::Error, deno_error::JsError)]
 pub enum OpError {
     /// `register()` of either kind of sync before there is an active worker.
     #[class("DOMExceptionInvalidStateError")]
@@ -62,10 +62,36 @@ pub enum OpError {
     #[class("DOMExceptionSecurityError")]
     #[error("{0}")]
     RegistrationForbidden(String),
+    /// More locks, or longer names of them, than one origin may have.
+    #[class("DOMExceptionQuotaExceededError")]
+    #[error("Failed to execute 'request' on 'LockManager': {0}")]
+    TooManyLocks(&'static str),
+    /// A notification whose text and data would fill the host's memory.
+    #[class(type)]
+    #[error(
+        "Failed to execute 'showNotification' on 'ServiceWorkerRegistration': The notification is \
+         larger than 1 MiB."
+    )]
+    NotificationTooLarge,
     /// A message to a worker or client that is gone.
     #[class("DOMExceptionInvalidStateError")]
     #[error("ServiceWorker is in an invalid state.")]
     RecipientGone,
+    /// What is to be kept would exceed the origin's quota, or there is no room on the disk.
+    #[class("DOMExceptionQuotaExceededError")]
+    #[error("Quota exceeded.")]
+    QuotaExceeded,
+    /// Two requests of one `addAll()` match each other.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("Failed to execute 'addAll' on 'Cache': Cache.addAll(): duplicate requests ({url})")]
+    DuplicateRequests {
+        /// The second request's URL.
+        url: String,
+    },
+    /// The store failed while it read or wrote a cache.
+    #[class("DOMExceptionUnknownError")]
+    #[error("Unexpected internal error.")]
+    CacheFailed,
     /// The store failed while a registration was written.
     #[class("DOMExceptionUnknownError")]
     #[error("The service worker registration could not be stored.")]

@@ -109,10 +109,9 @@ pub async fn op_http_fetch(
     };
     let sent = services.fetch(realm, request, body).or_cancel(cancel).await;
     let response = sent.map_err(|_| OpError::Aborted)??;
-    let body = response.body.map(|body| {
-        let (chunks, cancel) = (AsyncRefCell::new(body.peekable()), CancelHandle::default());
-        state.borrow_mut().resource_table.add(ResponseBody { chunks, cancel })
-    });
+    let body = response
+        .body
+        .map(|chunks| state.borrow_mut().resource_table.add(ResponseBody::new(chunks)));
     Ok(FetchResponseHead {
         r#type: response.kind,
         status: response.status,
@@ -147,12 +146,16 @@ fn chunks_of(resource: Rc<dyn Resource>) -> LocalBoxStream<'static, Result<Bytes
 }
 
 /// A response's body: read on demand, so that a slow reader holds the sender back.
-struct ResponseBody {
+pub(crate) struct ResponseBody {
     chunks: AsyncRefCell<Peekable<LocalBoxStream<'static, Result<Bytes, OpError>>>>,
     cancel: CancelHandle,
 }
 
 impl ResponseBody {
+    pub(crate) fn new(chunks: LocalBoxStream<'static, Result<Bytes, OpError>>) -> Self {
+        Self { chunks: AsyncRefCell::new(chunks.peekable()), cancel: CancelHandle::default() }
+    }
+
     /// The next bytes, as many as there are up to `limit`; none at the end.
     async fn next(self: Rc<Self>, limit: usize) -> Result<Bytes, JsErrorBox> {
         let mut chunks = RcRef::map(self, |body| &body.chunks).borrow_mut().await;

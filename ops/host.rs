@@ -9,9 +9,9 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    ConsoleLevel, Delivery, FetchRequest, FetchResponse, IndexedDb, NetworkInformation, OpError,
-    Permission, PermissionState, RegisterWorker, RegistrationState, RequestBody, ScriptException,
-    ServiceWorkerState,
+    CacheServices, ConsoleLevel, Delivery, FetchRequest, FetchResponse, IndexedDb, LockServices,
+    NetworkInformation, NotificationServices, OpError, Permission, PermissionState, RegisterWorker,
+    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, SocketServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -35,7 +35,9 @@ impl Host {
 }
 
 /// The runtime, as its realms see it. All methods run on the host thread.
-pub trait Services: IndexedDb {
+pub trait Services:
+    CacheServices + IndexedDb + LockServices + NotificationServices + SocketServices
+{
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;
     /// Milliseconds since the realm was created: the realm's `performance.now()`.

@@ -8,6 +8,7 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod cache;
 mod clients;
 mod clock;
 mod console;
@@ -16,12 +17,16 @@ mod event;
 mod fetch;
 mod host;
 mod indexed_db;
+mod locks;
 mod network;
+mod notifications;
 mod periodic;
 mod permissions;
 mod service_worker;
 mod sync;
+mod web_socket;
 
+pub use cache::*;
 pub use clients::*;
 pub use clock::*;
 pub use console::*;
@@ -30,8 +35,11 @@ pub use event::*;
 pub use fetch::*;
 pub use host::{Host, RealmId, Services};
 pub use indexed_db::*;
+pub use locks::*;
 pub use network::*;
+pub use notifications::*;
 pub use periodic::*;
 pub use permissions::*;
 pub use service_worker::*;
 pub use sync::*;
+pub use web_socket::*;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use url::Origin;
 
 use crate::activity::{Activity, Busy};
+use crate::caches::Caches;
 use crate::commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
@@ -26,7 +27,9 @@ use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::http::Http;
 use crate::indexed_db::IndexedDbs;
 use crate::lifecycle::{Registration, Worker};
+use crate::locks::Locks;
 use crate::network::{Conditions, NetworkState, Outlook};
+use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
@@ -49,6 +52,8 @@ pub(crate) struct Limits {
     pub(crate) event: Duration,
     /// Time without an event after which a worker is stopped.
     pub(crate) idle: Duration,
+    /// Bytes that one origin may keep.
+    pub(crate) storage: u64,
     /// Sync events under way in all.
     pub(crate) syncs: usize,
     /// Sync events under way of one registration.
@@ -62,6 +67,7 @@ impl Default for Limits {
             heap: 256 << 20,
             event: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(30),
+            storage: 10 << 30,
             syncs: 256,
             syncs_per_registration: 64,
         }
@@ -101,11 +107,14 @@ pub(crate) struct Shard {
     pub(crate) wake: Wake,
     pub(crate) commits: commits::Queue,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) caches: Caches,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
     /// Of the registrations that the store knows.
     pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
+    pub(crate) locks: RefCell<Locks>,
+    pub(crate) notifications: RefCell<Vec<Shown>>,
     trace: RefCell<TraceSink>,
     started: Instant,
     watchdog: Rc<Watchdog>,
@@ -192,10 +201,13 @@ impl Shard {
             wake: Wake::default(),
             commits: Default::default(),
             indexed_db: parts.indexed_db,
+            caches: Caches::default(),
             registrations: RefCell::default(),
             scopes: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
+            locks: RefCell::default(),
+            notifications: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -283,6 +295,8 @@ impl Shard {
         }
         self.pages.borrow_mut().remove(&id);
         self.drop_databases_of(id);
+        self.release_locks_of(id);
+        self.close_caches_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -326,12 +340,21 @@ impl Shard {
         url: &str,
         source: String,
     ) -> Result<(), RealmError> {
-        let (done, evaluated) = oneshot::channel();
+        let url = url.to_owned();
+        self.ask_realm(id, |done| Command::Evaluate { url, source, done }).await
+    }
+
+    /// Has a realm do something that it answers.
+    pub(crate) async fn ask_realm<T>(
+        &self,
+        id: RealmId,
+        command: impl FnOnce(oneshot::Sender<Result<T, RealmError>>) -> Command,
+    ) -> Result<T, RealmError> {
+        let (done, answer) = oneshot::channel();
         if let Some(handle) = self.realms.borrow().get(&id) {
-            let command = Command::Evaluate { url: url.to_owned(), source, done };
-            let _ = handle.commands.send((command, self.activity.begin()));
+            let _ = handle.commands.send((command(done), self.activity.begin()));
         }
-        evaluated.await.unwrap_or(Err(RealmError::Gone))
+        answer.await.unwrap_or(Err(RealmError::Gone))
     }
 
     // --- extendable events ---
@@ -386,6 +409,7 @@ impl Shard {
         // What is given back must not fire again.
         self.signal_is_known.set(false);
         self.flush_commits();
+        self.flush_caches();
         self.stopping.set(true);
         let firing = self.firing.take().into_iter();
         let back = firing.map(|(sync_type, registration, tag)| SyncWrite {

@@ -5,6 +5,7 @@
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
 mod activity;
+mod caches;
 mod commits;
 mod connectivity;
 mod dispatch;
@@ -20,7 +21,9 @@ mod http;
 mod indexed_db;
 mod lifecycle;
 mod listing;
+mod locks;
 mod network;
+mod notifications;
 mod pages;
 mod permissions;
 mod policy;
@@ -36,6 +39,7 @@ mod sync;
 mod time_jumps;
 mod trace;
 mod watchdog;
+mod web_socket;
 
 pub use dispatch::{EventOutcome, LastChance};
 pub use fetch::Cors;
@@ -56,7 +60,8 @@ pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSy
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use trace::{
-    DispatchTraceState, LifecycleSubject, MessageRecipient, SyncTraceState, TraceEvent, TraceKind,
+    DispatchTraceState, LifecycleSubject, MessageRecipient, NotificationTraceState, SyncTraceState,
+    TraceEvent, TraceKind,
 };
 
 /// The README's example, compiled and run with the tests of the documentation.

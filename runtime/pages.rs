@@ -132,6 +132,7 @@ impl Shard {
             origin: page.origin.clone(),
             simulated: self.seed.is_some(),
             user_agent: self.user_agent.clone(),
+            module: false,
             registration: None,
             worker: None,
         };

@@ -156,6 +156,7 @@ impl Services for Stage {
             active: Some(ServiceWorkerState {
                 id: 1,
                 script_url: "https://rehearsal.test/sw.js".into(),
+                script_type: "classic".into(),
                 state: WorkerState::Activated,
             }),
         })))
@@ -189,4 +190,100 @@ impl IndexedDb for Stage {
     }
     fn indexed_db_request(&self, _: RealmId, _: u32, _: u32, _: IndexedDbOperation) {}
     fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
+}
+
+impl LockServices for Stage {
+    fn lock_request(&self, _: RealmId, _: LockRequest) -> Result<u32, OpError> {
+        Ok(0)
+    }
+    fn lock_granted(&self, _: RealmId, _: u32) -> LocalBoxFuture<'static, bool> {
+        Box::pin(ready(true))
+    }
+    fn lock_broken(&self, _: RealmId, _: u32) -> LocalBoxFuture<'static, bool> {
+        Box::pin(ready(false))
+    }
+    fn lock_abort(&self, _: RealmId, _: u32) -> bool {
+        true
+    }
+    fn lock_release(&self, _: RealmId, _: u32) -> bool {
+        true
+    }
+    fn lock_query(&self, _: RealmId) -> LockSnapshot {
+        LockSnapshot { held: vec![], pending: vec![] }
+    }
+}
+
+impl NotificationServices for Stage {
+    fn notification_show(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: NotificationEntry,
+        _: Vec<u8>,
+    ) -> Result<u32, OpError> {
+        Ok(0)
+    }
+    fn notifications(&self, _: RealmId, _: &str, _: &str) -> Vec<ShownNotification> {
+        vec![]
+    }
+    fn notification_close(&self, _: RealmId, _: u32) {}
+}
+
+impl SocketServices for Stage {
+    fn socket_connect(&self, _: RealmId, _: SocketRequest) -> Answer<SocketConnection> {
+        Box::pin(ready(Err(OpError::FailedToFetch)))
+    }
+}
+
+/// The rehearsal asks for no cache.
+impl CacheServices for Stage {
+    fn cache_open(&self, _: RealmId, _: &[u16]) -> Result<i64, OpError> {
+        unreachable!()
+    }
+    fn cache_has(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn cache_delete(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn cache_names(&self, _: RealmId) -> Result<Vec<Vec<u16>>, OpError> {
+        unreachable!()
+    }
+    fn cache_match_any(
+        &self,
+        _: RealmId,
+        _: CacheQuery,
+        _: Option<&[u16]>,
+    ) -> Result<Option<CacheMatch>, OpError> {
+        unreachable!()
+    }
+    fn cache_match(
+        &self,
+        _: RealmId,
+        _: i64,
+        _: Option<CacheQuery>,
+        _: usize,
+    ) -> Result<Vec<CacheMatch>, OpError> {
+        unreachable!()
+    }
+    fn cache_requests(
+        &self,
+        _: RealmId,
+        _: i64,
+        _: Option<CacheQuery>,
+    ) -> Result<Vec<CacheRequest>, OpError> {
+        unreachable!()
+    }
+    fn cache_delete_entries(&self, _: RealmId, _: i64, _: CacheQuery) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn cache_body(&self, _: RealmId) -> Rc<dyn CacheBody> {
+        unreachable!()
+    }
+    fn cache_put(&self, _: RealmId, _: i64, _: Vec<CacheEntry>) -> Answer<()> {
+        unreachable!()
+    }
+    fn storage_estimate(&self, _: RealmId) -> Result<StorageEstimate, OpError> {
+        unreachable!()
+    }
 }

@@ -34,6 +34,9 @@ struct Script {
     /// Who registers `sw.js`.
     #[serde(default)]
     register: Register,
+    /// What `sw.js` is when the host registers it.
+    #[serde(default, rename = "type")]
+    script_type: WorkerType,
     /// Starts when the worker is activated.
     network: Option<Timeline>,
     #[serde(default)]
@@ -56,6 +59,15 @@ enum Register {
     #[default]
     Host,
     Page,
+}
+
+/// <https://html.spec.whatwg.org/#workertype>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WorkerType {
+    #[default]
+    Classic,
+    Module,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -153,7 +165,11 @@ impl Scenario {
         let steps = script.steps.unwrap_or_else(default_steps);
         let origin = script.origin;
         if script.register == Register::Host {
-            runtime.register(at(&origin, "sw.js"), None).await?;
+            let url = at(&origin, "sw.js");
+            match script.script_type {
+                WorkerType::Classic => runtime.register(url, None).await?,
+                WorkerType::Module => runtime.register_module(url, None).await?,
+            };
         }
         let always_online = || Timeline::constant(NetworkState::Online);
         runtime.play_network(script.network.unwrap_or_else(always_online)).await?;

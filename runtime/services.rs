@@ -10,7 +10,7 @@ use kittiwake_ops::{
     Permission, PermissionState, RealmId, Recipient, RegisterWorker, RegistrationState,
     RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
 };
-use kittiwake_store::{SyncChange, SyncType, UpdateViaCache};
+use kittiwake_store::{ScriptType, SyncChange, SyncType, UpdateViaCache};
 use tokio::task::spawn_local;
 use url::Url;
 
@@ -284,10 +284,14 @@ impl Shard {
             );
             return Err(refused(Refusal::SecurityError, reason).into());
         }
+        let script_type = match options.script_type.as_str() {
+            "module" => ScriptType::Module,
+            _ => ScriptType::Classic,
+        };
         let request = RegisterRequest {
             script,
             scope,
-            script_type: options.script_type,
+            script_type,
             update_via_cache: match options.update_via_cache.as_str() {
                 "all" => UpdateViaCache::All,
                 "none" => UpdateViaCache::None,

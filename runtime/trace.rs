@@ -115,6 +115,27 @@ pub enum TraceKind {
         /// The message as a person reads it.
         text: String,
     },
+    /// A notification was shown or taken away.
+    Notification {
+        /// Which of them.
+        state: NotificationTraceState,
+        /// Its title.
+        title: String,
+        /// Its text; may be empty.
+        body: String,
+        /// Its tag; may be empty.
+        tag: String,
+    },
+}
+
+/// What the trace says of a notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotificationTraceState {
+    /// A person would see it.
+    Shown,
+    /// A script closed it.
+    Closed,
 }
 
 /// What a lifecycle event happened to.
@@ -232,6 +253,13 @@ impl fmt::Display for TraceEvent {
             }
             TraceKind::Message { to, text } => {
                 write!(f, "{at}  message    to {}  {}", word(to), one_line(text))
+            }
+            TraceKind::Notification { state, title, body, tag } => {
+                write!(f, "{at}  notification  {}  {}", word(state), one_line(title))?;
+                for part in [body, tag].into_iter().filter(|part| !part.is_empty()) {
+                    write!(f, "  {}", one_line(part))?;
+                }
+                Ok(())
             }
         }
     }

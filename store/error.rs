@@ -3,11 +3,12 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use crate::caches::CacheId;
 use crate::periodic::IllegalPeriodicTransition;
 use crate::registrations::{RegistrationId, VersionId, VersionState};
 use crate::sync::IllegalTransition;
@@ -189,6 +190,47 @@ pub enum StoreError {
         source: IllegalPeriodicTransition,
     },
 
+    /// The file of a body in the Cache API cannot be read or written.
+    #[error(
+        "the body {} of a cached response cannot be used ({source}): check the disk, and that this \
+         user may write the file and its folder",
+        file.display()
+    )]
+    BodyUnusable {
+        /// The body's file.
+        file: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// What is to be kept would exceed the origin's quota. Scripts see `QuotaExceededError`.
+    #[error(
+        "{origin} may keep {quota_bytes} bytes, and this would make it {needed_bytes}: \
+         delete some of its caches, or give it a larger quota"
+    )]
+    QuotaExceeded {
+        /// The origin.
+        origin: String,
+        /// Its quota.
+        quota_bytes: u64,
+        /// What it would use.
+        needed_bytes: u64,
+    },
+
+    /// Two requests of one `addAll()` match each other. Scripts see `InvalidStateError`.
+    #[error("two requests for {url} answer each other: add one of them")]
+    DuplicateRequests {
+        /// The second request's URL.
+        url: String,
+    },
+
+    /// The cache was discarded: nobody has it open any more.
+    #[error("there is no cache {cache}: open it again by its name")]
+    NoCache {
+        /// The cache that was asked.
+        cache: CacheId,
+    },
+
     /// The service worker version is not in the state that the step starts from.
     #[error(
         "service worker version {version} must be {expected} for this, and {}: \
@@ -203,6 +245,17 @@ pub enum StoreError {
         /// The state that it is in; `None` if it was replaced or unregistered.
         found: Option<VersionState>,
     },
+}
+
+/// What the operating system said of one of the store's files.
+pub(crate) fn file_error(file: &Path, source: io::Error) -> StoreError {
+    let file = file.to_path_buf();
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::DiskFull { place: file }
+        }
+        _ => StoreError::BodyUnusable { file, source },
+    }
 }
 
 /// Who holds the lock of a state folder.

@@ -1,4 +1,4 @@
-//! Kittiwake's durable truth: service worker registrations, their scripts, and Background Sync.
+//! Kittiwake's durable truth: service workers, their scripts, Background Sync, and caches.
 //! Invariant: no clock, network, thread or engine in here; time is an argument in Unix epoch ms.
 //!
 //! # The durability contract
@@ -8,12 +8,14 @@
 //!   as the disk honours `fsync` (WAL with `synchronous=FULL`; `fullfsync` on macOS).
 //! - **All or nothing.** When it returns `Err`, or the process dies inside it, nothing of it is
 //!   there. A full disk is an `Err` like any other: make room and call again.
+//! - **Files follow rows.** A cached body that is a file is on disk before the row that names it,
+//!   and goes after it. What a crash leaves between the two, [`Store::cache_recover`] removes.
 //! - **One runtime.** One [`Store`] at a time has a state folder, over all processes. The
 //!   operating system releases the lock when the process dies, so no lock is ever stale.
 //! - **Refused means untouched.** A folder or database that is not usable is left as it was,
 //!   except for the lock file.
-//! - **What the network can give again may be lost.** Cookies and the HTTP cache do not wait for the
-//!   disk: a power cut may undo the last of their changes, each as a whole.
+//! - **What the network can give again may be lost.** Cookies and the HTTP cache do not wait for
+//!   the disk: a power cut may undo the last of their changes, each as a whole.
 //! - **Upgrades are all or nothing.** Each step of the schema is one transaction; a later schema
 //!   is refused, never guessed at.
 //! - **No scan at the start.** `PRAGMA quick_check` reads every page, script bodies included, so a
@@ -43,6 +45,7 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod caches;
 mod columns;
 mod cookies;
 mod error;
@@ -61,9 +64,14 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
+use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
 
+pub use crate::caches::{
+    BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
+    EntryResponse, HeaderList, NewBody, Released, ResponseType,
+};
 pub use crate::cookies::{CookieChange, CookieKey, StoredCookie};
 pub use crate::error::{LockHolder, StoreError};
 pub use crate::http_cache::{CachedResponse, CachedResponseId, HttpCacheLimits};
@@ -90,7 +98,11 @@ const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWK");
 
 /// Every step of the schema, oldest first; the schema's version is how many were taken. A step
 /// that was released never changes: databases that took it would differ from those that will.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_fetch.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_fetch.sql"),
+    include_str!("caches/schema.sql"),
+];
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
@@ -100,6 +112,7 @@ pub struct Store {
     // Fields drop in this order: the database is closed before the lock is released.
     connection: Connection,
     database: PathBuf,
+    bodies: Bodies,
     _lock: Option<File>,
 }
 
@@ -124,7 +137,8 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        Ok(Self { connection, database, _lock: Some(lock) })
+        let bodies = Bodies::beside(folder);
+        Ok(Self { connection, database, bodies, _lock: Some(lock) })
     }
 
     /// Opens the state folder only if a runtime has kept state in it: a folder without a database
@@ -151,7 +165,7 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        Ok(Self { connection, database, _lock: None })
+        Ok(Self { connection, database, bodies: Bodies::temporary(), _lock: None })
     }
 
     /// One statement that only reads.
@@ -205,7 +219,7 @@ fn prepare(connection: Connection, database: &Path) -> Result<Connection, Failur
     // On macOS, fsync alone leaves data in the disk's cache. Nothing elsewhere.
     connection.pragma_update(None, "fullfsync", true)?;
     // Enough for every statement of this crate, so that each is compiled once.
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(128);
 
     // A database that is refused keeps its log: closing it would move the log into the database.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

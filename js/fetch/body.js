@@ -131,6 +131,15 @@ export class InnerBody {
     return use(typeof content === "string" ? content : TypedArrayPrototypeSlice(content));
   }
 
+  /** The text or the bytes that it was made of, which are used then; null if it is a stream. */
+  takeContent() {
+    if (this.#stream !== null || isHostBody(this.#content)) return null;
+    this.#isConsumed = true;
+    const content = this.#content;
+    this.#content = null;
+    return content;
+  }
+
   /** <https://fetch.spec.whatwg.org/#concept-body-clone> */
   clone() {
     let second;

@@ -172,6 +172,14 @@ impl Builder {
         self
     }
 
+    /// Bytes that one origin may keep in its caches: `quota` of `navigator.storage.estimate()`.
+    /// What would exceed it rejects with `QuotaExceededError`. By default 10 GiB; nothing is ever
+    /// evicted.
+    pub fn storage_quota(mut self, bytes: u64) -> Self {
+        self.limits.storage = bytes;
+        self
+    }
+
     /// Time without an event after which a worker is stopped; its next event starts it again. By
     /// default 30 s, as in Chromium.
     pub fn idle_limit(mut self, limit: Duration) -> Self {

@@ -48,6 +48,7 @@ pub(super) fn run_host_thread(
             }
         };
         tokio::task::spawn_local(scheduler::run(shard.clone()));
+        tokio::task::spawn_local(shard.clone().remove_released_bodies());
         let _ = report.send(Ok(()));
         match time {
             Time::Real => {
@@ -68,6 +69,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         None => Store::in_memory(),
     };
     let store = store?;
+    store.cache_recover()?;
     let network = Rc::new(Cell::new(NetworkState::Online));
     let policy = Arc::new(builder.network_policy);
     let servers: Rc<dyn Http> = match (builder.servers, builder.time) {

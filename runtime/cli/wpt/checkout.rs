@@ -60,6 +60,16 @@ impl Checkout {
         self.roots.iter().map(|root| root.join(path)).find(|place| place.exists())
     }
 
+    /// The same, but with the root first that the tests of this file's area are from. Interface
+    /// definitions are read so: those of another year refer to what a test does not load.
+    pub fn as_seen_from(&self, file: &str) -> Checkout {
+        let area = file.split('/').next().unwrap_or_default();
+        let own = self.areas().remove(area);
+        let mut roots = self.roots.clone();
+        roots.sort_by_key(|root| own.as_ref() != Some(root));
+        Checkout { roots }
+    }
+
     /// The first root with wptserve, which newer excerpts of the tree leave out.
     pub fn tools(&self) -> Option<PathBuf> {
         let tools = self.roots.iter().map(|root| root.join("tools"));

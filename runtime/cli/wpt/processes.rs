@@ -153,6 +153,7 @@ pub fn serve_jobs(setup: &str) -> Result<ExitCode, Refusal> {
         let limit = job.limit + GRACE;
         let (outcome, ended) = channel();
         let session_site = Arc::clone(&site);
+        site.begin(&job.test.file);
         thread::spawn(move || {
             let ran = block_on(run_test(&job.test, &session_site, job.limit));
             let ran = ran.unwrap_or_else(|_| Outcome::of(Status::Error, "no thread"));

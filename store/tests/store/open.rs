@@ -205,14 +205,14 @@ fn the_unfinished_business_of_another_program_is_left_to_it() {
 fn a_database_of_a_later_kittiwake_is_refused() {
     let closed = closed_folder();
     let later = Connection::open(closed.path().join(DATABASE_FILE)).unwrap();
-    later.pragma_update(None, "user_version", 3).unwrap();
+    later.pragma_update(None, "user_version", 1_000).unwrap();
     // It died, so that only its log tells the version.
     let died = tempfile::tempdir().unwrap();
     copy_files(closed.path(), died.path());
     drop(later);
     for folder in [closed, died] {
         let error = refusal(folder.path());
-        let newer = matches!(&error, StoreError::NewerSchema { found: 3, newest: 2, .. });
+        let newer = matches!(&error, StoreError::NewerSchema { found: 1_000, .. });
         assert!(newer, "{error}");
     }
 }
@@ -233,10 +233,43 @@ fn a_damaged_schema_is_refused_at_the_start() {
 fn damage_further_in_is_reported_by_the_call_that_meets_it() {
     let folder = closed_folder();
     let database = folder.path().join(DATABASE_FILE);
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'registrations'";
+    let connection = Connection::open(&database).unwrap();
+    let page: u32 = connection.query_row(root, [], |row| row.get(0)).unwrap();
+    drop(connection);
+    let page = page as usize;
     let mut bytes = fs::read(&database).unwrap();
-    bytes[4096..].fill(0xff);
+    bytes[(page - 1) * 4096..page * 4096].fill(0xff);
     fs::write(&database, bytes).unwrap();
     let store = Store::open(folder.path()).unwrap();
     let error = store.registrations().unwrap_err();
     assert!(matches!(&error, StoreError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn a_folder_of_the_first_schema_is_upgraded_and_keeps_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+    first.execute_batch(include_str!("../../schema.sql")).unwrap();
+    first.pragma_update(None, "application_id", i32::from_be_bytes(*b"KTWK")).unwrap();
+    first.pragma_update(None, "user_version", 1).unwrap();
+    first
+        .execute_batch(
+            "INSERT INTO registrations (origin, scope, update_via_cache) \
+                VALUES ('https://app.test', 'https://app.test/', 'imports'); \
+             INSERT INTO versions (registration_id, script_url, script_type, state) \
+                VALUES (1, 'https://app.test/sw.js', 'classic', 'activated'); \
+             INSERT INTO sync_registrations \
+                VALUES (1, 'outbox', 'pending', 0, NULL, 0);",
+        )
+        .unwrap();
+    drop(first);
+
+    let store = Store::open(folder.path()).unwrap();
+    let registrations = store.registrations().unwrap();
+    assert_eq!(registrations[0].scope, "https://app.test/");
+    assert_eq!(store.sync_tags(registrations[0].id).unwrap(), ["outbox"]);
+    store.cache_open("https://app.test", &[], 1_000).unwrap();
+    drop(store);
+    assert_eq!(Store::open(folder.path()).unwrap().cache_names("https://app.test").unwrap(), [[]]);
 }

@@ -61,6 +61,8 @@ pub fn python_settings() -> serde_json::Value {
 pub struct Site {
     http: SocketAddr,
     https: SocketAddr,
+    checkout: Checkout,
+    interfaces: Arc<Mutex<Checkout>>,
     unanswered: Arc<Mutex<Vec<String>>>,
 }
 
@@ -68,9 +70,11 @@ impl Site {
     /// Starts to serve. Without wptserve, whatever needs it is answered with an error.
     pub fn start(checkout: &Checkout, python: Option<PythonPorts>) -> io::Result<Site> {
         let unanswered = Arc::new(Mutex::new(Vec::new()));
+        let interfaces = Arc::new(Mutex::new(checkout.clone()));
         let listen = |scheme, python_port: Option<u16>| {
             let server = Arc::new(Server {
                 checkout: checkout.clone(),
+                interfaces: Arc::clone(&interfaces),
                 scheme,
                 python: python_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
                 unanswered: Arc::clone(&unanswered),
@@ -89,7 +93,13 @@ impl Site {
         };
         let http = listen("http", python.map(|ports| ports.http))?;
         let https = listen("https", python.map(|ports| ports.https))?;
-        Ok(Site { http, https, unanswered })
+        Ok(Site { http, https, checkout: checkout.clone(), interfaces, unanswered })
+    }
+
+    /// Serves a test from now on, which is at this path.
+    pub fn begin(&self, file: &str) {
+        let interfaces = self.checkout.as_seen_from(file);
+        *self.interfaces.lock().expect("no holder of this lock panics") = interfaces;
     }
 
     /// Sends a runtime's requests to this site.
@@ -118,6 +128,8 @@ impl Site {
 
 struct Server {
     checkout: Checkout,
+    /// The checkout as the test under way sees its interface definitions.
+    interfaces: Arc<Mutex<Checkout>>,
     scheme: &'static str,
     python: Option<SocketAddr>,
     unanswered: Arc<Mutex<Vec<String>>>,
@@ -171,7 +183,7 @@ impl Server {
             };
             let answer = match head.needs_python() {
                 true => None,
-                false => Answer::to(&head, &self.checkout),
+                false => self.answer(&head),
             };
             match (answer, self.python) {
                 (Some(answer), _) => {
@@ -188,6 +200,15 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// What the checkout has, or nothing if only wptserve knows it.
+    fn answer(&self, head: &Head) -> Option<Answer> {
+        if head.path().starts_with("/interfaces/") {
+            let interfaces = self.interfaces.lock().expect("no holder of this lock panics").clone();
+            return Answer::to(head, &interfaces);
+        }
+        Answer::to(head, &self.checkout)
     }
 
     /// The next request's head and its length in bytes, or nothing at the connection's end.
