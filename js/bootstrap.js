@@ -18,6 +18,7 @@ import {
 } from "ext:kittiwake/events.js";
 import { EventSource } from "ext:kittiwake/event_source.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
+import { afterFetchEvent, createFetchEvent, FetchEvent } from "ext:kittiwake/fetch_event.js";
 import { fetch } from "ext:kittiwake/fetch/fetch.js";
 import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Request } from "ext:kittiwake/fetch/request.js";
@@ -25,8 +26,8 @@ import { Response } from "ext:kittiwake/fetch/response.js";
 import { indexedDbInterfaces } from "ext:kittiwake/indexed_db/interfaces.js";
 import { indexedDB } from "ext:kittiwake/indexed_db/factory.js";
 import { deliver } from "ext:kittiwake/indexed_db/delivery.js";
-import { FetchEvent, NavigationPreloadManager } from "ext:kittiwake/fetch_event.js";
 import { Lock, LockManager } from "ext:kittiwake/locks.js";
+import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as networkInformation from "ext:kittiwake/network_information.js";
 import { Notification, NotificationEvent } from "ext:kittiwake/notifications.js";
@@ -458,6 +459,7 @@ async function skipWaiting() {
 const makeEvent = {
   install: () => new extendable.InstallEvent("install"),
   activate: () => new extendable.ExtendableEvent("activate"),
+  fetch: createFetchEvent,
   sync: (init) => new backgroundSync.SyncEvent("sync", init),
   periodicsync: (init) => new periodicSync.PeriodicSyncEvent("periodicsync", init),
   message: (init) =>
@@ -468,10 +470,12 @@ const makeEvent = {
     }),
 };
 
+const afterDispatch = { __proto__: null, fetch: afterFetchEvent };
+
 const hostCalls = new SafeMap(Object.entries({
   start,
   dispatchExtendable: (type, id, init) =>
-    extendable.dispatchExtendableEvent(id, makeEvent[type](init)),
+    extendable.dispatchExtendableEvent(id, makeEvent[type](init), afterDispatch[type]),
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
   changeConnection: networkInformation.changeConnection,

@@ -109,14 +109,20 @@ function settleIfOver(lifetime) {
   op_event_settled(lifetime.id, lifetime.rejected, lifetime.reason);
 }
 
+/** Whether the event's listeners are being called. */
+export function isDispatching(event) {
+  return lifetimeOf(event).dispatching;
+}
+
 /** Dispatches `event` at the worker's global scope; the host hears of its end by its `id`. */
-export function dispatchExtendableEvent(id, event) {
+export function dispatchExtendableEvent(id, event, afterDispatch = undefined) {
   const lifetime = lifetimeOf(event);
   lifetime.id = id;
   lifetime.dispatching = true;
   unsettled.set(id, event);
   dispatchPlatformEvent(globalThis, event);
   lifetime.dispatching = false;
+  afterDispatch?.(event);
   settleIfOver(lifetime);
 }
 

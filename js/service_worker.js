@@ -8,7 +8,7 @@ import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
 import { defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
-import { createNavigationPreload } from "ext:kittiwake/fetch_event.js";
+import { createNavigationPreload } from "ext:kittiwake/navigation_preload.js";
 import { getNotifications, showNotification } from "ext:kittiwake/notifications.js";
 import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
 import { createPushManager } from "ext:kittiwake/push.js";

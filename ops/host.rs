@@ -9,9 +9,10 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    CacheServices, ConsoleLevel, Delivery, FetchRequest, FetchResponse, IndexedDb, LockServices,
-    NetworkInformation, NotificationServices, OpError, Permission, PermissionState, RegisterWorker,
-    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, SocketServices,
+    CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, IndexedDb,
+    LockServices, NetworkInformation, NotificationServices, OpError, Permission, PermissionState,
+    RegisterWorker, RegistrationState, RequestBody, ScriptException, ServiceWorkerState,
+    SocketServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -97,6 +98,11 @@ pub trait Services:
         request: FetchRequest,
         body: RequestBody,
     ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>>;
+
+    /// The body of the request of a fetch event of the asking worker.
+    fn fetch_event_body(&self, realm: RealmId, event: u32) -> RequestBody;
+    /// The asking worker's answer to a fetch event; only the first one counts.
+    fn fetch_event_answered(&self, realm: RealmId, event: u32, answer: FetchAnswer);
 
     /// The source of an imported script: from the network while the worker installs, later from
     /// its script resource map. Blocks the host thread.

@@ -24,6 +24,7 @@ use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
+use crate::fetch_events::UnansweredFetch;
 use crate::http::Http;
 use crate::indexed_db::IndexedDbs;
 use crate::lifecycle::{Registration, Worker};
@@ -120,6 +121,7 @@ pub(crate) struct Shard {
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
+    pub(crate) fetch_events: RefCell<BTreeMap<u32, UnansweredFetch>>,
     shares: RefCell<BTreeMap<String, OriginShare>>,
     last_id: Cell<u32>,
     /// Set once events have been given back: none fires and none is settled any more.
@@ -213,6 +215,7 @@ impl Shard {
             watchdog: Rc::new(Watchdog::start()),
             realms: RefCell::default(),
             events: RefCell::default(),
+            fetch_events: RefCell::default(),
             shares: RefCell::default(),
             last_id: Cell::new(0),
             stopping: Cell::new(false),

@@ -21,6 +21,7 @@ use kittiwake_ops::{
 use serde::Serialize;
 
 use crate::extension::{OriginShare, extensions};
+use crate::fetch_events::FetchEventInit;
 use crate::watchdog::{Limit, Struck, Watchdog};
 
 pub(crate) use modules::{ModuleImport, ModuleKey, ModuleKind};
@@ -94,6 +95,7 @@ pub(crate) enum ExtendableInit {
     Sync { tag: String, last_chance: bool },
     PeriodicSync { tag: String },
     Message { message: Message, source: Option<ClientState> },
+    Fetch(Box<FetchEventInit>),
 }
 
 /// A message's content: of a script, or of the host.
@@ -370,6 +372,7 @@ impl ExtendableInit {
             ExtendableInit::Sync { .. } => "sync",
             ExtendableInit::PeriodicSync { .. } => "periodicsync",
             ExtendableInit::Message { .. } => "message",
+            ExtendableInit::Fetch(_) => "fetch",
         }
     }
 
@@ -405,6 +408,7 @@ impl ExtendableInit {
                 };
                 to_v8(scope, &Posted { data, json, source })
             }
+            ExtendableInit::Fetch(init) => to_v8(scope, &init),
         };
         (name, init)
     }

@@ -140,6 +140,10 @@ impl Services for Stage {
             body: Some(Box::pin(stream::empty())),
         })))
     }
+    fn fetch_event_body(&self, _: RealmId, _: u32) -> RequestBody {
+        RequestBody::Empty
+    }
+    fn fetch_event_answered(&self, _: RealmId, _: u32, _: FetchAnswer) {}
     fn import_script(&self, _: RealmId, _: &str) -> Result<String, OpError> {
         Ok(String::new())
     }

@@ -75,6 +75,8 @@ enum WorkerType {
 enum Step {
     /// Opens a page: a script or an HTML file of the folder.
     Open(String),
+    /// Opens a page by its URL, as somebody who follows a link; a worker may answer.
+    Navigate(String),
     /// Posts a message to the worker.
     Message(serde_json::Value),
     /// Sets the network signal, and what requests meet.
@@ -107,6 +109,12 @@ pub enum ScenarioError {
         path: PathBuf,
         /// What is wrong, with line and column.
         cause: Box<toml::de::Error>,
+    },
+    /// A step's URL is none.
+    #[error("`navigate = \"{link}\"` is no URL; write a path, such as `/index.html`")]
+    Link {
+        /// What stands there.
+        link: String,
     },
     /// A step went wrong.
     #[error("{0}")]
@@ -195,6 +203,14 @@ async fn take(
             let url = at(origin, &name);
             let (url, source) = page_from_file(url, text);
             runtime.open_page(url, source).await?;
+        }
+        Step::Navigate(path) => {
+            let url = origin.join(&path).map_err(|_| ScenarioError::Link { link: path })?;
+            match runtime.open_page(url, PageSource::Url).await {
+                // A browser would show an error page; the trace says why.
+                Err(Error::PageLoad { .. }) | Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Step::Message(message) => runtime.post_message(None, message).await?,
         Step::Network(network) => runtime.set_network(network).await?,

@@ -11,6 +11,7 @@ use kittiwake_ops::ConsoleLevel;
 use kittiwake_store::SyncType;
 use serde::{Serialize, Serializer};
 
+use crate::fetch::ResponseSource;
 use crate::network::NetworkState;
 
 /// Something that happened, and when.
@@ -83,6 +84,9 @@ pub enum TraceKind {
         /// The status, if there was a response.
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
+        /// Who made it; JSON says so if it was a service worker.
+        #[serde(skip_serializing_if = "ResponseSource::is_network")]
+        source: ResponseSource,
         /// Why there was none. Scripts learn only "Failed to fetch".
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
@@ -232,10 +236,11 @@ impl fmt::Display for TraceEvent {
                 }
                 reason.as_ref().map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))
             }
-            TraceKind::Fetch { method, url, status, error } => {
+            TraceKind::Fetch { method, url, status, source, error } => {
                 write!(f, "{at}  fetch      {method} {url}  ")?;
                 match (status, error) {
-                    (Some(status), _) => write!(f, "{status}"),
+                    (Some(status), _) if source.is_network() => write!(f, "{status}"),
+                    (Some(status), _) => write!(f, "{status}  by the service worker"),
                     (None, error) => {
                         write!(f, "failed: {}", one_line(error.as_deref().unwrap_or("unknown")))
                     }

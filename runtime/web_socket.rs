@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 use url::Url;
 
+use crate::fetch::ResponseSource;
 use crate::host::Shard;
 use crate::http::{DuplexStream, WebSocketRequest};
 use crate::trace::TraceKind;
@@ -79,7 +80,13 @@ impl Shard {
             Ok(_) => (Some(101), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        self.trace(TraceKind::Fetch { method, url, status, error });
+        self.trace(TraceKind::Fetch {
+            method,
+            url,
+            status,
+            source: ResponseSource::Network,
+            error,
+        });
         let connection = connection.map_err(|_| OpError::FailedToFetch)?;
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE_BYTES))

@@ -140,6 +140,15 @@ export class InnerBody {
     return content;
   }
 
+  /** The host's resource, unread, which is the caller's then; null if it is no body of the host. */
+  takeResource() {
+    if (this.#stream !== null || !isHostBody(this.#content)) return null;
+    const rid = this.#content.take();
+    this.#isConsumed = true;
+    this.#content = null;
+    return rid;
+  }
+
   /** <https://fetch.spec.whatwg.org/#concept-body-clone> */
   clone() {
     let second;

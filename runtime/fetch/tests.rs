@@ -22,12 +22,15 @@ pub(super) fn request(method: &str, url: &str) -> Request {
         keepalive: false,
         destination: String::new(),
         tainting: Tainting::Basic,
+        service_workers: ServiceWorkersMode::None,
+        reload: false,
     }
 }
 
 fn environment(servers: &ScriptedServers, cors: Cors) -> Environment {
     Environment {
         http: Rc::new(servers.clone()),
+        interceptor: None,
         cors,
         preflights: Rc::default(),
         store: Rc::new(Store::in_memory().unwrap()),

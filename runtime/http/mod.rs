@@ -151,8 +151,8 @@ pub enum HttpError {
     /// A simulation asks a server that its scenario does not have.
     #[error("no server is scripted for {url}")]
     NoServer { url: Url },
-    /// The stream that is the request's body failed.
-    #[error("the request's body broke: {cause}")]
+    /// A stream that a script makes for a body failed.
+    #[error("the script's stream broke: {cause}")]
     BodyBroken { cause: String },
     /// The method or a header cannot be written in HTTP.
     #[error("the request cannot be sent: {cause}")]

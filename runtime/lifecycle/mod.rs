@@ -131,8 +131,42 @@ impl Worker {
         }
     }
 
+    /// Functional events wait for the end of the activate event.
+    pub(crate) async fn activation(&self) {
+        while self.state.get() == WorkerState::Activating {
+            let Some(registration) = self.registration.upgrade() else { return };
+            let changed = registration.changed.notified();
+            if self.state.get() == WorkerState::Activating {
+                changed.await;
+            }
+        }
+    }
+
     fn is_installing(&self) -> bool {
         matches!(self.state.get(), WorkerState::Parsed | WorkerState::Installing)
+    }
+}
+
+/// An event of a worker, until it is dropped.
+pub(crate) struct EventUnderWay {
+    shard: Rc<Shard>,
+    worker: Rc<Worker>,
+}
+
+impl Drop for EventUnderWay {
+    fn drop(&mut self) {
+        let EventUnderWay { shard, worker } = self;
+        worker.events_under_way.set(worker.events_under_way.get() - 1);
+        if worker.events_under_way.get() > 0 {
+            return;
+        }
+        if worker.retired.take() {
+            shard.retire(worker);
+        }
+        shard.stop_when_idle(worker.clone());
+        if let Some(registration) = worker.registration.upgrade() {
+            shard.try_activate(&registration);
+        }
     }
 }
 
@@ -273,25 +307,20 @@ impl Shard {
         init: ExtendableInit,
         limit: Duration,
     ) -> EventEnd {
-        worker.events_under_way.set(worker.events_under_way.get() + 1);
-        let end = match self.ensure_running(worker).await {
+        let _under_way = self.event_under_way(worker);
+        match self.ensure_running(worker).await {
             Ok(realm) => self.dispatch(realm, init, limit).await,
             Err(RealmError::Exception(exception) | RealmError::CannotStart(exception)) => {
                 EventEnd::Rejected(exception)
             }
             Err(RealmError::Terminated(_) | RealmError::Gone) => EventEnd::Terminated,
-        };
-        worker.events_under_way.set(worker.events_under_way.get() - 1);
-        if worker.events_under_way.get() == 0 {
-            if worker.retired.take() {
-                self.retire(worker);
-            }
-            self.stop_when_idle(worker.clone());
-            if let Some(registration) = worker.registration.upgrade() {
-                self.try_activate(&registration);
-            }
         }
-        end
+    }
+
+    /// Keeps the worker running for as long as the answer lives.
+    pub(crate) fn event_under_way(&self, worker: &Rc<Worker>) -> EventUnderWay {
+        worker.events_under_way.set(worker.events_under_way.get() + 1);
+        EventUnderWay { shard: self.me(), worker: worker.clone() }
     }
 
     /// Stops the worker when it has had no event for the idle limit. One task watches a worker,

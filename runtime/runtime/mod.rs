@@ -113,8 +113,7 @@ impl Runtime {
     /// [`Error::PageLoad`]; [`Error::Page`] with the first exception, though the page is open then.
     pub async fn open_page(&self, url: Url, source: PageSource) -> Result<PageId, Error> {
         let opened = self.ask(move |shard| async move {
-            let (url, scripts) = shard.load_page(url, source).await?;
-            let (realm, result) = shard.open_page(url.clone(), scripts).await;
+            let (realm, result) = shard.open_page(url.clone(), source).await?;
             result.map_err(|error| Error::Page { url, cause: Box::new(exception_of(error)) })?;
             Ok(PageId(realm))
         });
