@@ -23,6 +23,9 @@ import { fetch } from "ext:kittiwake/fetch/fetch.js";
 import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Request } from "ext:kittiwake/fetch/request.js";
 import { Response } from "ext:kittiwake/fetch/response.js";
+import { indexedDbInterfaces } from "ext:kittiwake/indexed_db/interfaces.js";
+import { indexedDB } from "ext:kittiwake/indexed_db/factory.js";
+import { deliver } from "ext:kittiwake/indexed_db/delivery.js";
 import { Lock, LockManager } from "ext:kittiwake/locks.js";
 import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
@@ -145,6 +148,7 @@ const interfaces = {
   FileReader,
   FormData,
   Headers,
+  ...indexedDbInterfaces,
   Lock,
   LockManager,
   MessageChannel,
@@ -238,6 +242,7 @@ function defineSharedScope(target) {
   defineGetter(target, "crossOriginIsolated", () => false);
   // The instance cannot be made while a snapshot is: a getter reaches it later.
   defineGetter(target, "crypto", () => crypto.crypto);
+  defineGetter(target, "indexedDB", () => indexedDB);
   defineGetter(target, "isSecureContext", () => true);
   defineGetter(target, "self", () => globalThis);
   defineReplaceable(target, "origin", () => startedAs.origin);
@@ -478,6 +483,7 @@ const hostCalls = new SafeMap(Object.entries({
   changeWorkerState: serviceWorker.changeWorkerState,
   changeController: serviceWorker.changeController,
   clientMessage: serviceWorker.receiveClientMessage,
+  indexedDb: deliver,
 }));
 
 // Rust takes this function off the global before the first user script runs.

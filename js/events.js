@@ -27,13 +27,26 @@ const {
 
 let platformEvent = null;
 
+let nextAfterCheckpoint = () => {};
+
+/** Has something done after each microtask checkpoint of a platform event. */
+export function afterCheckpoint(then) {
+  nextAfterCheckpoint = then;
+}
+
+/** https://html.spec.whatwg.org/#perform-a-microtask-checkpoint */
+export function checkpoint() {
+  core.runMicrotasks();
+  nextAfterCheckpoint();
+}
+
 // deno_web's dispatch calls listeners one after the other and knows no checkpoints. This record
 // stands behind each listener for the time of one dispatch.
 // https://html.spec.whatwg.org/#clean-up-after-running-script
-const checkpoint = {
+const checkpointRecord = {
   callback(event) {
     // A script that dispatches a synthetic event from a listener is still on the stack.
-    if (event === platformEvent) core.runMicrotasks();
+    if (event === platformEvent) checkpoint();
   },
   options: { capture: false, once: false, passive: false, [kResistStopImmediatePropagation]: true },
 };
@@ -47,14 +60,15 @@ export function dispatchPlatformEvent(target, event) {
   if (own === undefined) return dispatch(target, event);
 
   const interleaved = [];
-  for (let i = 0; i < own.length; i++) ArrayPrototypePush(interleaved, own[i], checkpoint);
+  for (let i = 0; i < own.length; i++) ArrayPrototypePush(interleaved, own[i], checkpointRecord);
   listeners[type] = interleaved;
   platformEvent = event;
   try {
     return dispatch(target, event);
   } finally {
     platformEvent = null;
-    listeners[type] = ArrayPrototypeFilter(listeners[type], (record) => record !== checkpoint);
+    const isOwn = (record) => record !== checkpointRecord;
+    listeners[type] = ArrayPrototypeFilter(listeners[type], isOwn);
   }
 }
 

@@ -9,9 +9,10 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, LockServices,
-    NetworkInformation, NotificationServices, OpError, Permission, PermissionState, RegisterWorker,
-    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, SocketServices,
+    CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, IndexedDb,
+    LockServices, NetworkInformation, NotificationServices, OpError, Permission, PermissionState,
+    RegisterWorker, RegistrationState, RequestBody, ScriptException, ServiceWorkerState,
+    SocketServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -35,7 +36,9 @@ impl Host {
 }
 
 /// The runtime, as its realms see it. All methods run on the host thread.
-pub trait Services: CacheServices + LockServices + NotificationServices + SocketServices {
+pub trait Services:
+    CacheServices + IndexedDb + LockServices + NotificationServices + SocketServices
+{
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;
     /// Milliseconds since the realm was created: the realm's `performance.now()`.

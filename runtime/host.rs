@@ -26,6 +26,7 @@ use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::Http;
+use crate::indexed_db::IndexedDbs;
 use crate::lifecycle::{Registration, Worker};
 use crate::locks::Locks;
 use crate::network::{Conditions, NetworkState, Outlook};
@@ -106,6 +107,7 @@ pub(crate) struct Shard {
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
     pub(crate) commits: commits::Queue,
+    pub(crate) indexed_db: IndexedDbs,
     pub(crate) caches: Caches,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
     /// Of the registrations that the store knows.
@@ -145,6 +147,7 @@ pub(crate) struct ShardParts {
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
+    pub(crate) indexed_db: IndexedDbs,
     pub(crate) trace: TraceSink,
 }
 
@@ -199,6 +202,7 @@ impl Shard {
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Default::default(),
+            indexed_db: parts.indexed_db,
             caches: Caches::default(),
             registrations: RefCell::default(),
             scopes: RefCell::default(),
@@ -293,6 +297,7 @@ impl Shard {
             worker.realm.set(None);
         }
         self.pages.borrow_mut().remove(&id);
+        self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
         // It may have registered a sync and not lived to see its promise resolve.

@@ -19,6 +19,7 @@ mod fetches;
 mod firing;
 mod host;
 mod http;
+mod indexed_db;
 mod lifecycle;
 mod listing;
 mod locks;
@@ -48,7 +49,9 @@ pub use http::{HostRule, NetworkPolicy};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
 
-pub use listing::{StoredSync, StoredSyncs, stored_syncs};
+pub use listing::{
+    StoredDatabase, StoredObjectStore, StoredSync, StoredSyncs, stored_databases, stored_syncs,
+};
 pub use network::{
     Conditions, ManualSignal, Network, NetworkError, NetworkSignal, NetworkState, NetworkSwitch,
     Outlook, Probe, RealNetwork, RealSignal, RealSignalError, Timeline, TimelineError,

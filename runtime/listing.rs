@@ -2,8 +2,9 @@
 //!
 //! Invariant: listing fires nothing, settles nothing and starts no engine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use kittiwake_store::indexed_db::{IndexedDbError, IndexedDbFolder};
 use kittiwake_store::{
     PeriodicSyncRegistration, PeriodicSyncState, Registration, Store, SyncRecord, SyncRegistration,
     SyncState, SyncType,
@@ -38,6 +39,76 @@ pub struct StoredSync {
     pub failed_attempts: u32,
     /// For one that waits: when its next attempt is due, in Unix epoch ms.
     pub due_at_ms: Option<i64>,
+}
+
+/// A database of IndexedDB as it stands on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDatabase {
+    /// Whose it is.
+    pub origin: String,
+    /// Its name; a lone surrogate shows as U+FFFD.
+    pub name: String,
+    /// Its version.
+    pub version: u64,
+    /// By identifier.
+    pub object_stores: Vec<StoredObjectStore>,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// An object store as it stands on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredObjectStore {
+    /// Its name; a lone surrogate shows as U+FFFD.
+    pub name: String,
+    /// How many records it has.
+    pub records: u64,
+    /// The names of its indexes.
+    pub indexes: Vec<String>,
+}
+
+/// The databases of a state folder that no runtime uses, ordered by origin and name. A folder
+/// without state has none, and stays as it is.
+///
+/// # Errors
+///
+/// [`Error::Store`], if the folder is not there, in use, or unreadable, or a database is damaged.
+pub fn stored_databases(folder: &Path) -> Result<Vec<StoredDatabase>, Error> {
+    // Held to the end: it has the folder's lock.
+    let Some(_store) = Store::open_existing(folder)? else { return Ok(Vec::new()) };
+    let mut databases = Vec::new();
+    for file in IndexedDbFolder::list_all(folder) {
+        let file = file?;
+        let object_stores = file.object_stores().map_err(store_error)?.into_iter();
+        let object_stores = object_stores.map(|(object_store, records)| StoredObjectStore {
+            name: String::from_utf16_lossy(&object_store.name),
+            records,
+            indexes: object_store
+                .indexes
+                .iter()
+                .map(|index| String::from_utf16_lossy(&index.name))
+                .collect(),
+        });
+        databases.push(StoredDatabase {
+            name: String::from_utf16_lossy(&file.name),
+            version: file.version,
+            object_stores: object_stores.collect(),
+            bytes: std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len()),
+            origin: file.origin,
+            path: file.path,
+        });
+    }
+    databases.sort_by_key(|database| (database.origin.clone(), database.name.clone()));
+    Ok(databases)
+}
+
+fn store_error(error: IndexedDbError) -> Error {
+    match error {
+        IndexedDbError::Store(error) => error.into(),
+        refused => unreachable!("counting breaks no constraint: {refused}"),
+    }
 }
 
 /// The background syncs of a state folder that no runtime uses. A folder without state has none,

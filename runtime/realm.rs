@@ -15,8 +15,8 @@ use std::time::Duration;
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
 use kittiwake_ops::{
-    ClientState, Host, RealmId, RegistrationState, ScriptException, ServiceWorkerState, Services,
-    WorkerState,
+    ClientState, Host, IndexedDbEvent, RealmId, RegistrationState, ScriptException,
+    ServiceWorkerState, Services, WorkerState,
 };
 use serde::Serialize;
 
@@ -81,6 +81,8 @@ pub(crate) enum Call {
     ChangeWorkerState { worker: u32, state: WorkerState },
     /// The page has another controller.
     ChangeController,
+    /// What a database has to say.
+    IndexedDb(IndexedDbEvent),
     /// A worker's message for the page.
     ClientMessage { data: Vec<u8>, source: Option<ServiceWorkerState> },
 }
@@ -227,6 +229,7 @@ impl Realm {
                 .call_host("changeWorkerState", |scope| {
                     vec![to_v8(scope, &worker), to_v8(scope, &state)]
                 }),
+            Call::IndexedDb(event) => turn.call_host("indexedDb", |scope| event.into_v8(scope)),
             Call::ChangeConnection => turn.call_host("changeConnection", |_| vec![]),
             Call::ChangeController => turn.call_host("changeController", |_| vec![]),
             Call::ClientMessage { data, source } => turn.call_host("clientMessage", |scope| {

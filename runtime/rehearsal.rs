@@ -182,6 +182,20 @@ impl Services for Stage {
     }
 }
 
+/// The rehearsal opens no database.
+impl IndexedDb for Stage {
+    fn indexed_db_open(&self, _: RealmId, _: u32, _: Vec<u16>, _: Option<u64>) {}
+    fn indexed_db_delete(&self, _: RealmId, _: u32, _: Vec<u16>) {}
+    fn indexed_db_list(&self, _: RealmId, _: u32) {}
+    fn indexed_db_close(&self, _: RealmId, _: u32) {}
+    fn indexed_db_acknowledge(&self, _: RealmId, _: u32) {}
+    fn indexed_db_begin(&self, _: RealmId, _: u32, _: IndexedDbBegin) -> u32 {
+        0
+    }
+    fn indexed_db_request(&self, _: RealmId, _: u32, _: u32, _: IndexedDbOperation) {}
+    fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
+}
+
 impl LockServices for Stage {
     fn lock_request(&self, _: RealmId, _: LockRequest) -> Result<u32, OpError> {
         Ok(0)

@@ -167,7 +167,7 @@ fn write_holder(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn folder_error(folder: &Path, source: io::Error) -> StoreError {
+pub(crate) fn folder_error(folder: &Path, source: io::Error) -> StoreError {
     let folder = folder.to_path_buf();
     match source.kind() {
         ErrorKind::StorageFull => StoreError::DiskFull { place: folder },

@@ -51,6 +51,7 @@ mod cookies;
 mod error;
 mod folder;
 mod http_cache;
+pub mod indexed_db;
 mod periodic;
 mod registrations;
 mod sync;

@@ -117,6 +117,67 @@ fn a_killed_process_leaves_no_lock_behind() {
     second.finish().expect_code(1).expect_stderr("left: \"mail\"");
 }
 
+/// Writes each number into two object stores in one transaction, and tells what is complete.
+const LEDGER: &str = r#"
+self.addEventListener("install", (event) => event.waitUntil(new Promise((resolve, reject) => {
+  const request = indexedDB.open("ledger", 1);
+  request.onerror = () => reject(request.error);
+  request.onupgradeneeded = () => {
+    for (const name of ["debit", "credit"]) {
+      request.result.createObjectStore(name).createIndex("by", "n");
+    }
+  };
+  request.onsuccess = () => {
+    const db = request.result;
+    if (location.pathname === "/count.js") count(db).then(resolve);
+    else write(db, 1);
+  };
+})));
+
+function write(db, n) {
+  const transaction = db.transaction(["debit", "credit"], "readwrite");
+  for (const name of ["debit", "credit"]) transaction.objectStore(name).put({ n }, n);
+  transaction.oncomplete = () => {
+    console.log(`complete ${n}`);
+    write(db, n + 1);
+  };
+}
+
+async function count(db) {
+  const transaction = db.transaction(["debit", "credit"]);
+  const counts = [];
+  for (const name of ["debit", "credit"]) {
+    const store = transaction.objectStore(name);
+    for (const source of [store, store.index("by")]) {
+      counts.push(await new Promise((resolve) => {
+        source.count().onsuccess = ({ target }) => resolve(target.result);
+      }));
+    }
+  }
+  console.log(`counts ${counts.join()}`);
+}
+"#;
+
+#[test]
+fn a_transaction_that_was_complete_is_on_disk_and_one_cut_off_left_nothing() {
+    let project = tempfile::tempdir().expect("a temporary folder");
+    for name in ["sw.js", "count.js"] {
+        write(project.path(), name, LEDGER);
+    }
+    let run_with_state = |script| ["run", script, "--state", "state", "--format", "json"];
+    let mut first = start(project.path(), &run_with_state("sw.js"));
+    first.wait_for_line("complete 25\"");
+    first.kill();
+
+    let second = run(project.path(), &run_with_state("count.js")).expect_code(0);
+    let line = second.lines_with("counts ").pop().expect("it counts");
+    let counts = line.split("counts ").nth(1).expect("numbers follow");
+    let counts: Vec<usize> =
+        counts.split(['"', ',']).map_while(|number| number.parse().ok()).collect();
+    assert_eq!(counts.len(), 4, "{line}");
+    assert!(counts.iter().all(|count| *count == counts[0] && *count >= 25), "{line}");
+}
+
 const PERIODIC_PAGE: &str = r#"
 navigator.serviceWorker.ready.then(({ periodicSync }) => periodicSync.register("news"));
 "#;

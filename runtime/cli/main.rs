@@ -7,6 +7,7 @@ mod files;
 mod output;
 mod run;
 mod servers;
+mod storage;
 mod sync;
 mod syncs;
 mod wpt;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let name = command.name();
     let done = match command {
         Command::Run(options) => run::run(*options),
+        Command::Storage(options) => storage::list(&options),
         Command::Syncs(options) => syncs::list(&options),
         Command::Sync(options) => sync::dispatch(*options),
         Command::Wpt(options) => wpt::run(&options),
@@ -46,6 +48,8 @@ struct Cli {
 enum Command {
     /// Registers a service worker, opens pages, and prints what happens
     Run(Box<run::RunOptions>),
+    /// Lists what scripts have stored in a state folder: the databases of IndexedDB
+    Storage(storage::StorageOptions),
     /// Lists the background syncs of a state folder, and fires none
     Syncs(syncs::SyncsOptions),
     /// Dispatches one sync event now, at the worker of a state folder; leaves registrations alone
@@ -62,6 +66,7 @@ const EXAMPLES: &str = "Examples:
   kittiwake run sw.js --page page.js --network offline,online@2s
   kittiwake run https://app.example/sw.js --state ./state --network real --until forever
   kittiwake run sw.js --page page.js --format json | jq 'select(.kind == \"sync\")'
+  kittiwake storage --state ./state
   kittiwake syncs --state ./state
   kittiwake sync --state ./state outbox --last-chance
   kittiwake wpt --root ../wpt url encoding";
@@ -71,6 +76,7 @@ impl Command {
     fn name(&self) -> &'static str {
         match self {
             Command::Run(_) => "run",
+            Command::Storage(_) => "storage",
             Command::Syncs(_) => "syncs",
             Command::Sync(_) => "sync",
             Command::Wpt(_) => "wpt",

@@ -17,6 +17,7 @@ use super::{Builder, Command, Error};
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 use crate::host::{Shard, ShardParts};
 use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp};
+use crate::indexed_db::{IndexedDbs, Threads};
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
@@ -93,6 +94,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
             (Rc::new(SimulatedClock::default()), Rc::new(SeededEntropy::new(seed)), Some(seed))
         }
     };
+    let threads = if seed.is_some() { Threads::HostOnly } else { Threads::Blocking };
     // A sequence of its own, so that a lossy network leaves the scripts' random numbers alone.
     let fate: Rc<dyn Entropy> = match seed {
         None => Rc::new(SystemEntropy::default()),
@@ -115,6 +117,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         limits: builder.limits,
         user_agent: builder.user_agent,
         seed,
+        indexed_db: IndexedDbs::new(builder.state, threads),
         trace: builder.trace,
     });
     scheduler::recover(&shard)?;

@@ -14,6 +14,7 @@ use crate::doors::SystemEntropy;
 use crate::engine::spawn_host_thread;
 use crate::host::{Limits, ShardParts};
 use crate::http::Gate;
+use crate::indexed_db::{IndexedDbs, Threads};
 use crate::lifecycle::RegisterRequest;
 use crate::network::{NetworkSignal, NetworkState, Outlook};
 use crate::scheduler;
@@ -214,6 +215,7 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         limits: Limits::default(),
         user_agent: "test".to_owned(),
         seed: None,
+        indexed_db: IndexedDbs::new(None, Threads::HostOnly),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
     })
 }

@@ -9,6 +9,7 @@ mod process;
 mod runs;
 mod server;
 mod state;
+mod storage;
 
 use std::path::Path;
 

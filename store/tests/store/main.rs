@@ -3,6 +3,7 @@
 
 mod caches;
 mod fetch;
+mod indexed_db;
 mod model;
 mod open;
 mod periodic;

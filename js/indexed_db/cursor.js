@@ -1,0 +1,244 @@
+// IDBCursor: https://w3c.github.io/IndexedDB/#cursor-interface
+//
+// Invariant: a cursor holds nothing on the host: it is where it stands.
+
+import { core, primordials } from "ext:core/mod.js";
+import { only, validKey } from "ext:kittiwake/indexed_db/key_range.js";
+import { compareKeys, toKey } from "ext:kittiwake/indexed_db/keys.js";
+import { storeValue } from "ext:kittiwake/indexed_db/put.js";
+import * as retrieval from "ext:kittiwake/indexed_db/retrieval.js";
+import {
+  execute,
+  requireActive,
+  requireWritable,
+  transactionState,
+} from "ext:kittiwake/indexed_db/transaction.js";
+import { hostKey, requireArguments, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
+
+const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
+const { TypeError } = primordials;
+
+const on = (name) => `Failed to execute '${name}' on 'IDBCursor'`;
+
+let cursorState;
+
+// https://w3c.github.io/IndexedDB/#idbcursor
+export class IDBCursor {
+  #state;
+
+  static {
+    cursorState = (cursor) => cursor.#state;
+  }
+
+  constructor(key = undefined, state = undefined) {
+    requireHostKey(key, new.target.name);
+    this[webidl.brand] = webidl.brand;
+    this.#state = state;
+  }
+
+  get source() {
+    return this.#state.source;
+  }
+
+  get direction() {
+    return this.#state.direction;
+  }
+
+  get key() {
+    return this.#state.key;
+  }
+
+  get primaryKey() {
+    return this.#state.primaryKey;
+  }
+
+  get request() {
+    return this.#state.request;
+  }
+
+  // https://w3c.github.io/IndexedDB/#dom-idbcursor-advance
+  advance(count) {
+    const prefix = on("advance");
+    const state = this.#state;
+    requireArguments(arguments.length, 1, prefix);
+    const steps = retrieval.unsignedLong(count, prefix);
+    if (steps === 0) throw new TypeError(`${prefix}: A count argument with value 0 (zero) was ` +
+      "supplied, must be greater than 0.");
+    requireUsable(state, prefix);
+    requireValue(state, prefix);
+    iterate(this, state, { ...behind(state), skip: steps - 1 });
+  }
+
+  // https://w3c.github.io/IndexedDB/#dom-idbcursor-continue
+  continue(key = undefined) {
+    const prefix = on("continue");
+    const state = this.#state;
+    requireUsable(state, prefix);
+    requireValue(state, prefix);
+    if (key === undefined) {
+      iterate(this, state, behind(state));
+      return;
+    }
+    const wanted = validKey(key, prefix);
+    const order = compareKeys(wanted, state.position);
+    const descending = state.direction === "prev" || state.direction === "prevunique";
+    if (descending ? order >= 0 : order <= 0) {
+      const reason = `The parameter is ${descending ? "greater" : "less"} than or equal to this ` +
+        "cursor's position.";
+      throw new DOMException(`${prefix}: ${reason}`, "DataError");
+    }
+    iterate(this, state, { past: false, key: wanted, primaryKey: undefined, skip: 0 });
+  }
+
+  // https://w3c.github.io/IndexedDB/#dom-idbcursor-continueprimarykey
+  continuePrimaryKey(key, primaryKey) {
+    const prefix = on("continuePrimaryKey");
+    const state = this.#state;
+    requireArguments(arguments.length, 2, prefix);
+    requireUsable(state, prefix);
+    if (state.index === null) {
+      const reason = "The cursor's source is not an index.";
+      throw new DOMException(`${prefix}: ${reason}`, "InvalidAccessError");
+    }
+    if (state.direction !== "next" && state.direction !== "prev") {
+      const reason = "The cursor's direction is not 'next' or 'prev'.";
+      throw new DOMException(`${prefix}: ${reason}`, "InvalidAccessError");
+    }
+    requireValue(state, prefix);
+    const wanted = validKey(key, prefix);
+    const wantedPrimary = validKey(primaryKey, prefix);
+    const order = compareKeys(wanted, state.position) ||
+      compareKeys(wantedPrimary, state.primaryPosition);
+    if (state.direction === "next" ? order <= 0 : order >= 0) {
+      const than = state.direction === "next" ? "less" : "greater";
+      const reason = `The parameter is ${than} than or equal to this cursor's position.`;
+      throw new DOMException(`${prefix}: ${reason}`, "DataError");
+    }
+    iterate(this, state, { past: false, key: wanted, primaryKey: wantedPrimary, skip: 0 });
+  }
+
+  // https://w3c.github.io/IndexedDB/#dom-idbcursor-update
+  update(value) {
+    const prefix = on("update");
+    const state = this.#state;
+    requireArguments(arguments.length, 1, prefix);
+    requireRecord(state, prefix, "update");
+    return storeValue(state.transaction, state.store, value, undefined, {
+      mustKeep: state.primaryPosition,
+      overwrite: true,
+      source: this,
+      prefix,
+    });
+  }
+
+  // https://w3c.github.io/IndexedDB/#dom-idbcursor-delete
+  delete() {
+    const state = this.#state;
+    requireRecord(state, on("delete"), "delete");
+    const { id } = transactionState(state.transaction);
+    const source = { store: state.store, index: null };
+    const range = only(state.primaryPosition);
+    const send = (request) => retrieval.query(id, request, retrieval.deleting, source, range);
+    return execute(state.transaction, this, send, () => undefined);
+  }
+}
+webidl.configureInterface(IDBCursor);
+
+// https://w3c.github.io/IndexedDB/#idbcursorwithvalue
+export class IDBCursorWithValue extends IDBCursor {
+  constructor(key = undefined, state = undefined) {
+    requireHostKey(key, "IDBCursorWithValue");
+    super(key, state);
+  }
+
+  get value() {
+    return cursorState(this).value;
+  }
+}
+webidl.configureInterface(IDBCursorWithValue);
+
+/** `openCursor()` and `openKeyCursor()` of an object store, or of its index. */
+export function openCursor(source, transaction, store, index, range, direction, keyOnly) {
+  const state = {
+    source,
+    transaction,
+    store,
+    index,
+    range,
+    direction,
+    keyOnly,
+    request: null,
+    gotValue: false,
+    key: undefined,
+    primaryKey: undefined,
+    value: undefined,
+    // Keys of our own: a script may change those that it sees.
+    position: undefined,
+    primaryPosition: undefined,
+  };
+  const Interface = keyOnly ? IDBCursor : IDBCursorWithValue;
+  const cursor = new Interface(hostKey, state);
+  state.request = ask(cursor, state, undefined);
+  return state.request;
+}
+
+// https://w3c.github.io/IndexedDB/#iterate-a-cursor
+function iterate(cursor, state, from) {
+  state.gotValue = false;
+  ask(cursor, state, from);
+}
+
+function ask(cursor, state, from) {
+  const { direction, index, keyOnly, range, source, store, transaction } = state;
+  const { id } = transactionState(transaction);
+  const kind = keyOnly ? retrieval.keysOnly : retrieval.withValues;
+  const send = (request) =>
+    retrieval.query(id, request, kind, { store, index }, range, { direction, limit: 1, from });
+  const finish = (flat) => moveTo(cursor, state, flat);
+  return execute(transaction, source, send, finish, state.request ?? undefined);
+}
+
+function moveTo(cursor, state, flat) {
+  if (flat.length === 0) {
+    state.key = state.primaryKey = state.value = undefined;
+    return null;
+  }
+  state.key = flat[0];
+  state.primaryKey = flat[1] === undefined ? flat[0] : flat[1];
+  state.position = toKey(state.key);
+  state.primaryPosition = toKey(state.primaryKey);
+  if (!state.keyOnly) {
+    state.value = retrieval.valueOf(state.store, state.primaryKey, flat[2]);
+  }
+  state.gotValue = true;
+  return cursor;
+}
+
+/** Where the next record is looked for. */
+function behind({ direction, index, position, primaryPosition }) {
+  const each = index !== null && (direction === "next" || direction === "prev");
+  return { past: true, key: position, primaryKey: each ? primaryPosition : undefined, skip: 0 };
+}
+
+function requireUsable({ index, store, transaction }, prefix) {
+  requireActive(transactionState(transaction), prefix);
+  if (!store.deleted && !index?.deleted) return;
+  const reason = "The cursor's source or effective object store has been deleted.";
+  throw new DOMException(`${prefix}: ${reason}`, "InvalidStateError");
+}
+
+function requireValue({ gotValue }, prefix) {
+  if (gotValue) return;
+  const reason = "The cursor is being iterated or has iterated past its end.";
+  throw new DOMException(`${prefix}: ${reason}`, "InvalidStateError");
+}
+
+/** What update() and delete() ask first. */
+function requireRecord(state, prefix) {
+  requireActive(transactionState(state.transaction), prefix);
+  requireWritable(transactionState(state.transaction), prefix);
+  requireUsable(state, prefix);
+  requireValue(state, prefix);
+  if (!state.keyOnly) return;
+  throw new DOMException(`${prefix}: The cursor is a key cursor.`, "InvalidStateError");
+}

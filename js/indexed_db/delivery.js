@@ -1,0 +1,92 @@
+// What the host tells a realm about its databases; ops/indexed_db/event.rs has the calls.
+//
+// Invariant: each event is dispatched in a call of the host.
+
+import { core, primordials } from "ext:core/mod.js";
+import { connection, createDatabase, beginUpgrade } from "ext:kittiwake/indexed_db/database.js";
+import { dispatchUp } from "ext:kittiwake/indexed_db/dispatch.js";
+import { listed } from "ext:kittiwake/indexed_db/factory.js";
+import {
+  IDBVersionChangeEvent,
+  openRequest,
+  requestState,
+} from "ext:kittiwake/indexed_db/request.js";
+import * as transactions from "ext:kittiwake/indexed_db/transaction.js";
+
+const { Event } = core.loadExtScript("ext:deno_web/02_event.js");
+const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
+const { op_indexed_db_acknowledge } = core.ops;
+const { ReflectApply } = primordials;
+
+const deliveries = {
+  __proto__: null,
+  answered: transactions.answered,
+  aborted: transactions.aborted,
+  completed: transactions.completed,
+  listed,
+  turnOver: transactions.deactivateFresh,
+
+  // https://w3c.github.io/IndexedDB/#upgrade-a-database
+  upgradeNeeded(id, connectionId, transactionId, oldVersion, metadata) {
+    const request = openRequest(id, false);
+    const database = createDatabase(connectionId, metadata);
+    const transaction = beginUpgrade(transactionId, database, oldVersion, request);
+    const requested = requestState(request);
+    requested.result = database;
+    requested.transaction = transaction;
+    requested.done = true;
+    const event = new IDBVersionChangeEvent("upgradeneeded", {
+      oldVersion,
+      newVersion: metadata.version,
+    });
+    transactions.fireUpgradeNeeded(transaction, request, event);
+  },
+
+  // https://w3c.github.io/IndexedDB/#dom-idbfactory-open
+  opened(id, connectionId, metadata) {
+    const request = openRequest(id, true);
+    const requested = requestState(request);
+    requested.done = true;
+    requested.error = null;
+    if (metadata !== null) requested.result = createDatabase(connectionId, metadata);
+    dispatchUp([request], new Event("success"));
+  },
+
+  failed(id, { name, message }) {
+    const request = openRequest(id, true);
+    const requested = requestState(request);
+    requested.done = true;
+    requested.result = undefined;
+    requested.error = new DOMException(message, name);
+    dispatchUp([request], new Event("error", { bubbles: true, cancelable: true }));
+  },
+
+  blocked(id, oldVersion, newVersion) {
+    const event = new IDBVersionChangeEvent("blocked", { oldVersion, newVersion });
+    dispatchUp([openRequest(id, false)], event);
+  },
+
+  // https://w3c.github.io/IndexedDB/#dom-idbfactory-deletedatabase
+  deleted(id, oldVersion) {
+    const request = openRequest(id, true);
+    const requested = requestState(request);
+    requested.done = true;
+    requested.result = undefined;
+    requested.error = null;
+    dispatchUp([request], new IDBVersionChangeEvent("success", { oldVersion, newVersion: null }));
+  },
+
+  versionChange(connectionId, oldVersion, newVersion) {
+    const database = connection(connectionId);
+    if (database !== undefined) {
+      const event = new IDBVersionChangeEvent("versionchange", { oldVersion, newVersion });
+      dispatchUp([database], event);
+    }
+    op_indexed_db_acknowledge(connectionId);
+  },
+};
+
+/** One event of the host's. */
+export function deliver(name, ...args) {
+  ReflectApply(deliveries[name], undefined, args);
+}

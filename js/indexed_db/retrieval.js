@@ -1,0 +1,156 @@
+// Asking for records: the arguments of getAll() and its kin, and the queries of the host.
+// https://w3c.github.io/IndexedDB/#dictdef-idbgetalloptions
+
+import { core, primordials } from "ext:core/mod.js";
+import { extractKey, inject } from "ext:kittiwake/indexed_db/key_path.js";
+import { isPotentialRange, toRange } from "ext:kittiwake/indexed_db/key_range.js";
+import { deserializeStored } from "ext:kittiwake/indexed_db/values.js";
+import {
+  dictionary,
+  enumMember,
+  enumValue,
+  hostKey,
+  requireHostKey,
+  webidl,
+} from "ext:kittiwake/webidl.js";
+
+const { op_indexed_db_query } = core.ops;
+const { MathTrunc, NumberIsFinite, TypeError } = primordials;
+
+export const directions = ["next", "nextunique", "prev", "prevunique"];
+
+/** What the host is asked for. */
+export const keysOnly = 0;
+export const withValues = 1;
+export const counting = 2;
+export const deleting = 3;
+export const clearing = 4;
+
+const fromTheStart = {
+  past: false,
+  key: undefined,
+  primaryKey: undefined,
+  skip: 0,
+};
+
+/** Sends a query: ops/indexed_db/operation.rs has the array. `source` has `store` and `index`. */
+export function query(transaction, request, kind, source, range, options = undefined) {
+  const { direction = "next", limit = 0, from = fromTheStart } = options ?? {};
+  op_indexed_db_query(transaction, request, [
+    kind,
+    source.store.id,
+    source.index === null ? 0 : source.index.id,
+    range.lower,
+    range.upper,
+    range.lowerOpen,
+    range.upperOpen,
+    direction === "prev" || direction === "prevunique",
+    direction === "nextunique" || direction === "prevunique",
+    from.past,
+    from.key,
+    from.primaryKey,
+    from.skip,
+    limit,
+  ]);
+}
+
+/** An `[EnforceRange] unsigned long`: https://webidl.spec.whatwg.org/#js-unsigned-long */
+export function unsignedLong(value, prefix) {
+  if (typeof value === "symbol" || typeof value === "bigint") {
+    const kind = typeof value === "symbol" ? "Symbol" : "BigInt";
+    throw new TypeError(`${prefix}: Cannot convert a ${kind} value to a number`);
+  }
+  const number = +value;
+  if (!NumberIsFinite(number)) {
+    const what = number === Infinity || number === -Infinity ? "infinite and " : "";
+    throw new TypeError(`${prefix}: Value is ${what}not of type 'unsigned long'.`);
+  }
+  const integer = MathTrunc(number) + 0;
+  if (integer >= 0 && integer <= 0xffffffff) return integer;
+  throw new TypeError(`${prefix}: Value is outside the 'unsigned long' value range.`);
+}
+
+/** The arguments of `getAll()` and `getAllKeys()`. The range is read when `range` is called. */
+export function getAllArguments(queryOrOptions, count, prefix) {
+  const limit = count === undefined ? 0 : unsignedLong(count, prefix);
+  if (isPotentialRange(queryOrOptions)) {
+    return { limit, direction: "next", range: () => toRange(queryOrOptions, prefix) };
+  }
+  return getAllOptions(queryOrOptions, prefix);
+}
+
+/** The argument of `getAllRecords()`. */
+export function getAllOptions(options, prefix) {
+  const name = "IDBGetAllOptions";
+  const { count, direction, query } = dictionary(options, name, prefix);
+  const limit = count === undefined ? 0 : unsignedLong(count, prefix);
+  const wanted = enumMember(
+    direction, "next", directions, "direction", name, "IDBCursorDirection", prefix,
+  );
+  return { limit, direction: wanted, range: () => toRange(query, prefix) };
+}
+
+export function directionArgument(direction, prefix) {
+  return enumValue(direction, directions, "IDBCursorDirection", prefix);
+}
+
+/** The value of a record, with the key that the generator gave. */
+export function valueOf(store, primaryKey, bytes) {
+  const value = deserializeStored(bytes);
+  const mayLack = store.autoIncrement && store.keyPath !== null;
+  if (mayLack && extractKey(value, store.keyPath) === undefined) {
+    inject(value, store.keyPath, primaryKey);
+  }
+  return value;
+}
+
+/** What to make of records, which are flat: key, primary key, value, ... */
+export function recordsTo(store, kind) {
+  const make = {
+    keys: (_key, primaryKey) => primaryKey,
+    records: (key, primaryKey, bytes) =>
+      new IDBRecord(hostKey, { key, primaryKey, value: valueOf(store, primaryKey, bytes) }),
+    values: (_key, primaryKey, bytes) => valueOf(store, primaryKey, bytes),
+  }[kind];
+  return (flat) => {
+    const count = flat.length / 3;
+    // In place: no element is added that a setter on a prototype could meet.
+    for (let i = 0; i < count; i++) {
+      const key = flat[i * 3];
+      const primaryKey = flat[i * 3 + 1] === undefined ? key : flat[i * 3 + 1];
+      flat[i] = make(key, primaryKey, flat[i * 3 + 2]);
+    }
+    flat.length = count;
+    return flat;
+  };
+}
+
+/** What to make of one record, or of none. */
+export function recordTo(store, kind) {
+  const all = recordsTo(store, kind);
+  return (flat) => all(flat)[0];
+}
+
+// https://w3c.github.io/IndexedDB/#idbrecord
+export class IDBRecord {
+  #record;
+
+  constructor(key = undefined, record = undefined) {
+    requireHostKey(key, "IDBRecord");
+    this[webidl.brand] = webidl.brand;
+    this.#record = record;
+  }
+
+  get key() {
+    return this.#record.key;
+  }
+
+  get primaryKey() {
+    return this.#record.primaryKey;
+  }
+
+  get value() {
+    return this.#record.value;
+  }
+}
+webidl.configureInterface(IDBRecord);

@@ -1,0 +1,383 @@
+// IDBTransaction: https://w3c.github.io/IndexedDB/#transactions
+//
+// Invariant: a transaction is active only in the turn that made it, up to the end of its
+// microtasks, and while an event of one of its requests is dispatched; when it is not active and
+// has no request left, it commits.
+
+import { core, primordials } from "ext:core/mod.js";
+import { afterCheckpoint, defineHandler } from "ext:kittiwake/events.js";
+import { dispatchUp } from "ext:kittiwake/indexed_db/dispatch.js";
+import { createObjectStore } from "ext:kittiwake/indexed_db/object_store.js";
+import { createRequest, isRequest, requestState } from "ext:kittiwake/indexed_db/request.js";
+import { sortedList } from "ext:kittiwake/indexed_db/string_list.js";
+import {
+  hostKey,
+  requireArguments,
+  requireHostKey,
+  string,
+  webidl,
+} from "ext:kittiwake/webidl.js";
+
+const { Event, EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
+const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
+const { op_indexed_db_end } = core.ops;
+const { ArrayPrototypePush, SafeMap } = primordials;
+
+/** The state of a transaction that a script cannot reach. */
+export let transactionState;
+
+// https://w3c.github.io/IndexedDB/#idbtransaction
+export class IDBTransaction extends EventTarget {
+  #state;
+
+  static {
+    transactionState = (transaction) => transaction.#state;
+  }
+
+  constructor(key = undefined, state = undefined) {
+    requireHostKey(key, "IDBTransaction");
+    super();
+    this.#state = state;
+  }
+
+  // https://w3c.github.io/IndexedDB/#dom-idbtransaction-objectstorenames
+  get objectStoreNames() {
+    const { upgrade, scope, connection } = this.#state;
+    const stores = upgrade === null ? scope : connection.objectStores;
+    return sortedList(stores.keys());
+  }
+
+  get mode() {
+    return this.#state.mode;
+  }
+
+  get durability() {
+    return this.#state.durability;
+  }
+
+  get db() {
+    return this.#state.db;
+  }
+
+  get error() {
+    return this.#state.error;
+  }
+
+  // https://w3c.github.io/IndexedDB/#dom-idbtransaction-objectstore
+  objectStore(name) {
+    const prefix = "Failed to execute 'objectStore' on 'IDBTransaction'";
+    const state = this.#state;
+    requireArguments(arguments.length, 1, prefix);
+    const text = string(name, prefix);
+    if (state.phase === "finished") {
+      throw new DOMException(`${prefix}: The transaction has finished.`, "InvalidStateError");
+    }
+    const stores = state.upgrade === null ? state.scope : state.connection.objectStores;
+    const metadata = stores.get(text);
+    if (metadata === undefined) {
+      const reason = "The specified object store was not found.";
+      throw new DOMException(`${prefix}: ${reason}`, "NotFoundError");
+    }
+    return objectStoreHandle(this, metadata);
+  }
+
+  // https://w3c.github.io/IndexedDB/#dom-idbtransaction-commit
+  commit() {
+    const prefix = "Failed to execute 'commit' on 'IDBTransaction'";
+    requireActive(this.#state, prefix, "InvalidStateError");
+    commit(this.#state);
+  }
+
+  // https://w3c.github.io/IndexedDB/#dom-idbtransaction-abort
+  abort() {
+    const { phase } = this.#state;
+    if (phase === "committing" || phase === "finished") {
+      const reason = phase === "finished" ? "has finished" : "is already committing";
+      const text = `Failed to execute 'abort' on 'IDBTransaction': The transaction ${reason}.`;
+      throw new DOMException(text, "InvalidStateError");
+    }
+    abort(this, null);
+  }
+}
+webidl.configureInterface(IDBTransaction);
+defineHandler(IDBTransaction.prototype, "abort");
+defineHandler(IDBTransaction.prototype, "complete");
+defineHandler(IDBTransaction.prototype, "error");
+
+// Transactions that have not finished: their numbers -> the transactions.
+const live = new SafeMap();
+// Those that were made since the last microtask checkpoint.
+let fresh = [];
+
+/** A transaction that is active until the end of this turn's microtasks. */
+export function createTransaction(id, db, connection, mode, scope, durability, upgrade = null) {
+  const transaction = new IDBTransaction(hostKey, {
+    id,
+    db,
+    connection,
+    mode,
+    scope,
+    durability,
+    upgrade,
+    phase: upgrade === null ? "active" : "inactive",
+    error: null,
+    handles: new SafeMap(),
+    // Numbers of requests that have no answer yet -> the requests, in their order.
+    requests: new SafeMap(),
+    lastRequest: 0,
+    // What waits for an index to be filled.
+    held: null,
+    aborted: null,
+  });
+  live.set(id, transaction);
+  if (upgrade === null) ArrayPrototypePush(fresh, transaction);
+  return transaction;
+}
+
+export function liveTransaction(id) {
+  return live.get(id);
+}
+
+/** https://w3c.github.io/IndexedDB/#cleanup-indexed-database-transactions */
+export function deactivateFresh() {
+  if (fresh.length === 0) return;
+  const transactions = fresh;
+  fresh = [];
+  for (let i = 0; i < transactions.length; i++) {
+    const state = transactionState(transactions[i]);
+    if (state.phase !== "active") continue;
+    state.phase = "inactive";
+    commitIfIdle(state);
+  }
+}
+afterCheckpoint(deactivateFresh);
+
+/** One object per object store in a transaction. */
+export function objectStoreHandle(transaction, metadata) {
+  const { handles } = transactionState(transaction);
+  let handle = handles.get(metadata);
+  if (handle === undefined) {
+    handle = createObjectStore(transaction, metadata);
+    handles.set(metadata, handle);
+  }
+  return handle;
+}
+
+export function requireActive(state, prefix, name = "TransactionInactiveError") {
+  if (state.phase === "active") return;
+  const reason = state.phase === "finished" ? "has finished" : "is not active";
+  throw new DOMException(`${prefix}: The transaction ${reason}.`, name);
+}
+
+export function requireWritable(state, prefix) {
+  if (state.mode !== "readonly") return;
+  throw new DOMException(`${prefix}: The transaction is read-only.`, "ReadOnlyError");
+}
+
+/**
+ * https://w3c.github.io/IndexedDB/#asynchronously-execute-a-request: `send` is given its number.
+ * `reused` is a cursor's request.
+ */
+export function execute(transaction, source, send, finish, reused = undefined) {
+  const state = transactionState(transaction);
+  const request = reused ?? createRequest(source, transaction, finish);
+  if (reused !== undefined) {
+    const requested = requestState(reused);
+    requested.done = false;
+    requested.result = undefined;
+    requested.finish = finish;
+  }
+  const id = ++state.lastRequest;
+  state.requests.set(id, request);
+  if (state.held === null) send(id);
+  else ArrayPrototypePush(state.held, () => send(id));
+  return request;
+}
+
+/** A step that no script asked for: it fires no event, and its failure aborts the transaction. */
+export function executeSilently(transaction, send, finish) {
+  const state = transactionState(transaction);
+  const id = ++state.lastRequest;
+  state.requests.set(id, { finish });
+  if (state.held === null) send(id);
+  else ArrayPrototypePush(state.held, () => send(id));
+}
+
+/** As `executeSilently`, before whatever is held. */
+export function executeAhead(transaction, send, finish) {
+  const state = transactionState(transaction);
+  const id = ++state.lastRequest;
+  state.requests.set(id, { finish });
+  send(id);
+}
+
+/** Requests that follow wait until `release` is called. */
+export function hold(state) {
+  if (state.held !== null) return false;
+  state.held = [];
+  return true;
+}
+
+export function release(state) {
+  const { held } = state;
+  state.held = null;
+  // One of them may hold again.
+  for (let i = 0; i < held.length; i++) {
+    if (state.held === null) held[i]();
+    else ArrayPrototypePush(state.held, held[i]);
+  }
+}
+
+/** https://w3c.github.io/IndexedDB/#commit-a-transaction */
+export function commit(state) {
+  state.phase = "committing";
+  if (state.requests.size === 0) op_indexed_db_end(state.id, true);
+}
+
+export function commitIfIdle(state) {
+  if (state.requests.size > 0) return;
+  if (state.phase === "inactive") commit(state);
+  else if (state.phase === "committing") op_indexed_db_end(state.id, true);
+}
+
+/** https://w3c.github.io/IndexedDB/#abort-a-transaction; the events follow in another task. */
+export function abort(transaction, error) {
+  const state = transactionState(transaction);
+  if (state.phase === "finished") return;
+  state.phase = "finished";
+  state.error = error;
+  state.aborted = [];
+  for (const request of state.requests.values()) {
+    if (isRequest(request)) ArrayPrototypePush(state.aborted, request);
+  }
+  state.requests.clear();
+  state.held = null;
+  state.upgrade?.revert(transaction);
+  op_indexed_db_end(state.id, false);
+}
+
+/** The host has answered requests. */
+export function answered(id, answers) {
+  const transaction = live.get(id);
+  if (transaction === undefined) return;
+  const state = transactionState(transaction);
+  for (let i = 0; i < answers.length; i += 3) {
+    const request = state.requests.get(answers[i]);
+    if (request === undefined) continue; // aborted meanwhile, or the host's own
+    state.requests.delete(answers[i]);
+    const succeeded = answers[i + 1] === 1;
+    if (isRequest(request)) settle(transaction, state, request, succeeded, answers[i + 2]);
+    else settleSilently(transaction, state, request, succeeded, answers[i + 2]);
+  }
+}
+
+function settleSilently(transaction, state, { finish }, succeeded, answer) {
+  try {
+    if (succeeded) finish(answer);
+  } catch (error) {
+    succeeded = false;
+    answer = unreadable(error);
+  }
+  if (!succeeded) abort(transaction, new DOMException(answer.message, answer.name));
+  commitIfIdle(state);
+}
+
+/** A stored value that the engine cannot read. */
+function unreadable(error) {
+  return { name: "DataError", message: `Failed to read a stored value: ${error}` };
+}
+
+function settle(transaction, state, request, succeeded, answer) {
+  const requested = requestState(request);
+  if (succeeded) {
+    try {
+      requested.result = requested.finish(answer);
+    } catch (error) {
+      succeeded = false;
+      answer = unreadable(error);
+    }
+  }
+  requested.done = true;
+  if (succeeded) {
+    requested.error = null;
+    fireSuccess(transaction, state, request);
+  } else {
+    requested.result = undefined;
+    requested.error = new DOMException(answer.message, answer.name);
+    fireError(transaction, state, request);
+  }
+  commitIfIdle(state);
+}
+
+/** https://w3c.github.io/IndexedDB/#fire-a-success-event */
+function fireSuccess(transaction, state, request) {
+  const event = new Event("success");
+  const threw = dispatchActive(transaction, state, request, event);
+  if (threw && state.phase === "inactive") {
+    abort(transaction, new DOMException("Uncaught exception in event handler.", "AbortError"));
+  }
+}
+
+/** https://w3c.github.io/IndexedDB/#fire-an-error-event */
+function fireError(transaction, state, request) {
+  const event = new Event("error", { bubbles: true, cancelable: true });
+  const threw = dispatchActive(transaction, state, request, event);
+  if (threw && state.phase === "inactive") {
+    abort(transaction, new DOMException("Uncaught exception in event handler.", "AbortError"));
+  } else if (!event.defaultPrevented && state.phase !== "finished") {
+    abort(transaction, requestState(request).error);
+  }
+}
+
+function dispatchActive(transaction, state, request, event) {
+  if (state.phase === "inactive") state.phase = "active";
+  const threw = dispatchUp([request, transaction, state.db], event);
+  if (state.phase === "active") state.phase = "inactive";
+  return threw;
+}
+
+/** The first event of an upgrade: https://w3c.github.io/IndexedDB/#upgrade-a-database */
+export function fireUpgradeNeeded(transaction, request, event) {
+  const state = transactionState(transaction);
+  state.phase = "active";
+  const threw = dispatchUp([request], event);
+  if (state.phase === "active") state.phase = "inactive";
+  if (threw && state.phase === "inactive") {
+    abort(transaction, new DOMException("Uncaught exception in event handler.", "AbortError"));
+  }
+  commitIfIdle(state);
+}
+
+/** The host has committed it. */
+export function completed(id) {
+  const transaction = live.get(id);
+  if (transaction === undefined) return;
+  live.delete(id);
+  const state = transactionState(transaction);
+  state.phase = "finished";
+  state.upgrade?.finish();
+  dispatchUp([transaction, state.db], new Event("complete"));
+  state.upgrade?.forget();
+}
+
+/** The host has rolled it back: at the script's wish, or because of an error of the disk's. */
+export function aborted(id, failure) {
+  const transaction = live.get(id);
+  if (transaction === undefined) return;
+  const state = transactionState(transaction);
+  if (state.phase !== "finished") {
+    abort(transaction, failure === null ? null : new DOMException(failure.message, failure.name));
+  }
+  live.delete(id);
+  for (let i = 0; i < state.aborted.length; i++) {
+    const requested = requestState(state.aborted[i]);
+    requested.done = true;
+    requested.result = undefined;
+    requested.error = new DOMException("The transaction was aborted.", "AbortError");
+    const event = new Event("error", { bubbles: true, cancelable: true });
+    dispatchUp([state.aborted[i], transaction, state.db], event);
+  }
+  state.upgrade?.finish();
+  dispatchUp([transaction, state.db], new Event("abort", { bubbles: true }));
+  state.upgrade?.forget(true);
+}

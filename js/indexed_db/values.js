@@ -1,0 +1,85 @@
+// Values as bytes: https://html.spec.whatwg.org/#structuredserializeforstorage
+//
+// Invariant: what cannot be cloned is a DataCloneError to the script.
+
+import { core, primordials } from "ext:core/mod.js";
+import { webidl } from "ext:kittiwake/webidl.js";
+
+const { Event: { prototype: EventPrototype } } = core.loadExtScript("ext:deno_web/02_event.js");
+const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
+const { isUncloneable } = core.loadExtScript("ext:deno_web/13_message_port.js");
+const { op_blob_create_part, op_indexed_db_has_blobs } = core.ops;
+const {
+  ArrayIsArray,
+  ArrayPrototypePush,
+  ObjectPrototypeIsPrototypeOf,
+  SafeMap,
+  TypeErrorPrototype,
+} = primordials;
+
+/** https://html.spec.whatwg.org/#structuredserializeforstorage */
+export function serialize(value, prefix) {
+  const refuse = (text) => {
+    throw new DOMException(`${prefix}: ${text}`, "DataCloneError");
+  };
+  if (isUncloneable(value) || isPlatformObject(value)) refuse("The object could not be cloned.");
+  try {
+    return core.serialize(value, { forStorage: true }, refuse);
+  } catch (error) {
+    // The engine's own refusals; a getter's exception is the script's.
+    if (ObjectPrototypeIsPrototypeOf(TypeErrorPrototype, error) && isEngines(error)) {
+      refuse(error.message);
+    }
+    throw error;
+  }
+}
+
+/** Whether it is an object of the platform's that has no serialization steps. */
+function isPlatformObject(value) {
+  if (typeof value !== "object" || value === null || value[core.hostObjectBrand]) return false;
+  return value[webidl.brand] === webidl.brand ||
+    ObjectPrototypeIsPrototypeOf(EventPrototype, value);
+}
+
+function isEngines(error) {
+  return error.message === "Failed to serialize response";
+}
+
+/** https://html.spec.whatwg.org/#structureddeserialize */
+export function deserialize(bytes, deserializers = core.getCloneableDeserializers()) {
+  return core.deserialize(bytes, { forStorage: true, deserializers });
+}
+
+/** The parts of blobs that a serialised value names. */
+export function blobParts(bytes) {
+  if (!op_indexed_db_has_blobs(bytes)) return [];
+  const names = [];
+  deserialize(bytes, withParts((part) => {
+    ArrayPrototypePush(names, part.uuid);
+    return part;
+  }));
+  return names;
+}
+
+/** A stored value: bytes, or with blobs an array of bytes, name of a part, its bytes, ... */
+export function deserializeStored(stored) {
+  if (!ArrayIsArray(stored)) return deserialize(stored);
+  const parts = new SafeMap();
+  for (let i = 1; i < stored.length; i += 2) {
+    const bytes = stored[i + 1];
+    const part = { uuid: op_blob_create_part(bytes), size: bytes.byteLength };
+    parts.set(stored[i], part);
+  }
+  return deserialize(stored[0], withParts((part) => parts.get(part.uuid) ?? part));
+}
+
+/** The engine's deserialisers, with other parts for blobs. */
+function withParts(replace) {
+  const own = core.getCloneableDeserializers();
+  const replacing = (type) => (data) => {
+    const parts = [];
+    for (let i = 0; i < data.parts.length; i++) ArrayPrototypePush(parts, replace(data.parts[i]));
+    return own[type]({ ...data, parts });
+  };
+  return { __proto__: null, ...own, Blob: replacing("Blob"), File: replacing("File") };
+}

@@ -1,0 +1,288 @@
+//! What the host tells a realm about its databases.
+//!
+//! Invariant: `js/indexed_db/delivery.js` has a function for each event, with these arguments.
+
+use deno_core::{serde_v8, v8};
+use serde::Serialize;
+
+use super::{IndexedDbKey, buffer_to_v8, to_v8};
+
+/// One event.
+pub enum IndexedDbEvent {
+    /// An upgrade may begin, in this transaction.
+    UpgradeNeeded {
+        /// Who asked.
+        request: u32,
+        /// The new connection.
+        connection: u32,
+        /// The upgrade transaction.
+        transaction: u32,
+        /// The version before.
+        old_version: u64,
+        /// The database before the upgrade, with its new version.
+        metadata: IndexedDbMetadata,
+    },
+    /// The connection is open.
+    Opened {
+        /// Who asked.
+        request: u32,
+        /// The new connection.
+        connection: u32,
+        /// `None` after an upgrade, in which the realm has seen it all.
+        metadata: Option<IndexedDbMetadata>,
+    },
+    /// A request to open or delete failed.
+    Failed {
+        /// Who asked.
+        request: u32,
+        /// Why.
+        error: IndexedDbError,
+    },
+    /// A request waits for other connections to close.
+    Blocked {
+        /// Who asked.
+        request: u32,
+        /// The version.
+        old_version: u64,
+        /// `None` if the database is to be deleted.
+        new_version: Option<u64>,
+    },
+    /// Another connection wants this one to close.
+    VersionChange {
+        /// The connection.
+        connection: u32,
+        /// The version.
+        old_version: u64,
+        /// `None` if the database is to be deleted.
+        new_version: Option<u64>,
+    },
+    /// A database is deleted.
+    Deleted {
+        /// Who asked.
+        request: u32,
+        /// The version that it had.
+        old_version: u64,
+    },
+    /// The origin's databases.
+    Listed {
+        /// Who asked.
+        request: u32,
+        /// Names and versions.
+        databases: Vec<(Vec<u16>, u64)>,
+    },
+    /// What steps of a transaction answered, in their order.
+    Answered {
+        /// The transaction.
+        transaction: u32,
+        /// The requests and their answers.
+        answers: Vec<(u32, IndexedDbAnswer)>,
+    },
+    /// A transaction is committed.
+    Completed {
+        /// The transaction.
+        transaction: u32,
+    },
+    /// A transaction is rolled back.
+    Aborted {
+        /// The transaction.
+        transaction: u32,
+        /// What the disk said, unless the script wanted it.
+        error: Option<IndexedDbError>,
+    },
+    /// The turn that made transactions is over.
+    TurnOver,
+}
+
+/// What a script may learn of a failure.
+#[derive(Clone, Debug, Serialize)]
+pub struct IndexedDbError {
+    /// The name of the exception.
+    pub name: &'static str,
+    /// Its text.
+    pub message: String,
+}
+
+/// What a step answered.
+pub enum IndexedDbAnswer {
+    /// It failed; the transaction may go on.
+    Failed(IndexedDbError),
+    /// It is done.
+    Done,
+    /// The key of the record.
+    Key(IndexedDbKey),
+    /// A number of records.
+    Count(u64),
+    /// Records.
+    Records(Vec<IndexedDbRecord>),
+}
+
+/// A record that was found.
+pub struct IndexedDbRecord {
+    /// Its key in the source.
+    pub key: IndexedDbKey,
+    /// Its key in the object store, where the source is an index.
+    pub primary_key: Option<IndexedDbKey>,
+    /// What V8's serialiser wrote, if it was wanted.
+    pub value: Option<Vec<u8>>,
+    /// The contents of its Blob and File objects: names and bytes.
+    pub blobs: Vec<(String, Vec<u8>)>,
+}
+
+/// What a connection is told of its database.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexedDbMetadata {
+    /// The database's name.
+    pub name: serde_v8::U16String,
+    /// Its version.
+    pub version: u64,
+    /// The identifier that the next object store gets.
+    pub next_object_store: u32,
+    /// The identifier that the next index gets.
+    pub next_index: u32,
+    /// Its object stores.
+    pub object_stores: Vec<IndexedDbObjectStore>,
+}
+
+/// What a connection is told of an object store.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexedDbObjectStore {
+    /// Given once only.
+    pub id: u32,
+    /// Its name.
+    pub name: serde_v8::U16String,
+    /// As JSON.
+    pub key_path: String,
+    /// Whether it has a key generator.
+    pub auto_increment: bool,
+    /// Its indexes.
+    pub indexes: Vec<IndexedDbIndex>,
+}
+
+/// What a connection is told of an index.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexedDbIndex {
+    /// Given once only.
+    pub id: u32,
+    /// Its name.
+    pub name: serde_v8::U16String,
+    /// As JSON.
+    pub key_path: String,
+    /// Whether a key belongs to one record only.
+    pub unique: bool,
+    /// Whether a key that is an array is an entry for each element.
+    pub multi_entry: bool,
+}
+
+impl IndexedDbEvent {
+    /// The name of the event's function, and its arguments.
+    pub fn into_v8<'s>(self, scope: &mut v8::PinScope<'s, '_>) -> Vec<v8::Local<'s, v8::Value>> {
+        match self {
+            Self::UpgradeNeeded { request, connection, transaction, old_version, metadata } => {
+                let numbers = (request, connection, transaction, old_version);
+                vec![
+                    to_v8(scope, &"upgradeNeeded"),
+                    to_v8(scope, &numbers.0),
+                    to_v8(scope, &numbers.1),
+                    to_v8(scope, &numbers.2),
+                    to_v8(scope, &(numbers.3 as f64)),
+                    to_v8(scope, &metadata),
+                ]
+            }
+            Self::Opened { request, connection, metadata } => vec![
+                to_v8(scope, &"opened"),
+                to_v8(scope, &request),
+                to_v8(scope, &connection),
+                to_v8(scope, &metadata),
+            ],
+            Self::Failed { request, error } => {
+                vec![to_v8(scope, &"failed"), to_v8(scope, &request), to_v8(scope, &error)]
+            }
+            Self::Blocked { request, old_version, new_version } => {
+                versions(scope, "blocked", request, old_version, new_version)
+            }
+            Self::VersionChange { connection, old_version, new_version } => {
+                versions(scope, "versionChange", connection, old_version, new_version)
+            }
+            Self::Deleted { request, old_version } => {
+                versions(scope, "deleted", request, old_version, None)
+            }
+            Self::Listed { request, databases } => {
+                let databases: Vec<(serde_v8::U16String, u64)> =
+                    databases.into_iter().map(|(name, version)| (name.into(), version)).collect();
+                vec![to_v8(scope, &"listed"), to_v8(scope, &request), to_v8(scope, &databases)]
+            }
+            Self::Answered { transaction, answers } => {
+                let mut flat = Vec::with_capacity(answers.len() * 3);
+                for (request, answer) in answers {
+                    flat.push(to_v8(scope, &request));
+                    flat.extend(answer.into_v8(scope));
+                }
+                let flat = v8::Array::new_with_elements(scope, &flat).into();
+                vec![to_v8(scope, &"answered"), to_v8(scope, &transaction), flat]
+            }
+            Self::Completed { transaction } => {
+                vec![to_v8(scope, &"completed"), to_v8(scope, &transaction)]
+            }
+            Self::Aborted { transaction, error } => {
+                vec![to_v8(scope, &"aborted"), to_v8(scope, &transaction), to_v8(scope, &error)]
+            }
+            Self::TurnOver => vec![to_v8(scope, &"turnOver")],
+        }
+    }
+}
+
+fn versions<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    name: &str,
+    subject: u32,
+    old_version: u64,
+    new_version: Option<u64>,
+) -> Vec<v8::Local<'s, v8::Value>> {
+    let (old, new) = (old_version as f64, new_version.map(|version| version as f64));
+    vec![to_v8(scope, &name), to_v8(scope, &subject), to_v8(scope, &old), to_v8(scope, &new)]
+}
+
+/// Flat: value, name of a part, its bytes, ...
+fn value_with_blobs<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    value: Vec<u8>,
+    blobs: Vec<(String, Vec<u8>)>,
+) -> v8::Local<'s, v8::Value> {
+    let mut flat = vec![buffer_to_v8(scope, value)];
+    for (part, bytes) in blobs {
+        flat.push(to_v8(scope, &part));
+        flat.push(buffer_to_v8(scope, bytes));
+    }
+    v8::Array::new_with_elements(scope, &flat).into()
+}
+
+impl IndexedDbAnswer {
+    /// What kind of answer it is, and the answer. Records are flat: key, primary key, value, ...
+    fn into_v8<'s>(self, scope: &mut v8::PinScope<'s, '_>) -> [v8::Local<'s, v8::Value>; 2] {
+        match self {
+            Self::Failed(error) => [to_v8(scope, &0), to_v8(scope, &error)],
+            Self::Done => [to_v8(scope, &1), v8::undefined(scope).into()],
+            Self::Key(key) => [to_v8(scope, &1), key.into_v8(scope)],
+            Self::Count(count) => [to_v8(scope, &1), to_v8(scope, &(count as f64))],
+            Self::Records(records) => {
+                let mut flat = Vec::with_capacity(records.len() * 3);
+                for record in records {
+                    flat.push(record.key.into_v8(scope));
+                    flat.push(match record.primary_key {
+                        Some(key) => key.into_v8(scope),
+                        None => v8::undefined(scope).into(),
+                    });
+                    flat.push(match record.value {
+                        Some(value) if record.blobs.is_empty() => buffer_to_v8(scope, value),
+                        Some(value) => value_with_blobs(scope, value, record.blobs),
+                        None => v8::undefined(scope).into(),
+                    });
+                }
+                [to_v8(scope, &1), v8::Array::new_with_elements(scope, &flat).into()]
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! IndexedDB: <https://w3c.github.io/IndexedDB/>. Answers come back as [`IndexedDbEvent`]s, because
+//! events are dispatched from the host.
+//!
+//! Invariant: a realm reaches connections and transactions of its own only; the host ignores
+//! numbers that are not.
+
+#![allow(clippy::too_many_arguments, reason = "op2 knows no attribute of a function")]
+
+mod event;
+mod key;
+mod operation;
+
+use deno_core::{JsBuffer, OpState, ToJsBuffer, op2, serde_v8, v8};
+use serde::{Deserialize, Serialize};
+
+use crate::{Host, RealmId};
+
+pub use event::{
+    IndexedDbAnswer, IndexedDbError, IndexedDbEvent, IndexedDbIndex, IndexedDbMetadata,
+    IndexedDbObjectStore, IndexedDbRecord,
+};
+pub use key::IndexedDbKey;
+pub use operation::{IndexedDbFrom, IndexedDbIndexKeys, IndexedDbOperation, IndexedDbQuery};
+
+/// The part of the runtime that has databases.
+pub trait IndexedDb {
+    /// Opens a database; events tell how it went.
+    fn indexed_db_open(&self, realm: RealmId, request: u32, name: Vec<u16>, version: Option<u64>);
+    /// Deletes a database; events tell how it went.
+    fn indexed_db_delete(&self, realm: RealmId, request: u32, name: Vec<u16>);
+    /// Lists the databases of the realm's origin; an event has the answer.
+    fn indexed_db_list(&self, realm: RealmId, request: u32);
+    /// A connection begins no transaction any more.
+    fn indexed_db_close(&self, realm: RealmId, connection: u32);
+    /// A connection's `versionchange` event has been dispatched.
+    fn indexed_db_acknowledge(&self, realm: RealmId, connection: u32);
+    /// Makes a transaction, which starts when its scope is free. The answer names it.
+    fn indexed_db_begin(&self, realm: RealmId, connection: u32, options: IndexedDbBegin) -> u32;
+    /// Asks for one step of a transaction; an event has the answer.
+    fn indexed_db_request(
+        &self,
+        realm: RealmId,
+        transaction: u32,
+        request: u32,
+        operation: IndexedDbOperation,
+    );
+    /// Commits or aborts a transaction; an event tells how it went.
+    fn indexed_db_end(&self, realm: RealmId, transaction: u32, end: IndexedDbEnd);
+}
+
+/// What a transaction is made of.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexedDbBegin {
+    /// Identifiers of object stores.
+    pub scope: Vec<u32>,
+    /// Whether it may write.
+    pub writes: bool,
+    /// Whether it may be told as complete before it is on disk.
+    pub relaxed: bool,
+}
+
+/// How a script ends a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexedDbEnd {
+    /// What it did is to last.
+    Commit,
+    /// What it did is taken back.
+    Abort,
+}
+
+/// A change of the schema, in an upgrade.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum IndexedDbChange {
+    /// `createObjectStore()`
+    CreateObjectStore {
+        /// Given once only.
+        id: u32,
+        /// UTF-16.
+        name: serde_v8::U16String,
+        /// As JSON.
+        key_path: String,
+        /// Whether it has a key generator.
+        auto_increment: bool,
+    },
+    /// `IDBObjectStore.name = ...`
+    RenameObjectStore {
+        /// The object store.
+        id: u32,
+        /// UTF-16.
+        name: serde_v8::U16String,
+    },
+    /// `deleteObjectStore()`
+    DeleteObjectStore {
+        /// The object store.
+        id: u32,
+    },
+    /// `createIndex()`
+    CreateIndex {
+        /// The object store.
+        object_store: u32,
+        /// Given once only.
+        id: u32,
+        /// UTF-16.
+        name: serde_v8::U16String,
+        /// As JSON.
+        key_path: String,
+        /// Whether a key belongs to one record only.
+        unique: bool,
+        /// Whether a key that is an array is an entry for each element.
+        multi_entry: bool,
+    },
+    /// `IDBIndex.name = ...`
+    RenameIndex {
+        /// The index.
+        id: u32,
+        /// UTF-16.
+        name: serde_v8::U16String,
+    },
+    /// `deleteIndex()`
+    DeleteIndex {
+        /// The index.
+        id: u32,
+    },
+}
+
+/// `indexedDB.open()`; version 0 leaves the choice to the database.
+#[op2]
+pub fn op_indexed_db_open(
+    state: &mut OpState,
+    #[smi] request: u32,
+    #[serde] name: serde_v8::U16String,
+    #[number] version: u64,
+) {
+    let (services, realm) = Host::of(state);
+    services.indexed_db_open(realm, request, name.to_vec(), (version > 0).then_some(version));
+}
+
+/// `indexedDB.deleteDatabase()`
+#[op2]
+pub fn op_indexed_db_delete(
+    state: &mut OpState,
+    #[smi] request: u32,
+    #[serde] name: serde_v8::U16String,
+) {
+    let (services, realm) = Host::of(state);
+    services.indexed_db_delete(realm, request, name.to_vec());
+}
+
+/// `indexedDB.databases()`
+#[op2(fast)]
+pub fn op_indexed_db_list(state: &mut OpState, #[smi] request: u32) {
+    let (services, realm) = Host::of(state);
+    services.indexed_db_list(realm, request);
+}
+
+/// `IDBDatabase.close()`
+#[op2(fast)]
+pub fn op_indexed_db_close(state: &mut OpState, #[smi] connection: u32) {
+    let (services, realm) = Host::of(state);
+    services.indexed_db_close(realm, connection);
+}
+
+/// The end of a `versionchange` event's dispatch.
+#[op2(fast)]
+pub fn op_indexed_db_acknowledge(state: &mut OpState, #[smi] connection: u32) {
+    let (services, realm) = Host::of(state);
+    services.indexed_db_acknowledge(realm, connection);
+}
+
+/// `IDBDatabase.transaction()`
+#[op2]
+#[smi]
+pub fn op_indexed_db_begin(
+    state: &mut OpState,
+    #[smi] connection: u32,
+    #[serde] options: IndexedDbBegin,
+) -> u32 {
+    let (services, realm) = Host::of(state);
+    services.indexed_db_begin(realm, connection, options)
+}
+
+/// A change of the schema.
+#[op2]
+pub fn op_indexed_db_change(
+    state: &mut OpState,
+    #[smi] transaction: u32,
+    #[smi] request: u32,
+    #[serde] change: IndexedDbChange,
+) {
+    let (services, realm) = Host::of(state);
+    let operation = IndexedDbOperation::Change(change);
+    services.indexed_db_request(realm, transaction, request, operation);
+}
+
+/// `put()`, `add()` and `update()`. `indexes` is flat: index, whether it is unique, keys, ...;
+/// `blobs` names parts of blobs.
+#[op2]
+pub fn op_indexed_db_put<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &mut OpState,
+    #[smi] transaction: u32,
+    #[smi] request: u32,
+    #[smi] object_store: u32,
+    key: v8::Local<'s, v8::Value>,
+    #[buffer] value: JsBuffer,
+    indexes: v8::Local<'s, v8::Array>,
+    blobs: v8::Local<'s, v8::Array>,
+    overwrite: bool,
+) {
+    let blobs = operation::blob_parts(scope, state, blobs);
+    let key = IndexedDbKey::from_v8(scope, key);
+    let indexes = operation::index_keys(scope, indexes);
+    let operation = IndexedDbOperation::Put { object_store, key, value, blobs, indexes, overwrite };
+    let (services, realm) = Host::of(state);
+    services.indexed_db_request(realm, transaction, request, operation);
+}
+
+/// Whether a value that V8's serialiser wrote has an object of the host's, such as a Blob. It may
+/// be wrong in saying so.
+#[op2(fast)]
+pub fn op_indexed_db_has_blobs(#[buffer] value: &[u8]) -> bool {
+    // The serialiser's tag, and the number by which the engine marks an object of its own.
+    const HOST_OBJECT: [u8; 6] = [b'\\', 0xff, 0xff, 0xff, 0xff, 0x0f];
+    value.windows(HOST_OBJECT.len()).any(|window| window == HOST_OBJECT)
+}
+
+/// Every other request: see [`IndexedDbOperation::from_v8`] for the array.
+#[op2(fast)]
+pub fn op_indexed_db_query<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &mut OpState,
+    #[smi] transaction: u32,
+    #[smi] request: u32,
+    query: v8::Local<'s, v8::Array>,
+) {
+    let operation = IndexedDbOperation::from_v8(scope, query);
+    let (services, realm) = Host::of(state);
+    services.indexed_db_request(realm, transaction, request, operation);
+}
+
+/// Entries of a new index. `records` is flat: primary key, keys, ...
+#[op2(fast)]
+pub fn op_indexed_db_index<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &mut OpState,
+    #[smi] transaction: u32,
+    #[smi] request: u32,
+    #[smi] object_store: u32,
+    #[smi] index: u32,
+    unique: bool,
+    records: v8::Local<'s, v8::Array>,
+) {
+    let records = operation::indexed_records(scope, index, unique, records);
+    let operation = IndexedDbOperation::AddIndexEntries { object_store, records };
+    let (services, realm) = Host::of(state);
+    services.indexed_db_request(realm, transaction, request, operation);
+}
+
+/// `IDBTransaction.commit()` and `abort()`, and what a transaction does on its own.
+#[op2(fast)]
+pub fn op_indexed_db_end(state: &mut OpState, #[smi] transaction: u32, commit: bool) {
+    let (services, realm) = Host::of(state);
+    let end = if commit { IndexedDbEnd::Commit } else { IndexedDbEnd::Abort };
+    services.indexed_db_end(realm, transaction, end);
+}
+
+/// What scripts get of bytes that nobody else holds.
+fn buffer_to_v8<'s>(scope: &mut v8::PinScope<'s, '_>, bytes: Vec<u8>) -> v8::Local<'s, v8::Value> {
+    to_v8(scope, &ToJsBuffer::from(bytes))
+}
+
+fn to_v8<'s>(scope: &mut v8::PinScope<'s, '_>, value: &impl Serialize) -> v8::Local<'s, v8::Value> {
+    serde_v8::to_v8(scope, value).expect("our own types serialise")
+}

@@ -1,0 +1,212 @@
+//! Between the words of the ops and those of the store.
+//!
+//! Invariant: nothing is decided here, but what of an error a script may read.
+
+use kittiwake_ops::{
+    IndexedDbAnswer, IndexedDbChange, IndexedDbError as ScriptError, IndexedDbFrom, IndexedDbIndex,
+    IndexedDbIndexKeys, IndexedDbKey, IndexedDbMetadata, IndexedDbObjectStore, IndexedDbOperation,
+    IndexedDbQuery, IndexedDbRecord,
+};
+use kittiwake_store::StoreError;
+use kittiwake_store::indexed_db::{
+    BlobPart, CursorFrom, Direction, IndexKeys, IndexMetadata, IndexedDbError, Key, Metadata,
+    Operation, Outcome, Put, Query, Range, Retrieved, Source,
+};
+
+use crate::host::Shard;
+
+impl Shard {
+    /// What a script may learn; the rest is in the trace.
+    pub(super) fn script_error(&self, error: IndexedDbError) -> ScriptError {
+        let IndexedDbError::Store(error) = error else { return refusal(error) };
+        self.trace_store_error(&error);
+        match error {
+            StoreError::DiskFull { .. } => ScriptError {
+                name: "QuotaExceededError",
+                message: "Encountered full disk while committing transaction.".to_owned(),
+            },
+            _ => ScriptError { name: "UnknownError", message: "Internal error.".to_owned() },
+        }
+    }
+}
+
+fn refusal(error: IndexedDbError) -> ScriptError {
+    let name = match error {
+        IndexedDbError::Constraint(_) => "ConstraintError",
+        IndexedDbError::TooLarge(_) | IndexedDbError::Store(_) => "UnknownError",
+    };
+    ScriptError { name, message: error.to_string() }
+}
+
+/// Whether a request is certain to be served soon.
+pub(super) fn is_light(operation: &IndexedDbOperation, bytes: usize) -> bool {
+    match operation {
+        IndexedDbOperation::Put { value, blobs, .. } => value.len() <= bytes && blobs.is_empty(),
+        IndexedDbOperation::Retrieve { query, .. } => {
+            query.skip <= 16 && query.limit.is_some_and(|limit| limit <= 16)
+        }
+        IndexedDbOperation::SetVersion(_) | IndexedDbOperation::Change(_) => true,
+        IndexedDbOperation::AddIndexEntries { .. }
+        | IndexedDbOperation::Count(_)
+        | IndexedDbOperation::Clear { .. } => false,
+        IndexedDbOperation::Delete(query) => query.lower == query.upper && query.lower.is_some(),
+    }
+}
+
+pub(super) fn operation(operation: IndexedDbOperation) -> Operation {
+    match operation {
+        IndexedDbOperation::SetVersion(version) => Operation::SetVersion(version),
+        IndexedDbOperation::Change(change) => schema_change(change),
+        IndexedDbOperation::Put { object_store, key, value, blobs, indexes, overwrite } => {
+            let blobs = blobs.into_iter().map(|(part, bytes)| BlobPart { part, bytes });
+            Operation::Put(Put {
+                object_store,
+                key: key.map(to_store),
+                value: Box::new(value),
+                blobs: blobs.collect(),
+                indexes: indexes.into_iter().map(index_keys).collect(),
+                overwrite,
+            })
+        }
+        IndexedDbOperation::AddIndexEntries { object_store, records } => {
+            let records = records.into_iter();
+            let records = records.map(|(key, keys)| (to_store(key), index_keys(keys)));
+            Operation::AddIndexEntries { object_store, records: records.collect() }
+        }
+        IndexedDbOperation::Retrieve { query, values } => {
+            let retrieved = if values { Retrieved::Values } else { Retrieved::Keys };
+            Operation::Retrieve(to_query(query, retrieved))
+        }
+        IndexedDbOperation::Count(query) => {
+            let Query { source, range, .. } = to_query(query, Retrieved::Keys);
+            Operation::Count { source, range }
+        }
+        IndexedDbOperation::Delete(query) => {
+            let Query { source, range, .. } = to_query(query, Retrieved::Keys);
+            Operation::Delete { object_store: source.object_store, range }
+        }
+        IndexedDbOperation::Clear { object_store } => Operation::Clear(object_store),
+    }
+}
+
+fn schema_change(change: IndexedDbChange) -> Operation {
+    match change {
+        IndexedDbChange::CreateObjectStore { id, name, key_path, auto_increment } => {
+            Operation::CreateObjectStore { id, name: name.to_vec(), key_path, auto_increment }
+        }
+        IndexedDbChange::RenameObjectStore { id, name } => {
+            Operation::RenameObjectStore { id, name: name.to_vec() }
+        }
+        IndexedDbChange::DeleteObjectStore { id } => Operation::DeleteObjectStore(id),
+        IndexedDbChange::CreateIndex { object_store, id, name, key_path, unique, multi_entry } => {
+            let name = name.to_vec();
+            let index = IndexMetadata { id, name, key_path, unique, multi_entry };
+            Operation::CreateIndex { object_store, index }
+        }
+        IndexedDbChange::RenameIndex { id, name } => {
+            Operation::RenameIndex { id, name: name.to_vec() }
+        }
+        IndexedDbChange::DeleteIndex { id } => Operation::DeleteIndex(id),
+    }
+}
+
+fn index_keys(keys: IndexedDbIndexKeys) -> IndexKeys {
+    let IndexedDbIndexKeys { index, unique, keys } = keys;
+    IndexKeys { index, unique, keys: keys.into_iter().map(to_store).collect() }
+}
+
+fn to_query(query: IndexedDbQuery, retrieved: Retrieved) -> Query {
+    Query {
+        source: Source { object_store: query.object_store, index: query.index },
+        range: Range {
+            lower: query.lower.map(to_store),
+            upper: query.upper.map(to_store),
+            lower_open: query.lower_open,
+            upper_open: query.upper_open,
+        },
+        direction: match (query.descending, query.unique) {
+            (false, false) => Direction::Next,
+            (false, true) => Direction::NextUnique,
+            (true, false) => Direction::Prev,
+            (true, true) => Direction::PrevUnique,
+        },
+        from: query.from.map(|IndexedDbFrom { key, primary_key, past }| {
+            let key = to_store(key);
+            match (primary_key.map(to_store), past) {
+                (None, false) => CursorFrom::Key(key),
+                (None, true) => CursorFrom::PastKey(key),
+                (Some(primary), false) => CursorFrom::Entry(key, primary),
+                (Some(primary), true) => CursorFrom::PastEntry(key, primary),
+            }
+        }),
+        skip: query.skip,
+        limit: query.limit,
+        retrieved,
+    }
+}
+
+fn to_store(key: IndexedDbKey) -> Key {
+    match key {
+        IndexedDbKey::Number(number) => Key::Number(number),
+        IndexedDbKey::Date(time) => Key::Date(time),
+        IndexedDbKey::String(units) => Key::String(units),
+        IndexedDbKey::Binary(bytes) => Key::Binary(bytes),
+        IndexedDbKey::Array(keys) => Key::Array(keys.into_iter().map(to_store).collect()),
+        IndexedDbKey::Generated => Key::Generated,
+    }
+}
+
+fn to_script(key: Key) -> IndexedDbKey {
+    match key {
+        Key::Number(number) => IndexedDbKey::Number(number),
+        Key::Date(time) => IndexedDbKey::Date(time),
+        Key::String(units) => IndexedDbKey::String(units),
+        Key::Binary(bytes) => IndexedDbKey::Binary(bytes),
+        Key::Array(keys) => IndexedDbKey::Array(keys.into_iter().map(to_script).collect()),
+        Key::Generated => IndexedDbKey::Generated,
+    }
+}
+
+pub(super) fn answer(result: Result<Outcome, IndexedDbError>) -> IndexedDbAnswer {
+    match result {
+        Ok(Outcome::Done) => IndexedDbAnswer::Done,
+        Ok(Outcome::Stored(key)) => IndexedDbAnswer::Key(to_script(key)),
+        Ok(Outcome::Counted(count)) => IndexedDbAnswer::Count(count),
+        Ok(Outcome::Found(records)) => {
+            let records = records.into_iter().map(|record| IndexedDbRecord {
+                key: to_script(record.key),
+                primary_key: record.primary_key.map(to_script),
+                value: record.value,
+                blobs: record.blobs.into_iter().map(|blob| (blob.part, blob.bytes)).collect(),
+            });
+            IndexedDbAnswer::Records(records.collect())
+        }
+        Err(error) => IndexedDbAnswer::Failed(refusal(error)),
+    }
+}
+
+pub(super) fn metadata(name: &[u16], metadata: Metadata) -> IndexedDbMetadata {
+    let object_stores = metadata.object_stores.into_iter().map(|object_store| {
+        let indexes = object_store.indexes.into_iter().map(|index| IndexedDbIndex {
+            id: index.id,
+            name: index.name.into(),
+            key_path: index.key_path,
+            unique: index.unique,
+            multi_entry: index.multi_entry,
+        });
+        IndexedDbObjectStore {
+            id: object_store.id,
+            name: object_store.name.into(),
+            key_path: object_store.key_path,
+            auto_increment: object_store.auto_increment,
+            indexes: indexes.collect(),
+        }
+    });
+    IndexedDbMetadata {
+        name: name.into(),
+        version: metadata.version,
+        next_object_store: metadata.next_object_store,
+        next_index: metadata.next_index,
+        object_stores: object_stores.collect(),
+    }
+}

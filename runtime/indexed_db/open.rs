@@ -1,0 +1,251 @@
+//! Opening, upgrading, deleting and listing databases.
+//! <https://w3c.github.io/IndexedDB/#opening>
+//!
+//! Invariant: requests for one database are served one after the other, in their order; an upgrade
+//! has the database for itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use kittiwake_ops::{IndexedDbError, IndexedDbEvent, IndexedDbOperation, RealmId};
+use kittiwake_store::indexed_db::{Durability, Metadata};
+use tokio::sync::oneshot;
+
+use super::transactions::{Finished, Mode};
+use super::{Connection, Database, border};
+use crate::activity::Busy;
+use crate::host::Shard;
+
+impl Shard {
+    /// <https://w3c.github.io/IndexedDB/#open-a-database-connection>
+    pub(super) async fn open_database(
+        &self,
+        realm: RealmId,
+        request: u32,
+        name: Vec<u16>,
+        version: Option<u64>,
+        busy: Busy,
+    ) {
+        let Some(origin) = self.origin_of(realm) else { return };
+        let database = self.indexed_db.database(&origin, name);
+        let mut busy = Some(busy);
+        let _turn = database.turn(&self.activity, &mut busy).await;
+        if let Err(error) = self.connect(realm, request, &database, version, &mut busy).await {
+            self.notify_realm(realm, IndexedDbEvent::Failed { request, error });
+        }
+    }
+
+    async fn connect(
+        &self,
+        realm: RealmId,
+        request: u32,
+        database: &Rc<Database>,
+        version: Option<u64>,
+        busy: &mut Option<Busy>,
+    ) -> Result<(), IndexedDbError> {
+        let metadata = database.work(self.indexed_db.threads, |engine| engine.metadata()).await;
+        let metadata = metadata.map_err(|error| self.script_error(error))?;
+        let old_version = metadata.version;
+        database.version.set(old_version);
+        let version = version.unwrap_or(old_version.max(1));
+        if version < old_version {
+            let message = format!(
+                "The requested version ({version}) is less than the existing version \
+                 ({old_version})."
+            );
+            return Err(IndexedDbError { name: "VersionError", message });
+        }
+        if self.realm_owner(realm).is_none() {
+            return Ok(());
+        }
+        let connection = self.make_connection(realm, database);
+        if version == old_version {
+            let metadata = Some(border::metadata(&database.name, metadata));
+            let connection = connection.id;
+            self.notify_realm(realm, IndexedDbEvent::Opened { request, connection, metadata });
+            return Ok(());
+        }
+        self.close_others(realm, request, database, old_version, Some(version), busy).await;
+        self.upgrade(request, &connection, metadata, version).await
+    }
+
+    fn make_connection(&self, realm: RealmId, database: &Rc<Database>) -> Rc<Connection> {
+        let connection = Rc::new(Connection {
+            id: self.next_id(),
+            realm,
+            database: database.clone(),
+            close_pending: Cell::new(false),
+            version_change: RefCell::default(),
+        });
+        let id = connection.id;
+        database.connections.borrow_mut().insert(id, connection.clone());
+        self.indexed_db.connections.borrow_mut().insert(id, connection.clone());
+        connection
+    }
+
+    /// Asks every other connection to close, and waits until they have.
+    async fn close_others(
+        &self,
+        realm: RealmId,
+        request: u32,
+        database: &Database,
+        old_version: u64,
+        new_version: Option<u64>,
+        busy: &mut Option<Busy>,
+    ) {
+        // The youngest connection may be the one that asks; nobody else can connect meanwhile.
+        let own = new_version.and_then(|_| database.connections.borrow().keys().last().copied());
+        let others = || -> Vec<Rc<Connection>> {
+            let connections = database.connections.borrow();
+            connections.values().filter(|each| Some(each.id) != own).cloned().collect()
+        };
+        let mut dispatched = Vec::new();
+        for connection in others() {
+            if connection.close_pending.get() {
+                continue;
+            }
+            let (done, end) = oneshot::channel();
+            *connection.version_change.borrow_mut() = Some(done);
+            let id = connection.id;
+            let event = IndexedDbEvent::VersionChange { connection: id, old_version, new_version };
+            self.notify_realm(connection.realm, event);
+            dispatched.push(end);
+        }
+        for end in dispatched {
+            // A realm that ended meanwhile has closed its connections.
+            let _ = end.await;
+        }
+        if others().iter().any(|each| !each.close_pending.get()) {
+            self.notify_realm(realm, IndexedDbEvent::Blocked { request, old_version, new_version });
+        }
+        while !others().is_empty() {
+            // Until somebody closes, there is nothing to do.
+            let closed = database.closed.notified();
+            *busy = None;
+            closed.await;
+            *busy = Some(self.activity.begin());
+        }
+    }
+
+    /// <https://w3c.github.io/IndexedDB/#upgrade-a-database>
+    async fn upgrade(
+        &self,
+        request: u32,
+        connection: &Rc<Connection>,
+        mut metadata: Metadata,
+        version: u64,
+    ) -> Result<(), IndexedDbError> {
+        let (database, realm) = (&connection.database, connection.realm);
+        let old_version = std::mem::replace(&mut metadata.version, version);
+        let scope = BTreeSet::new();
+        let durability = Durability::Strict;
+        let (transaction, end) =
+            self.make_transaction(connection, Mode::VersionChange, scope, durability);
+        let set_version = IndexedDbOperation::SetVersion(version);
+        transaction.pending.borrow_mut().push_back((0, set_version));
+        self.pump(database);
+        self.notify_realm(
+            realm,
+            IndexedDbEvent::UpgradeNeeded {
+                request,
+                connection: connection.id,
+                transaction: transaction.id,
+                old_version,
+                metadata: border::metadata(&database.name, metadata),
+            },
+        );
+        if self.realm_owner(realm).is_none() {
+            // It ended while others closed.
+            self.drop_databases_of(realm);
+        }
+        let finished = end.await.expect("invariant: a transaction ends");
+        let abort =
+            |message: &str| Err(IndexedDbError { name: "AbortError", message: message.to_owned() });
+        if finished == Finished::Aborted {
+            self.close_connection(connection);
+            if old_version == 0 {
+                self.remove(database).await.map_err(|error| self.script_error(error))?;
+            }
+            return abort("Version change transaction was aborted in upgradeneeded event handler.");
+        }
+        database.version.set(version);
+        if connection.close_pending.get() {
+            return abort("The connection was closed.");
+        }
+        let connection = connection.id;
+        self.notify_realm(realm, IndexedDbEvent::Opened { request, connection, metadata: None });
+        Ok(())
+    }
+
+    async fn remove(
+        &self,
+        database: &Database,
+    ) -> Result<(), kittiwake_store::indexed_db::IndexedDbError> {
+        let mut engine = database.engine.lock().await;
+        let (taken, folder) = (engine.take(), database.folder.clone());
+        let name = database.name.clone();
+        database.version.set(0);
+        let threads = self.indexed_db.threads;
+        threads.run(move || drop(taken)).await;
+        threads.run(move || folder.delete(&name)).await
+    }
+
+    /// <https://w3c.github.io/IndexedDB/#delete-a-database>
+    pub(super) async fn delete_database(
+        &self,
+        realm: RealmId,
+        request: u32,
+        name: Vec<u16>,
+        busy: Busy,
+    ) {
+        let Some(origin) = self.origin_of(realm) else { return };
+        let database = self.indexed_db.database(&origin, name);
+        let mut busy = Some(busy);
+        let _turn = database.turn(&self.activity, &mut busy).await;
+        let deleted = async {
+            let known = database.engine.lock().await.is_some();
+            if !known && !database.folder.has(&database.name) {
+                return Ok(0);
+            }
+            let metadata = database.work(self.indexed_db.threads, |engine| engine.metadata());
+            let old_version = metadata.await?.version;
+            self.close_others(realm, request, &database, old_version, None, &mut busy).await;
+            self.remove(&database).await.map(|()| old_version)
+        };
+        let event = match deleted.await {
+            Ok(old_version) => IndexedDbEvent::Deleted { request, old_version },
+            Err(error) => IndexedDbEvent::Failed { request, error: self.script_error(error) },
+        };
+        self.notify_realm(realm, event);
+    }
+
+    /// <https://w3c.github.io/IndexedDB/#dom-idbfactory-databases>
+    pub(super) async fn list_databases(&self, realm: RealmId, request: u32, _busy: Busy) {
+        let Some(origin) = self.origin_of(realm) else { return };
+        let known: Vec<Rc<Database>> = {
+            let databases = self.indexed_db.databases.borrow();
+            let own = databases.iter().filter(|((owner, _), _)| *owner == origin);
+            own.map(|(_, database)| database.clone()).collect()
+        };
+        let mut databases = Vec::new();
+        let mut open = Vec::new();
+        for database in known {
+            if database.engine.lock().await.is_some() {
+                open.push(database.name.clone());
+                if database.version.get() > 0 {
+                    databases.push((database.name.clone(), database.version.get()));
+                }
+            }
+        }
+        let folder = self.indexed_db.folder(&origin);
+        for file in self.indexed_db.threads.run(move || folder.list(&open)).await {
+            match file {
+                Ok(file) => databases.push((file.name, file.version)),
+                Err(error) => self.trace_store_error(&error),
+            }
+        }
+        databases.sort();
+        self.notify_realm(realm, IndexedDbEvent::Listed { request, databases });
+    }
+}

@@ -1,0 +1,292 @@
+//! Reading records: <https://w3c.github.io/IndexedDB/#retrieval-operation> and the cursors'
+//! <https://w3c.github.io/IndexedDB/#iterate-a-cursor>.
+//!
+//! Invariant: a query holds nothing open when it has answered: a cursor is where it stands, so that
+//! it sees what its transaction has changed meanwhile.
+
+use rusqlite::{OptionalExtension, Row};
+
+use super::IndexedDatabase;
+use super::error::{IndexedDbError, Interrupted};
+use super::key::{Key, after};
+use super::records::BlobPart;
+
+/// What one answer may hold, so that a script cannot fill the host's memory.
+const ANSWER_BYTES: usize = 256 << 20;
+
+/// <https://w3c.github.io/IndexedDB/#key-range>
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Range {
+    /// The lower bound.
+    pub lower: Option<Key>,
+    /// The upper bound.
+    pub upper: Option<Key>,
+    /// Whether the lower bound is outside.
+    pub lower_open: bool,
+    /// Whether the upper bound is outside.
+    pub upper_open: bool,
+}
+
+impl Range {
+    /// As bytes: from the first on, up to but without the second. It holds for entries of indexes
+    /// too, which only begin with their key.
+    pub(super) fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
+        let low = match &self.lower {
+            Some(key) if self.lower_open => after(&key.encode()),
+            Some(key) => key.encode(),
+            None => vec![],
+        };
+        let high = match &self.upper {
+            Some(key) if self.upper_open => key.encode(),
+            Some(key) => after(&key.encode()),
+            None => after(&[]),
+        };
+        (low, high)
+    }
+}
+
+/// An object store, or one of its indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The object store.
+    pub object_store: u32,
+    /// Its index, if that is meant.
+    pub index: Option<u32>,
+}
+
+/// <https://w3c.github.io/IndexedDB/#cursor-direction>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Ascending.
+    Next,
+    /// Ascending, the first record of each key.
+    NextUnique,
+    /// Descending.
+    Prev,
+    /// Descending, the first record of each key.
+    PrevUnique,
+}
+
+/// Where a cursor goes on, in its direction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CursorFrom {
+    /// At the first record with this key.
+    Key(Key),
+    /// Behind every record with this key.
+    PastKey(Key),
+    /// At this key and primary key of an index.
+    Entry(Key, Key),
+    /// Behind this key and primary key of an index.
+    PastEntry(Key, Key),
+}
+
+/// What is wanted of each record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retrieved {
+    /// Its keys.
+    Keys,
+    /// Its keys and its value.
+    Values,
+}
+
+/// A question for records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Where to look.
+    pub source: Source,
+    /// Which keys.
+    pub range: Range,
+    /// In which order.
+    pub direction: Direction,
+    /// Where a cursor stands.
+    pub from: Option<CursorFrom>,
+    /// How many to leave out at first.
+    pub skip: u32,
+    /// How many at most.
+    pub limit: Option<u32>,
+    /// What of them.
+    pub retrieved: Retrieved,
+}
+
+/// A record that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its key in the source.
+    pub key: Key,
+    /// Its key in the object store, where the source is an index.
+    pub primary_key: Option<Key>,
+    /// What V8's serialiser wrote, if it was wanted.
+    pub value: Option<Vec<u8>>,
+    /// The contents of the value's Blob and File objects.
+    pub blobs: Vec<BlobPart>,
+}
+
+impl IndexedDatabase {
+    pub(super) fn retrieve(&self, query: &Query) -> Result<Vec<Record>, Interrupted> {
+        match (query.source.index, query.direction) {
+            (Some(index), Direction::NextUnique | Direction::PrevUnique) => {
+                self.retrieve_unique(query, index)
+            }
+            _ => self.retrieve_all(query),
+        }
+    }
+
+    fn retrieve_all(&self, query: &Query) -> Result<Vec<Record>, Interrupted> {
+        let descending = matches!(query.direction, Direction::Prev | Direction::PrevUnique);
+        let (low, high) = query.bounds();
+        let mut statement =
+            self.connection.prepare_cached(match (query.source.index, descending) {
+                (None, false) => {
+                    "SELECT key, value, has_blobs FROM records WHERE object_store = ?1 AND key >= ?2
+                 AND key < ?3 ORDER BY key LIMIT ?4 OFFSET ?5"
+                }
+                (None, true) => {
+                    "SELECT key, value, has_blobs FROM records WHERE object_store = ?1 AND key >= ?2
+                 AND key < ?3 ORDER BY key DESC LIMIT ?4 OFFSET ?5"
+                }
+                (Some(_), false) => {
+                    "SELECT entry, key_length FROM index_entries WHERE index_id = ?1 AND entry >= ?2
+                 AND entry < ?3 ORDER BY entry LIMIT ?4 OFFSET ?5"
+                }
+                (Some(_), true) => {
+                    "SELECT entry, key_length FROM index_entries WHERE index_id = ?1 AND entry >= ?2
+                 AND entry < ?3 ORDER BY entry DESC LIMIT ?4 OFFSET ?5"
+                }
+            })?;
+        let id = query.source.index.unwrap_or(query.source.object_store);
+        let limit = query.limit.map_or(-1, i64::from);
+        let mut rows = statement.query((id, low, high, limit, query.skip))?;
+        let mut found = Answer::default();
+        while let Some(row) = rows.next()? {
+            found.add(match query.source.index {
+                None => self.record_of(row, query)?,
+                Some(_) => self.indexed_record_of(row, query)?,
+            })?;
+        }
+        Ok(found.records)
+    }
+
+    /// The first record of each key of an index.
+    fn retrieve_unique(&self, query: &Query, index: u32) -> Result<Vec<Record>, Interrupted> {
+        let ascending = "SELECT entry, key_length FROM index_entries
+             WHERE index_id = ?1 AND entry >= ?2 AND entry < ?3 ORDER BY entry LIMIT 1";
+        let descending = "SELECT entry, key_length FROM index_entries
+             WHERE index_id = ?1 AND entry >= ?2 AND entry < ?3 ORDER BY entry DESC LIMIT 1";
+        let (mut low, mut high) = query.bounds();
+        let mut found = Answer::default();
+        let mut skip = query.skip;
+        while query.limit.is_none_or(|limit| found.records.len() < limit as usize) {
+            let sql = if query.direction == Direction::NextUnique { ascending } else { descending };
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let key = statement.query_row((index, &low, &high), index_key).optional()?;
+            let Some(key) = key else { break };
+            if skip > 0 {
+                skip -= 1;
+            } else {
+                let mut statement = self.connection.prepare_cached(ascending)?;
+                let mut rows = statement.query((index, &key, after(&key)))?;
+                let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                found.add(self.indexed_record_of(row, query)?)?;
+            }
+            match query.direction {
+                Direction::NextUnique => low = after(&key),
+                _ => high = key,
+            }
+        }
+        Ok(found.records)
+    }
+
+    fn indexed_record_of(&self, row: &Row<'_>, query: &Query) -> Result<Record, Interrupted> {
+        let entry = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let (key, primary) = Key::decode_first(entry)?;
+        let primary_key = Some(Key::decode(primary)?);
+        let store = query.source.object_store;
+        let (value, has_blobs) = match query.retrieved {
+            Retrieved::Keys => (None, false),
+            Retrieved::Values => {
+                let sql =
+                    "SELECT value, has_blobs FROM records WHERE object_store = ?1 AND key = ?2";
+                let mut statement = self.connection.prepare_cached(sql)?;
+                let both = |row: &Row<'_>| Ok((Some(row.get(0)?), row.get(1)?));
+                statement.query_row((store, primary), both)?
+            }
+        };
+        let blobs = if has_blobs { self.blobs_of(store, primary)? } else { vec![] };
+        Ok(Record { key, primary_key, value, blobs })
+    }
+
+    fn record_of(&self, row: &Row<'_>, query: &Query) -> Result<Record, Interrupted> {
+        let primary = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let key = Key::decode(primary)?;
+        let (value, has_blobs) = match query.retrieved {
+            Retrieved::Keys => (None, false),
+            Retrieved::Values => (Some(row.get(1)?), row.get(2)?),
+        };
+        let store = query.source.object_store;
+        let blobs = if has_blobs { self.blobs_of(store, primary)? } else { vec![] };
+        Ok(Record { key, primary_key: None, value, blobs })
+    }
+
+    pub(super) fn count(&self, source: &Source, range: &Range) -> Result<u64, Interrupted> {
+        let (low, high) = range.bounds();
+        let (sql, id) = match source.index {
+            None => (
+                "SELECT count(*) FROM records WHERE object_store = ?1 AND key >= ?2 AND key < ?3",
+                source.object_store,
+            ),
+            Some(index) => (
+                "SELECT count(*) FROM index_entries
+                 WHERE index_id = ?1 AND entry >= ?2 AND entry < ?3",
+                index,
+            ),
+        };
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let count: i64 = statement.query_row((id, low, high), |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    }
+}
+
+impl Query {
+    /// The bytes of the range, from where the cursor stands.
+    fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
+        let (low, high) = self.range.bounds();
+        let Some(from) = &self.from else { return (low, high) };
+        let (key, past) = match from {
+            CursorFrom::Key(key) => (key.encode(), false),
+            CursorFrom::PastKey(key) => (key.encode(), true),
+            CursorFrom::Entry(key, primary) => ([key.encode(), primary.encode()].concat(), false),
+            CursorFrom::PastEntry(key, primary) => {
+                ([key.encode(), primary.encode()].concat(), true)
+            }
+        };
+        let descending = matches!(self.direction, Direction::Prev | Direction::PrevUnique);
+        let place = if past == descending { key } else { after(&key) };
+        if descending { (low, high.min(place)) } else { (low.max(place), high) }
+    }
+}
+
+fn index_key(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
+    let entry = row.get_ref(0)?.as_blob()?;
+    let key_length: u32 = row.get(1)?;
+    Ok(entry.get(..key_length as usize).unwrap_or(entry).to_vec())
+}
+
+/// Records up to a size.
+#[derive(Default)]
+struct Answer {
+    records: Vec<Record>,
+    bytes: usize,
+}
+
+impl Answer {
+    fn add(&mut self, record: Record) -> Result<(), Interrupted> {
+        self.bytes += size_of::<Record>() + record.value.as_ref().map_or(0, Vec::len);
+        self.bytes += record.blobs.iter().map(|blob| blob.bytes.len()).sum::<usize>();
+        if self.bytes > ANSWER_BYTES {
+            let text = "The result is too large: ask for fewer records at a time.";
+            return Err(IndexedDbError::TooLarge(text).into());
+        }
+        self.records.push(record);
+        Ok(())
+    }
+}

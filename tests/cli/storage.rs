@@ -1,0 +1,70 @@
+//! `kittiwake storage`: what a state folder holds of IndexedDB.
+
+use std::fs;
+
+use crate::folder;
+use crate::process::run;
+
+const WORKER: &str = r#"
+self.addEventListener("install", (event) => event.waitUntil(new Promise((resolve) => {
+  const request = indexedDB.open("mail", 3);
+  request.onupgradeneeded = () => {
+    request.result.createObjectStore("drafts");
+    const outbox = request.result.createObjectStore("outbox", { autoIncrement: true });
+    outbox.createIndex("by name", "name");
+    outbox.add({ name: "Ann" });
+    outbox.add({ name: "Bob" });
+  };
+  request.onsuccess = resolve;
+})));
+"#;
+
+#[test]
+fn databases_are_listed_with_their_object_stores() {
+    let project = folder(&[("sw.js", WORKER)]);
+    run(project.path(), &["run", "sw.js", "--state", "state"]).expect_code(0);
+    let listed = run(project.path(), &["storage", "--state", "state"]).expect_code(0);
+    assert!(listed.stdout[0].starts_with("https://app.test  \"mail\"  version 3  "), "{listed:?}");
+    let stores = ["  \"drafts\"  0 records", "  \"outbox\"  2 records  indexes [\"by name\"]"];
+    assert_eq!(listed.stdout[1..], stores);
+
+    let options = ["storage", "--state", "state", "--format", "json"];
+    let listed = run(project.path(), &options).expect_code(0);
+    let line: serde_json::Value = serde_json::from_str(&listed.stdout[0]).expect("JSON");
+    assert_eq!(line["object_stores"][1]["records"], 2);
+    assert_eq!((&line["kind"], &line["version"]), (&"indexed-db".into(), &3.into()));
+}
+
+#[test]
+fn a_folder_without_state_has_no_databases_and_stays_as_it_is() {
+    let project = folder(&[]);
+    fs::create_dir(project.path().join("state")).expect("a folder");
+    let listed = run(project.path(), &["storage", "--state", "state"]).expect_code(0);
+    assert_eq!(listed.stdout, [""; 0]);
+    let entries = fs::read_dir(project.path().join("state")).expect("a folder");
+    assert_eq!(entries.count(), 0);
+}
+
+#[test]
+fn a_damaged_database_is_unknown_error_to_the_script_and_told_to_the_operator() {
+    let project = folder(&[("sw.js", WORKER)]);
+    run(project.path(), &["run", "sw.js", "--state", "state"]).expect_code(0);
+    let listed = run(project.path(), &["storage", "--state", "state", "--format", "json"]);
+    let line: serde_json::Value = serde_json::from_str(&listed.stdout[0]).expect("JSON");
+    let path = project.path().join(line["path"].as_str().expect("a path"));
+    fs::write(&path, "something else ".repeat(100)).expect("the file is there");
+
+    let reader = r#"
+        self.addEventListener("install", (event) => event.waitUntil(new Promise((resolve) => {
+          const request = indexedDB.open("mail");
+          request.onerror = () => resolve(console.log(`refused: ${request.error.name}`));
+        })));
+    "#;
+    fs::write(project.path().join("reader.js"), reader).expect("a file");
+    let options = ["run", "reader.js", "--state", "state", "--format", "json"];
+    let run = run(project.path(), &options);
+    assert_eq!(run.lines_with("refused: UnknownError").len(), 1, "{run:#?}");
+    assert_eq!(run.lines_with("is not an SQLite database").len(), 1, "{run:#?}");
+    let aside = fs::read(path.with_extension("damaged-1")).expect("it was set aside");
+    assert!(aside.starts_with(b"something else "));
+}
