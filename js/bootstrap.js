@@ -16,18 +16,27 @@ import {
   dispatchPlatformEvent,
   installErrorReporting,
 } from "ext:kittiwake/events.js";
+import { EventSource } from "ext:kittiwake/event_source.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
+import { afterFetchEvent, createFetchEvent, FetchEvent } from "ext:kittiwake/fetch_event.js";
 import { fetch } from "ext:kittiwake/fetch/fetch.js";
 import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Request } from "ext:kittiwake/fetch/request.js";
 import { Response } from "ext:kittiwake/fetch/response.js";
+import { Lock, LockManager } from "ext:kittiwake/locks.js";
+import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as networkInformation from "ext:kittiwake/network_information.js";
+import { Notification, NotificationEvent } from "ext:kittiwake/notifications.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
+import * as push from "ext:kittiwake/push.js";
+import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
+import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
+import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
@@ -130,15 +139,21 @@ const interfaces = {
   DOMException: dom.DOMException,
   ErrorEvent: event.ErrorEvent,
   Event: event.Event,
+  EventSource,
   EventTarget: event.EventTarget,
   File: file.File,
   FileReader,
   FormData,
   Headers,
+  Lock,
+  LockManager,
   MessageChannel,
   MessageEvent: event.MessageEvent,
   MessagePort,
+  NavigationPreloadManager,
+  NavigatorUAData,
   NetworkInformation: networkInformation.NetworkInformation,
+  Notification,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
   PerformanceMark: performance.PerformanceMark,
@@ -148,7 +163,11 @@ const interfaces = {
   PeriodicSyncManager: periodicSync.PeriodicSyncManager,
   Permissions,
   PermissionStatus,
+  ProgressEvent: event.ProgressEvent,
   PromiseRejectionEvent: event.PromiseRejectionEvent,
+  PushManager: push.PushManager,
+  PushSubscription: push.PushSubscription,
+  PushSubscriptionOptions: push.PushSubscriptionOptions,
   QuotaExceededError: dom.QuotaExceededError,
   ReadableByteStreamController: streams.ReadableByteStreamController,
   ReadableStream: streams.ReadableStream,
@@ -158,11 +177,16 @@ const interfaces = {
   ReadableStreamDefaultReader: streams.ReadableStreamDefaultReader,
   Request,
   Response,
+  Scheduler: scheduling.Scheduler,
   ServiceWorker: serviceWorker.ServiceWorker,
+  ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
   StorageManager,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
+  TaskController: scheduling.TaskController,
+  TaskPriorityChangeEvent: scheduling.TaskPriorityChangeEvent,
+  TaskSignal: scheduling.TaskSignal,
   TextDecoder: encoding.TextDecoder,
   TextDecoderStream: encoding.TextDecoderStream,
   TextEncoder: encoding.TextEncoder,
@@ -172,11 +196,28 @@ const interfaces = {
   URL: url.URL,
   URLPattern,
   URLSearchParams: url.URLSearchParams,
+  WebSocket,
   WritableStream: streams.WritableStream,
   WritableStreamDefaultController: streams.WritableStreamDefaultController,
   WritableStreamDefaultWriter: streams.WritableStreamDefaultWriter,
 };
 for (const name in interfaces) defineInterface(name, interfaces[name]);
+
+// Exposed in service workers only: in the snapshot for the sake of their quick start, and taken
+// from pages.
+const workerInterfaces = {
+  FetchEvent,
+  NotificationEvent,
+  PushEvent: push.PushEvent,
+  PushMessageData: push.PushMessageData,
+  PushSubscriptionChangeEvent: push.PushSubscriptionChangeEvent,
+};
+for (const name in workerInterfaces) defineInterface(name, workerInterfaces[name]);
+
+// https://w3c.github.io/ServiceWorker/#navigator-serviceworker
+for (const { prototype } of [navigator.Navigator, navigator.WorkerNavigator]) {
+  defineGetter(prototype, "serviceWorker", () => serviceWorker.ownContainer());
+}
 
 // WindowOrWorkerGlobalScope: https://html.spec.whatwg.org/#windoworworkerglobalscope-mixin
 // A worker has these on WorkerGlobalScope.prototype, a page on its global object ([Global]).
@@ -188,7 +229,7 @@ function defineSharedScope(target) {
     clearTimeout: timers.clearTimeout,
     fetch,
     queueMicrotask,
-    reportError: event.reportError,
+    reportError,
     setInterval: timers.setInterval,
     setTimeout: timers.setTimeout,
     structuredClone,
@@ -201,6 +242,7 @@ function defineSharedScope(target) {
   defineGetter(target, "self", () => globalThis);
   defineReplaceable(target, "origin", () => startedAs.origin);
   defineReplaceable(target, "performance", () => performance.performance);
+  defineReplaceable(target, "scheduler", () => ownScheduler ??= scheduling.createScheduler());
 }
 
 // https://html.spec.whatwg.org/#workerglobalscope
@@ -216,6 +258,7 @@ ObjectDefineProperty(globalThis, "console", core.propNonEnumerable(createConsole
 let startedAs;
 let ownCaches;
 let ownNavigator;
+let ownScheduler;
 event.saveGlobalThisReference(globalThis);
 event.setEventTargetData(globalThis);
 delete Intl.v8BreakIterator;
@@ -285,6 +328,14 @@ function queueMicrotask(callback) {
   });
 }
 
+// https://html.spec.whatwg.org/#dom-reporterror
+function reportError(error) {
+  const prefix = `Failed to execute 'reportError' on '${scopeName()}'`;
+  requireArguments(arguments.length, 1, prefix);
+  attributeOwner(this, globalThis);
+  event.reportException(error);
+}
+
 function scopeName() {
   return startedAs.kind === "page" ? "Window" : "WorkerGlobalScope";
 }
@@ -339,24 +390,22 @@ function startServiceWorker(options) {
   defineGetter(globalThis, "serviceWorker", () => ownWorker);
   defineOperations(globalThis, { skipWaiting });
   defineHandlers(globalThis, [
-    "activate", "fetch", "install", "message", "messageerror", "periodicsync", "sync",
+    "activate", "fetch", "install", "message", "messageerror", "notificationclick",
+    "notificationclose", "periodicsync", "push", "pushsubscriptionchange", "sync",
   ]);
 }
 
 // A window client without a DOM: https://html.spec.whatwg.org/#window
 function startPage(options) {
+  for (const name in workerInterfaces) delete globalThis[name];
   ObjectSetPrototypeOf(globalThis, Window.prototype);
   defineInterface("Window", Window);
   defineInterface("Navigator", navigator.Navigator);
-  defineInterface("ProgressEvent", event.ProgressEvent);
-  defineInterface("ServiceWorkerContainer", serviceWorker.ServiceWorkerContainer);
   ObjectDefineProperty(globalThis, "Location", location.locationConstructorDescriptor);
   ObjectDefineProperty(globalThis, "location", location.locationDescriptor);
   defineSharedScope(globalThis);
   defineGetter(globalThis, "window", () => globalThis);
-  const container = serviceWorker.createContainer();
   ownNavigator = navigator.createNavigator(navigator.Navigator, options);
-  defineGetter(navigator.Navigator.prototype, "serviceWorker", () => container);
   defineGetter(globalThis, "navigator", () => ownNavigator);
   defineHandlers(globalThis, [
     "languagechange", "load", "message", "messageerror", "offline", "online", "pagehide",
@@ -367,6 +416,9 @@ function startPage(options) {
 // https://html.spec.whatwg.org/#import-scripts-into-worker-global-scope
 function importScripts(...urls) {
   const prefix = "Failed to execute 'importScripts' on 'WorkerGlobalScope'";
+  if (startedAs.module) {
+    throw new TypeError(`${prefix}: Module scripts don't support importScripts().`);
+  }
   const resolved = urls.map((each) => {
     const text = string(each, prefix);
     try {
@@ -402,6 +454,7 @@ async function skipWaiting() {
 const makeEvent = {
   install: () => new extendable.InstallEvent("install"),
   activate: () => new extendable.ExtendableEvent("activate"),
+  fetch: createFetchEvent,
   sync: (init) => new backgroundSync.SyncEvent("sync", init),
   periodicsync: (init) => new periodicSync.PeriodicSyncEvent("periodicsync", init),
   message: (init) =>
@@ -412,10 +465,12 @@ const makeEvent = {
     }),
 };
 
+const afterDispatch = { __proto__: null, fetch: afterFetchEvent };
+
 const hostCalls = new SafeMap(Object.entries({
   start,
   dispatchExtendable: (type, id, init) =>
-    extendable.dispatchExtendableEvent(id, makeEvent[type](init)),
+    extendable.dispatchExtendableEvent(id, makeEvent[type](init), afterDispatch[type]),
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
   changeConnection: networkInformation.changeConnection,

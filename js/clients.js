@@ -1,6 +1,6 @@
 // Clients, as a worker sees them: https://w3c.github.io/ServiceWorker/#clients-interface
 
-import { core } from "ext:core/mod.js";
+import { core, primordials } from "ext:core/mod.js";
 import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
 import { postMessage } from "ext:kittiwake/service_worker.js";
 import {
@@ -16,6 +16,8 @@ import {
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_clients_claim, op_clients_match } = core.ops;
+
+const { ObjectFreeze, TypeError } = primordials;
 
 const clientTypes = ["window", "worker", "sharedworker", "all"];
 
@@ -72,6 +74,25 @@ export class WindowClient extends Client {
 
   get focused() {
     return this.#state.focused;
+  }
+
+  // https://w3c.github.io/ServiceWorker/#client-ancestororigins: pages here have no parents
+  get ancestorOrigins() {
+    return this.#state.ancestorOrigins ??= ObjectFreeze([]);
+  }
+
+  // https://w3c.github.io/ServiceWorker/#dom-windowclient-focus
+  async focus() {
+    assertThis(this, WindowClient, "Failed to execute 'focus' on 'WindowClient'");
+    throw new DOMException("Not allowed to focus a window.", "InvalidAccessError");
+  }
+
+  // https://w3c.github.io/ServiceWorker/#dom-windowclient-navigate
+  async navigate(url) {
+    const prefix = "Failed to execute 'navigate' on 'WindowClient'";
+    assertThis(this, WindowClient, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    throw new TypeError(`Cannot navigate to URL: ${string(url, prefix)}`);
   }
 }
 webidl.configureInterface(WindowClient);

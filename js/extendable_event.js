@@ -5,7 +5,13 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { dispatchPlatformEvent, forgiveRejection } from "ext:kittiwake/events.js";
-import { dictionary, requireArguments, string, webidl } from "ext:kittiwake/webidl.js";
+import {
+  assertThis,
+  dictionary,
+  requireArguments,
+  string,
+  webidl,
+} from "ext:kittiwake/webidl.js";
 
 const { Event } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
@@ -103,14 +109,20 @@ function settleIfOver(lifetime) {
   op_event_settled(lifetime.id, lifetime.rejected, lifetime.reason);
 }
 
+/** Whether the event's listeners are being called. */
+export function isDispatching(event) {
+  return lifetimeOf(event).dispatching;
+}
+
 /** Dispatches `event` at the worker's global scope; the host hears of its end by its `id`. */
-export function dispatchExtendableEvent(id, event) {
+export function dispatchExtendableEvent(id, event, afterDispatch = undefined) {
   const lifetime = lifetimeOf(event);
   lifetime.id = id;
   lifetime.dispatching = true;
   unsettled.set(id, event);
   dispatchPlatformEvent(globalThis, event);
   lifetime.dispatching = false;
+  afterDispatch?.(event);
   settleIfOver(lifetime);
 }
 
@@ -127,6 +139,17 @@ export class InstallEvent extends ExtendableEvent {
   constructor(type, eventInitDict = undefined) {
     requireArguments(arguments.length, 1, "Failed to construct 'InstallEvent'");
     super(type, eventInitDict);
+  }
+
+  // https://w3c.github.io/ServiceWorker/#register-router-method: there are no fetch events that a
+  // route could keep from the worker
+  async addRoutes(_rules) {
+    const prefix = "Failed to execute 'addRoutes' on 'InstallEvent'";
+    assertThis(this, InstallEvent, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    if (this.isTrusted) return;
+    const text = "Can not call addRoutes on a script constructed InstallEvent.";
+    throw new DOMException(`${prefix}: ${text}`, "InvalidStateError");
   }
 }
 webidl.configureInterface(InstallEvent);
@@ -180,9 +203,10 @@ function sourceOf(init, prefix) {
 
 function portsOf(init, prefix) {
   if (init?.ports === undefined) return [];
-  const reading = `${prefix}: Failed to read the 'ports' property from 'ExtendableMessageEventInit'`;
+  const reading = `${prefix}: Failed to read the 'ports' property from ` +
+    "'ExtendableMessageEventInit'";
   if (init.ports === null || typeof init.ports !== "object") {
-    throw new TypeError(`${reading}: The object must have a callable @@iterator property.`);
+    throw new TypeError(`${reading}: The provided value cannot be converted to a sequence.`);
   }
   const ports = [...init.ports];
   const isPort = (port) => ObjectPrototypeIsPrototypeOf(MessagePort.prototype, port);

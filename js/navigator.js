@@ -3,10 +3,12 @@
 // Invariant: `onLine` is the network signal, the same that decides whether fetch() works.
 
 import { core } from "ext:core/mod.js";
+import { createLockManager } from "ext:kittiwake/locks.js";
 import { ownConnection } from "ext:kittiwake/network_information.js";
 import { createPermissions } from "ext:kittiwake/permissions.js";
 import { createStorageManager } from "ext:kittiwake/storage_manager.js";
-import { hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
+import { createUserAgentData } from "ext:kittiwake/user_agent_data.js";
+import { assertThis, hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
 
 const { op_network_online } = core.ops;
 
@@ -14,9 +16,6 @@ const identity = { userAgent: "", languages: Object.freeze(["en-US", "en"]) };
 
 function defineNavigator(name) {
   const Navigator = class {
-    #permissions;
-    #storage;
-
     constructor(key = undefined) {
       requireHostKey(key, name);
       this[webidl.brand] = webidl.brand;
@@ -34,11 +33,6 @@ function defineNavigator(name) {
       webidl.assertBranded(this, Navigator.prototype);
       return identity.userAgent.replace(/^Mozilla\//, "");
     }
-    // https://wicg.github.io/netinfo/#connection-attribute
-    get connection() {
-      webidl.assertBranded(this, Navigator.prototype);
-      return ownConnection();
-    }
     get hardwareConcurrency() {
       webidl.assertBranded(this, Navigator.prototype);
       return 1;
@@ -55,12 +49,6 @@ function defineNavigator(name) {
       webidl.assertBranded(this, Navigator.prototype);
       return op_network_online();
     }
-    // https://w3c.github.io/permissions/#navigator-and-workernavigator-extension
-    get permissions() {
-      webidl.assertBranded(this, Navigator.prototype);
-      this.#permissions ??= createPermissions();
-      return this.#permissions;
-    }
     get platform() {
       webidl.assertBranded(this, Navigator.prototype);
       return "Linux x86_64";
@@ -69,20 +57,70 @@ function defineNavigator(name) {
       webidl.assertBranded(this, Navigator.prototype);
       return "Gecko";
     }
-    // https://storage.spec.whatwg.org/#navigatorstorage
-    get storage() {
-      webidl.assertBranded(this, Navigator.prototype);
-      this.#storage ??= createStorageManager();
-      return this.#storage;
-    }
     get userAgent() {
       webidl.assertBranded(this, Navigator.prototype);
       return identity.userAgent;
     }
   };
   Object.defineProperty(Navigator, "name", { value: name });
+  Object.defineProperties(
+    Navigator.prototype,
+    Object.getOwnPropertyDescriptors(mixins(Navigator, name)),
+  );
   webidl.configureInterface(Navigator);
   return Navigator;
+}
+
+let ownLocks;
+let ownPermissions;
+let ownStorage;
+let ownUserAgentData;
+
+// What other specifications add to both interfaces.
+function mixins(Navigator, name) {
+  return {
+    // https://wicg.github.io/netinfo/#connection-attribute
+    get connection() {
+      webidl.assertBranded(this, Navigator.prototype);
+      return ownConnection();
+    },
+    // https://w3c.github.io/permissions/#navigator-and-workernavigator-extension
+    get permissions() {
+      webidl.assertBranded(this, Navigator.prototype);
+      ownPermissions ??= createPermissions();
+      return ownPermissions;
+    },
+    // https://storage.spec.whatwg.org/#navigatorstorage
+    get storage() {
+      webidl.assertBranded(this, Navigator.prototype);
+      ownStorage ??= createStorageManager();
+      return ownStorage;
+    },
+    // https://www.w3.org/TR/device-memory/: one value for all machines, as for the processors
+    get deviceMemory() {
+      webidl.assertBranded(this, Navigator.prototype);
+      return 8;
+    },
+    // https://w3c.github.io/web-locks/#navigator-mixins
+    get locks() {
+      webidl.assertBranded(this, Navigator.prototype);
+      ownLocks ??= createLockManager();
+      return ownLocks;
+    },
+    // https://wicg.github.io/ua-client-hints/#navigatorua
+    get userAgentData() {
+      webidl.assertBranded(this, Navigator.prototype);
+      ownUserAgentData ??= createUserAgentData(identity.userAgent);
+      return ownUserAgentData;
+    },
+    // https://w3c.github.io/badging/: there is no icon that could have a badge
+    async clearAppBadge() {
+      assertThis(this, Navigator, `Failed to execute 'clearAppBadge' on '${name}'`);
+    },
+    async setAppBadge(_contents = undefined) {
+      assertThis(this, Navigator, `Failed to execute 'setAppBadge' on '${name}'`);
+    },
+  };
 }
 
 export const Navigator = defineNavigator("Navigator");

@@ -8,7 +8,10 @@ import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
 import { defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
+import { createNavigationPreload } from "ext:kittiwake/navigation_preload.js";
+import { getNotifications, showNotification } from "ext:kittiwake/notifications.js";
 import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
+import { createPushManager } from "ext:kittiwake/push.js";
 import {
   assertThis,
   dictionary,
@@ -38,6 +41,7 @@ const {
   ArrayBufferPrototypeGetDetached,
   ArrayBufferPrototypeTransfer,
   Promise,
+  PromiseReject,
   SafeMap,
   Symbol,
   TypeError,
@@ -55,8 +59,15 @@ export function postMessage(to, message, transferOrOptions, prefix) {
   };
   const buffers = transfer.filter((each) => core.isArrayBuffer(each));
   const others = transfer.filter((each) => !core.isArrayBuffer(each));
-  if (buffers.some((buffer) => ArrayBufferPrototypeGetDetached(buffer))) {
-    refuse("An ArrayBuffer is detached and could not be transferred.");
+  const detached = buffers.find((buffer) => ArrayBufferPrototypeGetDetached(buffer));
+  if (detached !== undefined) {
+    refuse(`ArrayBuffer at index ${transfer.indexOf(detached)} is already detached.`);
+  }
+  const twice = transfer.findIndex((each, index) =>
+    core.isArrayBuffer(each) && transfer.indexOf(each) !== index
+  );
+  if (twice !== -1) {
+    refuse(`ArrayBuffer at index ${twice} is a duplicate of an earlier ArrayBuffer.`);
   }
   let serialized;
   try {
@@ -121,6 +132,8 @@ export class ServiceWorkerRegistration extends EventTarget {
   #state;
   #sync;
   #periodicSync;
+  #navigationPreload;
+  #pushManager;
 
   static {
     registrationInternals = (registration) => registration.#state;
@@ -167,6 +180,33 @@ export class ServiceWorkerRegistration extends EventTarget {
     return this.#periodicSync;
   }
 
+  // https://w3c.github.io/ServiceWorker/#service-worker-registration-navigationpreload
+  get navigationPreload() {
+    this.#navigationPreload ??= createNavigationPreload(this);
+    return this.#navigationPreload;
+  }
+
+  // https://w3c.github.io/push-api/#extensions-to-the-serviceworkerregistration-interface
+  get pushManager() {
+    this.#pushManager ??= createPushManager();
+    return this.#pushManager;
+  }
+
+  // https://notifications.spec.whatwg.org/#dom-serviceworkerregistration-shownotification
+  async showNotification(title, options = undefined) {
+    const prefix = "Failed to execute 'showNotification' on 'ServiceWorkerRegistration'";
+    assertThis(this, ServiceWorkerRegistration, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    showNotification(this.#state, title, options);
+  }
+
+  // https://notifications.spec.whatwg.org/#dom-serviceworkerregistration-getnotifications
+  async getNotifications(filter = undefined) {
+    const prefix = "Failed to execute 'getNotifications' on 'ServiceWorkerRegistration'";
+    assertThis(this, ServiceWorkerRegistration, prefix);
+    return getNotifications(this.#state, filter);
+  }
+
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-update
   async update() {
     const prefix = "Failed to execute 'update' on 'ServiceWorkerRegistration'";
@@ -177,13 +217,13 @@ export class ServiceWorkerRegistration extends EventTarget {
       const text = "Failed to update a ServiceWorker: The registration has no worker.";
       throw new DOMException(text, "InvalidStateError");
     }
-    await op_worker_register({
+    const state = await op_worker_register({
       scriptUrl: newest.scriptURL,
       scopeUrl: scope,
-      scriptType: "classic",
+      scriptType: workerInternals(newest).scriptType,
       updateViaCache,
     });
-    return this;
+    return registrationFor(state);
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-unregister
@@ -261,7 +301,7 @@ export function receiveClientMessage(data, source) {
     origin: new URL(getLocationHref()).origin,
     source: workerFor(source),
   };
-  dispatchPlatformEvent(container, new MessageEvent("message", init));
+  dispatchPlatformEvent(ownContainer(), new MessageEvent("message", init));
 }
 
 const registrationChanged = Symbol("registrationChanged");
@@ -279,11 +319,14 @@ export class ServiceWorkerContainer extends EventTarget {
   }
 
   get controller() {
+    webidl.assertBranded(this, ServiceWorkerContainer.prototype);
     return workerFor(op_worker_controller());
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkercontainer-ready
   get ready() {
+    // It answers a promise, also of why there is none.
+    if (!(#ready in this)) return PromiseReject(new TypeError("Illegal invocation"));
     if (this.#ready === undefined) {
       this.#ready = new Promise((resolve) => this.#resolveReady = resolve);
       const state = matchRegistration(getLocationHref());
@@ -302,17 +345,23 @@ export class ServiceWorkerContainer extends EventTarget {
 
   // https://w3c.github.io/ServiceWorker/#navigator-service-worker-getRegistration
   async getRegistration(clientURL = "") {
+    const prefix = "Failed to execute 'getRegistration' on 'ServiceWorkerContainer'";
+    assertThis(this, ServiceWorkerContainer, prefix);
     const state = matchRegistration(new URL(clientURL, getLocationHref()).href);
     return state === undefined ? undefined : registrationFor(state);
   }
 
   // https://w3c.github.io/ServiceWorker/#navigator-service-worker-getRegistrations
   async getRegistrations() {
+    const prefix = "Failed to execute 'getRegistrations' on 'ServiceWorkerContainer'";
+    assertThis(this, ServiceWorkerContainer, prefix);
     return op_worker_registrations().map(registrationFor);
   }
 
   // Messages are never held back here: a page's script has run before the first can arrive.
-  startMessages() {}
+  startMessages() {
+    webidl.assertBranded(this, ServiceWorkerContainer.prototype);
+  }
 
   [registrationChanged](registration) {
     const here = matchRegistration(getLocationHref());
@@ -368,8 +417,7 @@ function parse(text, what) {
   }
 }
 
-/** The page's `navigator.serviceWorker`. */
-export function createContainer() {
-  container = new ServiceWorkerContainer(hostKey);
-  return container;
+/** The realm's `navigator.serviceWorker`. */
+export function ownContainer() {
+  return container ??= new ServiceWorkerContainer(hostKey);
 }

@@ -31,7 +31,7 @@ const getHeader = uncurryThis(Headers.prototype.get);
 const getReader = uncurryThis(ReadableStream.prototype.getReader);
 const read = uncurryThis(ReadableStreamDefaultReader.prototype.read);
 
-/** Called once in each realm; without it a script that compiles a response would end the process. */
+/** Called once in each realm; without it, a script that compiles a response ends the process. */
 export function installWasmStreaming() {
   core.setWasmStreamingCallback((source, rid) => {
     PromisePrototypeThen(
@@ -49,14 +49,15 @@ async function compile(source, rid) {
     throw new TypeError(`${prefix}: An argument must be provided, which must be a Response or ` +
       "Promise<Response> object");
   }
+  if (!isOk(source)) throw new TypeError(`${prefix}: HTTP status code is not ok`);
   const type = getHeader(headersOf(source), "content-type");
   if (type === null || StringPrototypeToLowerCase(type) !== "application/wasm") {
     throw new TypeError(`${prefix}: Incorrect response MIME type. Expected 'application/wasm'.`);
   }
-  if (!isOk(source)) throw new TypeError(`${prefix}: HTTP status code is not ok`);
   const body = bodyOf(source);
   if (bodyIsUsed(source) || body?.locked) {
-    throw new TypeError(`${prefix}: Cannot compile WebAssembly.Module from an already read Response`);
+    const refusal = "Cannot compile WebAssembly.Module from an already read Response";
+    throw new TypeError(`${prefix}: ${refusal}`);
   }
   op_wasm_streaming_set_url(rid, urlOf(source));
   if (body === null) return;

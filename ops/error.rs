@@ -62,6 +62,17 @@ pub enum OpError {
     #[class("DOMExceptionSecurityError")]
     #[error("{0}")]
     RegistrationForbidden(String),
+    /// More locks, or longer names of them, than one origin may have.
+    #[class("DOMExceptionQuotaExceededError")]
+    #[error("Failed to execute 'request' on 'LockManager': {0}")]
+    TooManyLocks(&'static str),
+    /// A notification whose text and data would fill the host's memory.
+    #[class(type)]
+    #[error(
+        "Failed to execute 'showNotification' on 'ServiceWorkerRegistration': The notification is \
+         larger than 1 MiB."
+    )]
+    NotificationTooLarge,
     /// A message to a worker or client that is gone.
     #[class("DOMExceptionInvalidStateError")]
     #[error("ServiceWorker is in an invalid state.")]

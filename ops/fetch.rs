@@ -99,19 +99,10 @@ pub async fn op_http_fetch(
     let (services, realm) = Host::of(&state.borrow());
     let cancel = state.borrow().resource_table.get::<CancelHandle>(cancel);
     let cancel = cancel.map_err(|_| OpError::Aborted)?;
-    let body = match (bytes, request.body_stream) {
-        (Some(bytes), _) => RequestBody::Whole(Bytes::copy_from_slice(&bytes)),
-        (None, None) => RequestBody::Empty,
-        (None, Some(rid)) => {
-            let taken = state.borrow_mut().resource_table.take_any(rid);
-            RequestBody::Stream(chunks_of(taken.map_err(|_| OpError::Aborted)?))
-        }
-    };
+    let body = body_of(&mut state.borrow_mut(), bytes, request.body_stream)?;
     let sent = services.fetch(realm, request, body).or_cancel(cancel).await;
     let response = sent.map_err(|_| OpError::Aborted)??;
-    let body = response
-        .body
-        .map(|chunks| state.borrow_mut().resource_table.add(ResponseBody::new(chunks)));
+    let body = response.body.map(|body| add_body(&mut state.borrow_mut(), body));
     Ok(FetchResponseHead {
         r#type: response.kind,
         status: response.status,
@@ -122,8 +113,32 @@ pub async fn op_http_fetch(
     })
 }
 
-/// How much of a request's body is taken at once.
-const UPLOAD_CHUNK: usize = 64 << 10;
+/// A body that JavaScript gives away: bytes, a resource that is read for it, or none.
+pub(crate) fn body_of(
+    state: &mut OpState,
+    bytes: Option<JsBuffer>,
+    stream: Option<ResourceId>,
+) -> Result<RequestBody, OpError> {
+    Ok(match (bytes, stream) {
+        (Some(bytes), _) => RequestBody::Whole(Bytes::copy_from_slice(&bytes)),
+        (None, None) => RequestBody::Empty,
+        (None, Some(rid)) => {
+            let taken = state.resource_table.take_any(rid);
+            RequestBody::Stream(chunks_of(taken.map_err(|_| OpError::Aborted)?))
+        }
+    })
+}
+
+/// A resource by which JavaScript reads a body.
+pub(crate) fn add_body(
+    state: &mut OpState,
+    body: LocalBoxStream<'static, Result<Bytes, OpError>>,
+) -> ResourceId {
+    state.resource_table.add(ResponseBody::new(body))
+}
+
+/// How much of a script's stream is taken at once.
+const STREAM_CHUNK: usize = 64 << 10;
 
 /// A resource of JavaScript's, closed when nobody reads it any more.
 struct Source(Rc<dyn Resource>);
@@ -136,7 +151,7 @@ impl Drop for Source {
 
 fn chunks_of(resource: Rc<dyn Resource>) -> LocalBoxStream<'static, Result<Bytes, String>> {
     let next = |source: Source| async {
-        match source.0.clone().read(UPLOAD_CHUNK).await {
+        match source.0.clone().read(STREAM_CHUNK).await {
             Ok(chunk) if chunk.is_empty() => None,
             Ok(chunk) => Some((Ok(Bytes::copy_from_slice(&chunk)), source)),
             Err(error) => Some((Err(error.to_string()), source)),
@@ -145,7 +160,7 @@ fn chunks_of(resource: Rc<dyn Resource>) -> LocalBoxStream<'static, Result<Bytes
     unfold(Source(resource), next).boxed_local()
 }
 
-/// A response's body: read on demand, so that a slow reader holds the sender back.
+/// A body on its way to a script: read on demand, so that a slow reader holds the sender back.
 pub(crate) struct ResponseBody {
     chunks: AsyncRefCell<Peekable<LocalBoxStream<'static, Result<Bytes, OpError>>>>,
     cancel: CancelHandle,
@@ -175,7 +190,7 @@ impl ResponseBody {
 
 impl Resource for ResponseBody {
     fn name(&self) -> Cow<'_, str> {
-        "responseBody".into()
+        "body".into()
     }
 
     fn read(self: Rc<Self>, limit: usize) -> AsyncResult<BufView> {

@@ -9,9 +9,9 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    CacheServices, ConsoleLevel, Delivery, FetchRequest, FetchResponse, NetworkInformation,
-    OpError, Permission, PermissionState, RegisterWorker, RegistrationState, RequestBody,
-    ScriptException, ServiceWorkerState,
+    CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, LockServices,
+    NetworkInformation, NotificationServices, OpError, Permission, PermissionState, RegisterWorker,
+    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, SocketServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -35,7 +35,7 @@ impl Host {
 }
 
 /// The runtime, as its realms see it. All methods run on the host thread.
-pub trait Services: CacheServices {
+pub trait Services: CacheServices + LockServices + NotificationServices + SocketServices {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;
     /// Milliseconds since the realm was created: the realm's `performance.now()`.
@@ -95,6 +95,11 @@ pub trait Services: CacheServices {
         request: FetchRequest,
         body: RequestBody,
     ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>>;
+
+    /// The body of the request of a fetch event of the asking worker.
+    fn fetch_event_body(&self, realm: RealmId, event: u32) -> RequestBody;
+    /// The asking worker's answer to a fetch event; only the first one counts.
+    fn fetch_event_answered(&self, realm: RealmId, event: u32, answer: FetchAnswer);
 
     /// The source of an imported script: from the network while the worker installs, later from
     /// its script resource map. Blocks the host thread.

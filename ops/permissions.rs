@@ -13,6 +13,8 @@ use crate::Host;
 pub enum Permission {
     /// <https://wicg.github.io/background-sync/spec/#permission>
     BackgroundSync,
+    /// <https://notifications.spec.whatwg.org/#permission-model>
+    Notifications,
     /// <https://wicg.github.io/periodic-background-sync/#permission>
     PeriodicBackgroundSync,
 }
@@ -34,9 +36,11 @@ impl FromStr for Permission {
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
             "background-sync" => Ok(Permission::BackgroundSync),
+            "notifications" => Ok(Permission::Notifications),
             "periodic-background-sync" => Ok(Permission::PeriodicBackgroundSync),
             other => Err(format!(
-                "`{other}` is no permission; write `background-sync` or `periodic-background-sync`"
+                "`{other}` is no permission; write `background-sync`, `notifications` or \
+                 `periodic-background-sync`"
             )),
         }
     }

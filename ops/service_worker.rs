@@ -34,6 +34,8 @@ pub struct ServiceWorkerState {
     pub id: u32,
     /// Its script.
     pub script_url: String,
+    /// `classic` or `module`.
+    pub script_type: String,
     /// Its state.
     pub state: WorkerState,
 }

@@ -12,14 +12,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::activity::Busy;
 use crate::host::{RealmOwner, Shard};
-use crate::realm::{Call, EventLoop, Realm, RealmError};
+use crate::realm::{Call, EventLoop, ModuleImport, ModuleKey, Realm, RealmError};
 use crate::trace::TraceKind;
 
 /// What the host wants of a realm at its next turn.
 pub(crate) enum Command {
     Call(Call),
     Evaluate { url: String, source: String, done: oneshot::Sender<Result<(), RealmError>> },
+    CompileModule { key: ModuleKey, source: String, done: Compiled },
+    EvaluateModule { root: ModuleKey, done: oneshot::Sender<Result<(), RealmError>> },
 }
+
+/// Takes what a module imports.
+pub(crate) type Compiled = oneshot::Sender<Result<Vec<ModuleImport>, RealmError>>;
 
 /// Drives one realm: its host's calls first, then its event loop.
 pub(crate) async fn drive(
@@ -77,17 +82,26 @@ fn run_command(
             }
             other => other,
         },
-        Command::Evaluate { url, source, done } => {
-            let result = realm.evaluate(&url, source);
-            let ended = match &result {
-                Err(RealmError::Terminated(limit)) => Err(RealmError::Terminated(*limit)),
-                _ => Ok(()),
-            };
-            // Whoever asked has gone: the result is of no use.
-            let _ = done.send(result);
-            ended
+        Command::Evaluate { url, source, done } => answer(done, realm.evaluate(&url, source)),
+        Command::CompileModule { key, source, done } => {
+            answer(done, realm.compile_module(key, &source))
         }
+        Command::EvaluateModule { root, done } => answer(done, realm.evaluate_module(&root)),
     }
+}
+
+/// Tells whoever asked, and whether the realm has ended.
+fn answer<T>(
+    done: oneshot::Sender<Result<T, RealmError>>,
+    result: Result<T, RealmError>,
+) -> Result<(), RealmError> {
+    let ended = match &result {
+        Err(RealmError::Terminated(limit)) => Err(RealmError::Terminated(*limit)),
+        _ => Ok(()),
+    };
+    // Whoever asked has gone: the result is of no use.
+    let _ = done.send(result);
+    ended
 }
 
 impl Shard {

@@ -11,9 +11,11 @@ use kittiwake_ops::{FetchRequest, FetchResponse, OpError, RealmId, RequestBody};
 use url::Url;
 
 use crate::fetch::{
-    Body, CacheMode, Credentials, Environment, FetchError, Jar, Mode, RedirectMode, Referrer,
-    ReferrerPolicy, Request, Response, Tainting, fetch, shortened,
+    Body, CacheMode, Credentials, Environment, FetchError, Interceptor, Jar, Mode, RedirectMode,
+    Referrer, ReferrerPolicy, Request, Response, ResponseSource, ServiceWorkersMode, Tainting,
+    fetch, shortened,
 };
+use crate::fetch_events::{Controller, EventClient};
 use crate::host::{RealmOwner, Shard};
 use crate::http::HttpError;
 use crate::trace::TraceKind;
@@ -25,6 +27,7 @@ impl Shard {
         realm: RealmId,
         request: FetchRequest,
         body: RequestBody,
+        interceptor: Option<Rc<dyn Interceptor>>,
     ) -> Result<FetchResponse, OpError> {
         let method = request.method.clone();
         let Ok(url) = Url::parse(&request.url) else {
@@ -35,20 +38,40 @@ impl Shard {
         };
         let shown = shortened(&url);
         let client = self.client_url(realm).ok_or(OpError::Aborted)?;
-        let environment = self.fetch_environment(&client);
-        let fetched = fetch(&environment, converted(request, body, url, client)).await;
+        let environment = self.fetch_environment(&client, interceptor);
+        let mut request = converted(request, body, url, client);
+        if environment.interceptor.is_some() {
+            request.service_workers = ServiceWorkersMode::All;
+        }
+        let fetched = fetch(&environment, request).await;
         match &fetched {
-            Ok(response) => self.trace_fetch(method.clone(), shown.clone(), Ok(response.status)),
+            Ok(response) => {
+                let answered = Ok((response.status, response.source));
+                self.trace_fetch(method.clone(), shown.clone(), answered);
+            }
             Err(error) => self.trace_fetch(method.clone(), shown.clone(), Err(error)),
         }
         let response = fetched.map_err(|_| OpError::FailedToFetch)?;
         Ok(self.to_fetch_response(response, method, shown))
     }
 
-    fn fetch_environment(&self, client: &Url) -> Environment {
+    /// Who answers a page's requests before the network does.
+    pub(crate) fn controller_of(&self, realm: RealmId) -> Option<Rc<dyn Interceptor>> {
+        let Some(RealmOwner::Page(page)) = self.realm_owner(realm) else { return None };
+        let worker = page.controller.borrow().clone()?;
+        let client = EventClient { client_id: page.id.clone(), ..EventClient::default() };
+        Some(Rc::new(Controller { shard: self.me(), worker, client }))
+    }
+
+    pub(crate) fn fetch_environment(
+        &self,
+        client: &Url,
+        interceptor: Option<Rc<dyn Interceptor>>,
+    ) -> Environment {
         let (shard, origin) = (self.me(), client.origin().ascii_serialization());
         Environment {
             http: self.http.clone(),
+            interceptor,
             cors: self.cors,
             preflights: self.preflights.clone(),
             store: self.store.clone(),
@@ -78,12 +101,17 @@ impl Shard {
         }
     }
 
-    fn trace_fetch(&self, method: String, url: String, outcome: Result<u16, &FetchError>) {
-        let (status, error) = match outcome {
-            Ok(status) => (Some(status), None),
-            Err(error) => (None, Some(error.to_string())),
+    pub(crate) fn trace_fetch(
+        &self,
+        method: String,
+        url: String,
+        outcome: Result<(u16, ResponseSource), &FetchError>,
+    ) {
+        let (status, source, error) = match outcome {
+            Ok((status, source)) => (Some(status), source, None),
+            Err(error) => (None, ResponseSource::Network, Some(error.to_string())),
         };
-        self.trace(TraceKind::Fetch { method, url, status, error });
+        self.trace(TraceKind::Fetch { method, url, status, source, error });
     }
 
     /// The response as it crosses the border; a body that breaks later is traced then.
@@ -157,5 +185,7 @@ fn converted(request: FetchRequest, body: RequestBody, url: Url, client: Url) ->
         keepalive: request.keepalive,
         destination: request.destination,
         tainting: Tainting::Basic,
+        service_workers: ServiceWorkersMode::None,
+        reload: false,
     }
 }

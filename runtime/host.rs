@@ -24,9 +24,12 @@ use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
+use crate::fetch_events::UnansweredFetch;
 use crate::http::Http;
 use crate::lifecycle::{Registration, Worker};
+use crate::locks::Locks;
 use crate::network::{Conditions, NetworkState, Outlook};
+use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
@@ -109,11 +112,14 @@ pub(crate) struct Shard {
     pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
+    pub(crate) locks: RefCell<Locks>,
+    pub(crate) notifications: RefCell<Vec<Shown>>,
     trace: RefCell<TraceSink>,
     started: Instant,
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
+    pub(crate) fetch_events: RefCell<BTreeMap<u32, UnansweredFetch>>,
     shares: RefCell<BTreeMap<String, OriginShare>>,
     last_id: Cell<u32>,
     /// Set once events have been given back: none fires and none is settled any more.
@@ -198,11 +204,14 @@ impl Shard {
             scopes: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
+            locks: RefCell::default(),
+            notifications: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
             realms: RefCell::default(),
             events: RefCell::default(),
+            fetch_events: RefCell::default(),
             shares: RefCell::default(),
             last_id: Cell::new(0),
             stopping: Cell::new(false),
@@ -284,6 +293,7 @@ impl Shard {
             worker.realm.set(None);
         }
         self.pages.borrow_mut().remove(&id);
+        self.release_locks_of(id);
         self.close_caches_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
@@ -328,12 +338,21 @@ impl Shard {
         url: &str,
         source: String,
     ) -> Result<(), RealmError> {
-        let (done, evaluated) = oneshot::channel();
+        let url = url.to_owned();
+        self.ask_realm(id, |done| Command::Evaluate { url, source, done }).await
+    }
+
+    /// Has a realm do something that it answers.
+    pub(crate) async fn ask_realm<T>(
+        &self,
+        id: RealmId,
+        command: impl FnOnce(oneshot::Sender<Result<T, RealmError>>) -> Command,
+    ) -> Result<T, RealmError> {
+        let (done, answer) = oneshot::channel();
         if let Some(handle) = self.realms.borrow().get(&id) {
-            let command = Command::Evaluate { url: url.to_owned(), source, done };
-            let _ = handle.commands.send((command, self.activity.begin()));
+            let _ = handle.commands.send((command(done), self.activity.begin()));
         }
-        evaluated.await.unwrap_or(Err(RealmError::Gone))
+        answer.await.unwrap_or(Err(RealmError::Gone))
     }
 
     // --- extendable events ---

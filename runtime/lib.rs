@@ -14,13 +14,17 @@ mod drive;
 mod engine;
 mod extension;
 mod fetch;
+mod fetch_events;
 mod fetches;
 mod firing;
 mod host;
 mod http;
 mod lifecycle;
 mod listing;
+mod locks;
+mod navigation;
 mod network;
+mod notifications;
 mod pages;
 mod permissions;
 mod policy;
@@ -36,9 +40,10 @@ mod sync;
 mod time_jumps;
 mod trace;
 mod watchdog;
+mod web_socket;
 
 pub use dispatch::{EventOutcome, LastChance};
-pub use fetch::Cors;
+pub use fetch::{Cors, ResponseSource};
 pub use http::{HostRule, NetworkPolicy};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
@@ -54,7 +59,8 @@ pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSy
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use trace::{
-    DispatchTraceState, LifecycleSubject, MessageRecipient, SyncTraceState, TraceEvent, TraceKind,
+    DispatchTraceState, LifecycleSubject, MessageRecipient, NotificationTraceState, SyncTraceState,
+    TraceEvent, TraceKind,
 };
 
 /// The README's example, compiled and run with the tests of the documentation.

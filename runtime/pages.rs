@@ -10,7 +10,6 @@ use kittiwake_ops::{ClientState, RealmId};
 use url::Url;
 
 use crate::host::{RealmOwner, Shard};
-use crate::http::{Loaded, follow};
 use crate::lifecycle::{Worker, decode, is_javascript, plain_exception};
 use crate::realm::{Call, RealmError, RealmKind, StartOptions};
 use crate::runtime::Error;
@@ -35,12 +34,6 @@ pub enum PageSource {
     Script(Url, String),
 }
 
-/// A script of a page, in the order of the document.
-pub(crate) struct PageScript {
-    pub(crate) url: String,
-    pub(crate) source: String,
-}
-
 impl Page {
     pub(crate) fn is_controlled_by(&self, worker: &Worker) -> bool {
         self.controller.borrow().as_ref().is_some_and(|controller| controller.id == worker.id)
@@ -57,71 +50,18 @@ impl Page {
 }
 
 impl Shard {
-    /// Answers the page's URL and its scripts. A page whose URL is a script's has the script's
-    /// folder as its own URL, as a document next to it would.
-    pub(crate) async fn load_page(
-        &self,
-        url: Url,
-        source: PageSource,
-    ) -> Result<(Url, Vec<PageScript>), Error> {
-        let html = match source {
-            PageSource::Html(html) => html,
-            PageSource::Script(script, source) => {
-                return Ok((url, vec![PageScript { url: script.to_string(), source }]));
-            }
-            PageSource::Url => {
-                let loaded = self
-                    .load_text(&url)
-                    .await
-                    .map_err(|reason| Error::PageLoad { url: url.clone(), reason })?;
-                if is_javascript(&loaded) {
-                    let script = PageScript { url: url.to_string(), source: decode(&loaded.body) };
-                    return Ok((url.join("./").unwrap_or(url), vec![script]));
-                }
-                decode(&loaded.body)
-            }
-        };
-        let mut scripts = Vec::new();
-        for script in scripts_of(&url, &html) {
-            match script {
-                HtmlScript::Inline(source) => {
-                    scripts.push(PageScript { url: url.to_string(), source });
-                }
-                HtmlScript::External(script) => match self.load_text(&script).await {
-                    Ok(loaded) => {
-                        let source = decode(&loaded.body);
-                        scripts.push(PageScript { url: script.to_string(), source });
-                    }
-                    // The document goes on without it, as in a browser.
-                    Err(reason) => self.trace_exception(plain_exception(format!(
-                        "{script}, a script of {url}, was not loaded: {reason}"
-                    ))),
-                },
-            }
-        }
-        Ok((url, scripts))
-    }
-
-    async fn load_text(&self, url: &Url) -> Result<Loaded, String> {
-        let sent = follow(&*self.http, url.clone()).await;
-        let response = sent.map_err(|error| error.to_string())?;
-        let loaded = response.into_loaded().await.map_err(|error| error.to_string())?;
-        match loaded.status {
-            200..=299 => Ok(loaded),
-            status => Err(format!("the server answered {status}")),
-        }
-    }
-
     /// Opens a page, runs its scripts in order, and dispatches `load`. A script that throws does
     /// not keep the later ones from running, as in a browser; the first error is the answer.
     pub(crate) async fn open_page(
         &self,
         url: Url,
-        scripts: Vec<PageScript>,
-    ) -> (RealmId, Result<(), RealmError>) {
+        source: PageSource,
+    ) -> Result<(RealmId, Result<(), RealmError>), Error> {
+        let id = format!("client-{}", self.next_id());
+        let (url, scripts) = self.load_page(url, source, &id).await?;
         let controller = self.match_registration(url.as_str()).and_then(|found| found.active());
         let page = Rc::new(Page {
-            id: format!("client-{}", self.next_id()),
+            id,
             origin: url.origin().ascii_serialization(),
             url,
             controller: RefCell::new(controller),
@@ -132,6 +72,7 @@ impl Shard {
             origin: page.origin.clone(),
             simulated: self.seed.is_some(),
             user_agent: self.user_agent.clone(),
+            module: false,
             registration: None,
             worker: None,
         };
@@ -144,14 +85,66 @@ impl Shard {
         });
         let mut result = Ok(());
         for script in scripts {
-            let evaluated = self.evaluate(realm, &script.url, script.source).await;
+            let Some((url, source)) = self.source_of(&page, script).await else { continue };
+            let evaluated = self.evaluate(realm, &url, source).await;
             if let Err(RealmError::Exception(exception)) = &evaluated {
                 self.trace_exception(exception.clone());
             }
             result = result.and(evaluated);
         }
         self.call_realm(realm, Call::DispatchSimple { name: "load" });
-        (realm, result)
+        Ok((realm, result))
+    }
+
+    /// Answers the page's URL and its scripts. A page whose URL is a script's has the script's
+    /// folder as its own URL, as a document next to it would.
+    async fn load_page(
+        &self,
+        url: Url,
+        source: PageSource,
+        client: &str,
+    ) -> Result<(Url, Vec<PageScript>), Error> {
+        match source {
+            PageSource::Html(html) => {
+                let scripts = scripts_of(&url, &html);
+                Ok((url, scripts))
+            }
+            PageSource::Script(script, source) => {
+                Ok((url, vec![PageScript::Inline { url: script, source }]))
+            }
+            PageSource::Url => {
+                let loaded = self
+                    .load_document(&url, client)
+                    .await
+                    .map_err(|reason| Error::PageLoad { url, reason })?;
+                let (url, source) = (loaded.url.clone(), decode(&loaded.body));
+                if !is_javascript(&loaded) {
+                    let scripts = scripts_of(&url, &source);
+                    return Ok((url, scripts));
+                }
+                let folder = url.join("./").unwrap_or_else(|_| url.clone());
+                Ok((folder, vec![PageScript::Inline { url, source }]))
+            }
+        }
+    }
+
+    /// The script's URL and text. The document goes on without one that cannot be loaded, as in a
+    /// browser.
+    async fn source_of(&self, page: &Page, script: PageScript) -> Option<(String, String)> {
+        let url = match script {
+            PageScript::Inline { url, source } => return Some((url.to_string(), source)),
+            PageScript::External(url) => url,
+        };
+        match self.load_script(page, &url).await {
+            Ok(loaded) => Some((url.to_string(), decode(&loaded.body))),
+            Err(reason) => {
+                self.trace_exception(plain_exception(format!(
+                    "{url}, a script of {}, was not loaded: {reason}",
+                    page.url
+                )));
+                None
+            }
+        }
     }
 
     /// Closes a page; a worker that waited for it may activate now.
@@ -170,13 +163,14 @@ impl Shard {
     }
 }
 
-enum HtmlScript {
-    Inline(String),
+/// A script of a page, in the order of the document.
+enum PageScript {
+    Inline { url: Url, source: String },
     External(Url),
 }
 
 /// The classic scripts of a document, in order: <https://html.spec.whatwg.org/#prepare-the-script-element>
-fn scripts_of(base: &Url, html: &str) -> Vec<HtmlScript> {
+fn scripts_of(base: &Url, html: &str) -> Vec<PageScript> {
     let mut emitter = DefaultEmitter::default();
     emitter.naively_switch_states(true);
     let (mut scripts, mut inline) = (Vec::new(), None);
@@ -193,7 +187,7 @@ fn scripts_of(base: &Url, html: &str) -> Vec<HtmlScript> {
                 let source = attribute(b"src");
                 match (classic, base.join(&source)) {
                     (true, Ok(url)) if !source.is_empty() => {
-                        scripts.push(HtmlScript::External(url));
+                        scripts.push(PageScript::External(url));
                     }
                     (true, _) => inline = Some(String::new()),
                     (false, _) => {}
@@ -205,7 +199,9 @@ fn scripts_of(base: &Url, html: &str) -> Vec<HtmlScript> {
                 }
             }
             Token::EndTag(tag) if tag.name.as_slice() == b"script" => {
-                scripts.extend(inline.take().map(HtmlScript::Inline));
+                let inline = inline.take();
+                scripts
+                    .extend(inline.map(|source| PageScript::Inline { url: base.clone(), source }));
             }
             _ => {}
         }

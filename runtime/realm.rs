@@ -6,6 +6,8 @@
 //! Invariant: every entry is a turn under the watchdog, and ends by leaving the isolate, also when
 //! the turn panics.
 
+mod modules;
+
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,7 +21,10 @@ use kittiwake_ops::{
 use serde::Serialize;
 
 use crate::extension::{OriginShare, extensions};
+use crate::fetch_events::FetchEventInit;
 use crate::watchdog::{Limit, Struck, Watchdog};
+
+pub(crate) use modules::{ModuleImport, ModuleKey, ModuleKind};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
 
@@ -47,6 +52,8 @@ pub(crate) struct StartOptions {
     pub(crate) origin: String,
     pub(crate) simulated: bool,
     pub(crate) user_agent: String,
+    /// Whether its script is a module: such a worker has no `importScripts()`.
+    pub(crate) module: bool,
     pub(crate) registration: Option<RegistrationState>,
     pub(crate) worker: Option<ServiceWorkerState>,
 }
@@ -86,6 +93,7 @@ pub(crate) enum ExtendableInit {
     Sync { tag: String, last_chance: bool },
     PeriodicSync { tag: String },
     Message { message: Message, source: Option<ClientState> },
+    Fetch(Box<FetchEventInit>),
 }
 
 /// A message's content: of a script, or of the host.
@@ -100,6 +108,9 @@ pub(crate) enum Message {
 pub(crate) enum RealmError {
     #[error("{0}")]
     Exception(ScriptException),
+    /// A module was not loaded, or may not run in a worker: nothing of the script has run.
+    #[error("{0}")]
+    CannotStart(ScriptException),
     #[error("the script {0} and was terminated")]
     Terminated(Limit),
     #[error("the realm has ended")]
@@ -130,7 +141,7 @@ impl Realm {
             startup_snapshot: Some(SNAPSHOT),
             skip_op_registration: true, // they are in the snapshot
             create_params: Some(v8::CreateParams::default().heap_limits(0, options.heap_limit)),
-            module_loader: Some(Rc::new(modules::NoModules)),
+            module_loader: Some(Rc::new(no_modules::NoModules)),
             // Buffers that are transferred inside the realm pass through these.
             shared_array_buffer_store: Some(Default::default()),
             compiled_wasm_module_store: Some(Default::default()),
@@ -143,6 +154,10 @@ impl Realm {
         let host = Host { realm: options.id, services: options.services };
         runtime.op_state().borrow_mut().put(host);
         let host_call = take_host_call(&mut runtime);
+        {
+            deno_core::scope!(scope, &mut runtime);
+            modules::install(scope);
+        }
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
         let mut realm = Realm {
@@ -166,6 +181,26 @@ impl Realm {
             deno_core::scope!(scope, turn.runtime);
             scope.perform_microtask_checkpoint();
             Ok(())
+        })
+    }
+
+    /// Compiles one module of a graph and answers what it imports.
+    pub(crate) fn compile_module(
+        &mut self,
+        key: ModuleKey,
+        source: &str,
+    ) -> Result<Vec<ModuleImport>, RealmError> {
+        self.turn(|turn| {
+            deno_core::scope!(scope, turn.runtime);
+            modules::compile(scope, key, source)
+        })
+    }
+
+    /// Runs a module whose graph is compiled, then a microtask checkpoint.
+    pub(crate) fn evaluate_module(&mut self, root: &ModuleKey) -> Result<(), RealmError> {
+        self.turn(|turn| {
+            deno_core::scope!(scope, turn.runtime);
+            modules::evaluate(scope, root)
         })
     }
 
@@ -255,6 +290,9 @@ struct Turn<'a> {
 enum Failure {
     Js(Box<JsError>),
     Core(CoreError),
+    /// A script that is not run, by our own word.
+    Refused(ScriptException),
+    CannotStart(ScriptException),
 }
 
 impl<'a> Turn<'a> {
@@ -304,6 +342,8 @@ impl Drop for Turn<'_> {
 impl From<Failure> for RealmError {
     fn from(failure: Failure) -> Self {
         let exception = match failure {
+            Failure::CannotStart(exception) => return RealmError::CannotStart(exception),
+            Failure::Refused(exception) => exception,
             Failure::Js(error) => ScriptException::from_js_error(&error),
             Failure::Core(error) => match error.into_kind() {
                 CoreErrorKind::Js(error) => ScriptException::from_js_error(&error),
@@ -329,6 +369,7 @@ impl ExtendableInit {
             ExtendableInit::Sync { .. } => "sync",
             ExtendableInit::PeriodicSync { .. } => "periodicsync",
             ExtendableInit::Message { .. } => "message",
+            ExtendableInit::Fetch(_) => "fetch",
         }
     }
 
@@ -364,6 +405,7 @@ impl ExtendableInit {
                 };
                 to_v8(scope, &Posted { data, json, source })
             }
+            ExtendableInit::Fetch(init) => to_v8(scope, &init),
         };
         (name, init)
     }
@@ -395,8 +437,8 @@ fn to_v8<'s>(scope: &mut v8::PinScope<'s, '_>, value: &impl Serialize) -> v8::Lo
     serde_v8::to_v8(scope, value).expect("our own types serialise")
 }
 
-/// Service workers have no dynamic `import()`, and nothing else may load a module yet.
-mod modules {
+/// Service workers have no dynamic `import()`, and static imports are `modules`' business.
+mod no_modules {
     use deno_core::error::ModuleLoaderError;
     use deno_core::{
         ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSpecifier,

@@ -140,6 +140,10 @@ impl Services for Stage {
             body: Some(Box::pin(stream::empty())),
         })))
     }
+    fn fetch_event_body(&self, _: RealmId, _: u32) -> RequestBody {
+        RequestBody::Empty
+    }
+    fn fetch_event_answered(&self, _: RealmId, _: u32, _: FetchAnswer) {}
     fn import_script(&self, _: RealmId, _: &str) -> Result<String, OpError> {
         Ok(String::new())
     }
@@ -156,6 +160,7 @@ impl Services for Stage {
             active: Some(ServiceWorkerState {
                 id: 1,
                 script_url: "https://rehearsal.test/sw.js".into(),
+                script_type: "classic".into(),
                 state: WorkerState::Activated,
             }),
         })))
@@ -174,6 +179,49 @@ impl Services for Stage {
     }
     fn clients(&self, _: RealmId, _: bool) -> Vec<ClientState> {
         vec![]
+    }
+}
+
+impl LockServices for Stage {
+    fn lock_request(&self, _: RealmId, _: LockRequest) -> Result<u32, OpError> {
+        Ok(0)
+    }
+    fn lock_granted(&self, _: RealmId, _: u32) -> LocalBoxFuture<'static, bool> {
+        Box::pin(ready(true))
+    }
+    fn lock_broken(&self, _: RealmId, _: u32) -> LocalBoxFuture<'static, bool> {
+        Box::pin(ready(false))
+    }
+    fn lock_abort(&self, _: RealmId, _: u32) -> bool {
+        true
+    }
+    fn lock_release(&self, _: RealmId, _: u32) -> bool {
+        true
+    }
+    fn lock_query(&self, _: RealmId) -> LockSnapshot {
+        LockSnapshot { held: vec![], pending: vec![] }
+    }
+}
+
+impl NotificationServices for Stage {
+    fn notification_show(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: NotificationEntry,
+        _: Vec<u8>,
+    ) -> Result<u32, OpError> {
+        Ok(0)
+    }
+    fn notifications(&self, _: RealmId, _: &str, _: &str) -> Vec<ShownNotification> {
+        vec![]
+    }
+    fn notification_close(&self, _: RealmId, _: u32) {}
+}
+
+impl SocketServices for Stage {
+    fn socket_connect(&self, _: RealmId, _: SocketRequest) -> Answer<SocketConnection> {
+        Box::pin(ready(Err(OpError::FailedToFetch)))
     }
 }
 

@@ -34,6 +34,9 @@ struct Script {
     /// Who registers `sw.js`.
     #[serde(default)]
     register: Register,
+    /// What `sw.js` is when the host registers it.
+    #[serde(default, rename = "type")]
+    script_type: WorkerType,
     /// Starts when the worker is activated.
     network: Option<Timeline>,
     #[serde(default)]
@@ -58,11 +61,22 @@ enum Register {
     Page,
 }
 
+/// <https://html.spec.whatwg.org/#workertype>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WorkerType {
+    #[default]
+    Classic,
+    Module,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Step {
     /// Opens a page: a script or an HTML file of the folder.
     Open(String),
+    /// Opens a page by its URL, as somebody who follows a link; a worker may answer.
+    Navigate(String),
     /// Posts a message to the worker.
     Message(serde_json::Value),
     /// Sets the network signal, and what requests meet.
@@ -95,6 +109,12 @@ pub enum ScenarioError {
         path: PathBuf,
         /// What is wrong, with line and column.
         cause: Box<toml::de::Error>,
+    },
+    /// A step's URL is none.
+    #[error("`navigate = \"{link}\"` is no URL; write a path, such as `/index.html`")]
+    Link {
+        /// What stands there.
+        link: String,
     },
     /// A step went wrong.
     #[error("{0}")]
@@ -153,7 +173,11 @@ impl Scenario {
         let steps = script.steps.unwrap_or_else(default_steps);
         let origin = script.origin;
         if script.register == Register::Host {
-            runtime.register(at(&origin, "sw.js"), None).await?;
+            let url = at(&origin, "sw.js");
+            match script.script_type {
+                WorkerType::Classic => runtime.register(url, None).await?,
+                WorkerType::Module => runtime.register_module(url, None).await?,
+            };
         }
         let always_online = || Timeline::constant(NetworkState::Online);
         runtime.play_network(script.network.unwrap_or_else(always_online)).await?;
@@ -179,6 +203,14 @@ async fn take(
             let url = at(origin, &name);
             let (url, source) = page_from_file(url, text);
             runtime.open_page(url, source).await?;
+        }
+        Step::Navigate(path) => {
+            let url = origin.join(&path).map_err(|_| ScenarioError::Link { link: path })?;
+            match runtime.open_page(url, PageSource::Url).await {
+                // A browser would show an error page; the trace says why.
+                Err(Error::PageLoad { .. }) | Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Step::Message(message) => runtime.post_message(None, message).await?,
         Step::Network(network) => runtime.set_network(network).await?,

@@ -6,12 +6,12 @@
 use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
-    ClientState, ConsoleLevel, Delivery, FetchRequest, FetchResponse, NetworkInformation, OpError,
-    Permission, PermissionState, RealmId, Recipient, RegisterWorker, RegistrationState,
-    RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
+    ClientState, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse,
+    NetworkInformation, OpError, Permission, PermissionState, RealmId, Recipient, RegisterWorker,
+    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
 };
-use kittiwake_store::{SyncChange, SyncType, UpdateViaCache};
-use tokio::task::spawn_local;
+use kittiwake_store::{ScriptType, SyncChange, SyncType, UpdateViaCache};
+use tokio::task::{JoinSet, spawn_local};
 use url::Url;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
@@ -102,8 +102,29 @@ impl Services for Shard {
         request: FetchRequest,
         body: RequestBody,
     ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>> {
-        let shard = self.me();
-        async move { shard.fetch_for(realm, request, body).await }.boxed_local()
+        let (shard, interceptor) = (self.me(), self.controller_of(realm));
+        let is_controlled = interceptor.is_some();
+        let fetched = async move { shard.fetch_for(realm, request, body, interceptor).await };
+        if !is_controlled {
+            return fetched.boxed_local();
+        }
+        // In a task of its own, because the controller's isolate will be entered; it ends with the
+        // asking realm's interest.
+        let mut task = JoinSet::new();
+        task.spawn_local(fetched);
+        async move {
+            let ended = task.join_next().await.expect("invariant: there is one task");
+            ended.expect("invariant: a fetch does not panic")
+        }
+        .boxed_local()
+    }
+
+    fn fetch_event_body(&self, realm: RealmId, event: u32) -> RequestBody {
+        self.take_fetch_event_body(realm, event)
+    }
+
+    fn fetch_event_answered(&self, realm: RealmId, event: u32, answer: FetchAnswer) {
+        self.answer_fetch_event(realm, event, answer);
     }
 
     fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError> {
@@ -284,10 +305,14 @@ impl Shard {
             );
             return Err(refused(Refusal::SecurityError, reason).into());
         }
+        let script_type = match options.script_type.as_str() {
+            "module" => ScriptType::Module,
+            _ => ScriptType::Classic,
+        };
         let request = RegisterRequest {
             script,
             scope,
-            script_type: options.script_type,
+            script_type,
             update_via_cache: match options.update_via_cache.as_str() {
                 "all" => UpdateViaCache::All,
                 "none" => UpdateViaCache::None,

@@ -11,6 +11,7 @@ use kittiwake_ops::ConsoleLevel;
 use kittiwake_store::SyncType;
 use serde::{Serialize, Serializer};
 
+use crate::fetch::ResponseSource;
 use crate::network::NetworkState;
 
 /// Something that happened, and when.
@@ -83,6 +84,9 @@ pub enum TraceKind {
         /// The status, if there was a response.
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
+        /// Who made it; JSON says so if it was a service worker.
+        #[serde(skip_serializing_if = "ResponseSource::is_network")]
+        source: ResponseSource,
         /// Why there was none. Scripts learn only "Failed to fetch".
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
@@ -115,6 +119,27 @@ pub enum TraceKind {
         /// The message as a person reads it.
         text: String,
     },
+    /// A notification was shown or taken away.
+    Notification {
+        /// Which of them.
+        state: NotificationTraceState,
+        /// Its title.
+        title: String,
+        /// Its text; may be empty.
+        body: String,
+        /// Its tag; may be empty.
+        tag: String,
+    },
+}
+
+/// What the trace says of a notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotificationTraceState {
+    /// A person would see it.
+    Shown,
+    /// A script closed it.
+    Closed,
 }
 
 /// What a lifecycle event happened to.
@@ -211,10 +236,11 @@ impl fmt::Display for TraceEvent {
                 }
                 reason.as_ref().map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))
             }
-            TraceKind::Fetch { method, url, status, error } => {
+            TraceKind::Fetch { method, url, status, source, error } => {
                 write!(f, "{at}  fetch      {method} {url}  ")?;
                 match (status, error) {
-                    (Some(status), _) => write!(f, "{status}"),
+                    (Some(status), _) if source.is_network() => write!(f, "{status}"),
+                    (Some(status), _) => write!(f, "{status}  by the service worker"),
                     (None, error) => {
                         write!(f, "failed: {}", one_line(error.as_deref().unwrap_or("unknown")))
                     }
@@ -232,6 +258,13 @@ impl fmt::Display for TraceEvent {
             }
             TraceKind::Message { to, text } => {
                 write!(f, "{at}  message    to {}  {}", word(to), one_line(text))
+            }
+            TraceKind::Notification { state, title, body, tag } => {
+                write!(f, "{at}  notification  {}  {}", word(state), one_line(title))?;
+                for part in [body, tag].into_iter().filter(|part| !part.is_empty()) {
+                    write!(f, "  {}", one_line(part))?;
+                }
+                Ok(())
             }
         }
     }

@@ -111,6 +111,13 @@ export class HostBody {
     if (this.#isAborted) throw this.#signal.reason;
   }
 
+  /** The resource, which somebody else reads and closes from now on. */
+  take() {
+    this.#isOver = true;
+    unreachable.unregister(this);
+    return this.#rid;
+  }
+
   close() {
     this.#isOver = true;
     unreachable.unregister(this);

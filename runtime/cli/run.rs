@@ -37,6 +37,9 @@ pub struct RunOptions {
     /// A service worker script (a file; an https URL; http on this machine), or a scenario folder
     #[arg(value_name = "SCRIPT | SCENARIO-FOLDER")]
     pub target: Option<String>,
+    /// What the script is: classic, or module, as in register(url, { type: "module" })
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = WorkerType::Classic)]
+    worker_type: WorkerType,
     /// Opens a page once the worker is activated: a script or HTML file, or a URL; repeatable
     #[arg(long, value_name = "FILE-OR-URL")]
     pub page: Vec<String>,
@@ -88,8 +91,8 @@ pub struct RunOptions {
     /// Ends when nothing is left to do, never, or after a duration like `10s`
     #[arg(long, value_name = "idle | forever | DURATION", default_value = "idle")]
     until: Until,
-    /// Denies a permission, background-sync or periodic-background-sync; repeatable [default: both
-    /// are granted]
+    /// Denies a permission: background-sync, notifications or periodic-background-sync; repeatable
+    /// [default: all are granted]
     #[arg(long, value_name = "PERMISSION")]
     deny: Vec<Permission>,
     #[command(flatten)]
@@ -136,6 +139,12 @@ pub enum Network {
 enum Clock {
     Real,
     Simulated,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WorkerType {
+    Classic,
+    Module,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -193,6 +202,7 @@ enum Plan {
 struct WorkerPlan {
     builder: Builder,
     script: Option<Url>,
+    worker_type: WorkerType,
     pages: Vec<(Url, PageSource)>,
     network: Network,
     until: Until,
@@ -233,6 +243,7 @@ impl Plan {
             ));
         }
         let own = [
+            ("--type", options.worker_type != WorkerType::Classic),
             ("--page", !options.page.is_empty()),
             ("--origin", options.origin.is_some()),
             ("--root", options.root.is_some()),
@@ -262,7 +273,7 @@ impl Plan {
                 let (scenario, builder) = *plan;
                 scenario.run(builder).await.map_err(Refusal::failure)
             }
-            Plan::Worker(plan) => plan.run().await.map_err(Refusal::failure),
+            Plan::Worker(plan) => plan.run().await.map_err(failure),
         }
     }
 }
@@ -301,7 +312,8 @@ impl WorkerPlan {
         if let Some(root) = files.root {
             builder = builder.serve(files.origin, root);
         }
-        Ok(WorkerPlan { builder, script, pages, network, until: options.until })
+        let (worker_type, until) = (options.worker_type, options.until);
+        Ok(WorkerPlan { builder, script, worker_type, pages, network, until })
     }
 
     async fn run(mut self) -> Result<Vec<UnsettledSync>, Error> {
@@ -322,13 +334,13 @@ impl WorkerPlan {
         // The signal starts when the script is activated: at once, if an earlier run left it so.
         match self.script {
             Some(script) if !is_active(&script) => {
-                runtime.register(script, None).await?;
+                register(runtime, script, self.worker_type).await?;
                 follow(runtime, self.network).await?;
             }
             script => {
                 follow(runtime, self.network).await?;
                 if let Some(script) = script {
-                    runtime.register(script, None).await?;
+                    register(runtime, script, self.worker_type).await?;
                 }
             }
         }
@@ -346,6 +358,23 @@ impl WorkerPlan {
         }
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// With the remedy for a module that was run as a classic script.
+fn failure(error: Error) -> Refusal {
+    let is_module = matches!(&error, Error::Registration { cause: Some(cause), .. }
+        if cause.message.contains("outside a module")
+            || cause.message.contains("Unexpected token 'export'"));
+    let remedy = if is_module { "; if it is a module, add --type module" } else { "" };
+    Refusal::failure(format!("{error}{remedy}"))
+}
+
+async fn register(runtime: &Runtime, script: Url, worker_type: WorkerType) -> Result<(), Error> {
+    let registered = match worker_type {
+        WorkerType::Classic => runtime.register(script, None).await,
+        WorkerType::Module => runtime.register_module(script, None).await,
+    };
+    registered.map(drop)
 }
 
 /// Makes the runtime follow the signal, from now on.

@@ -1,8 +1,8 @@
 //! The HTTP cache: <https://httpwg.org/specs/rfc9111.html>, by
 //! <https://fetch.spec.whatwg.org/#concept-http-network-or-cache-fetch>
 //!
-//! What may be reused is `http-cache-semantics`' to say, with the clock door's time; the store keeps
-//! rows. Responses to range requests are neither kept nor made.
+//! What may be reused is `http-cache-semantics`' to say, with the clock door's time; the store
+//! keeps rows. Responses to range requests are neither kept nor made.
 //!
 //! Invariant: a response is kept only when its whole body has come.
 
@@ -143,6 +143,11 @@ pub(super) fn keeping(
         headers: response.headers.clone(),
     };
     if policy(environment, &response.url, &headers, &head).is_none() {
+        return response;
+    }
+    if matches!(head.status, 204 | 205) {
+        // Nobody will read it.
+        keep(environment, &response.url, &headers, &head, &[], &[]);
         return response;
     }
     let (environment, url) = (environment.clone(), response.url.clone());

@@ -1,7 +1,7 @@
 //! Cookies: <https://httpwg.org/http-extensions/draft-ietf-httpbis-rfc6265bis.html>
 //!
-//! Each partition has a jar of its own. What matches a URL is `cookie_store`'s to say; when a cookie
-//! ends is said here, by the clock door. Cookies without an end live as long as the process.
+//! Each partition has a jar of its own. What matches a URL is `cookie_store`'s to say; when a
+//! cookie ends is said here, by the clock door. Cookies without an end live as long as the process.
 //!
 //! Invariant: no script reads a jar; a cookie goes only where its attributes let it.
 

@@ -9,8 +9,8 @@ use super::cors::{self, Cors, Preflight, cors_error};
 use super::network::{self, SiteRelation, network_or_cache, site_relation};
 use super::scheme::{local_response, require_good_port};
 use super::{
-    Environment, FetchError, Mode, RedirectMode, Request, Response, ResponseType, Tainting, header,
-    integrity, redirect,
+    Environment, FetchError, Mode, RedirectMode, Request, Response, ResponseSource, ResponseType,
+    ServiceWorkersMode, Tainting, header, integrity, redirect,
 };
 use crate::http::{HttpError, HttpResponse, whole_body};
 
@@ -27,14 +27,10 @@ pub(crate) async fn fetch(
             let kind = kind_of(request.tainting);
             return with_integrity(&request, local_response(&request, kind)?).await;
         }
-        let enforces = environment.cors == Cors::Enforce;
-        if let (Some(preflight), true) = (preflight, enforces) {
-            require_preflight(environment, &request, &preflight).await?;
-        }
-        let response = network_or_cache(environment, &mut request).await?;
-        if enforces {
-            check_response(environment, &request, &response)?;
-        }
+        let response = match intercepted(environment, &mut request).await? {
+            Some(response) => response,
+            None => from_network(environment, &mut request, preflight).await?,
+        };
         if matches!(response.status, 301 | 302 | 303 | 307 | 308) {
             match request.redirect {
                 RedirectMode::Error => {
@@ -42,8 +38,7 @@ pub(crate) async fn fetch(
                     return Err(HttpError::RedirectForbidden { url }.into());
                 }
                 RedirectMode::Manual => {
-                    let kind = ResponseType::OpaqueRedirect;
-                    return Ok(filtered(environment, &request, kind, response));
+                    return Ok(Response { kind: ResponseType::OpaqueRedirect, ..response });
                 }
                 RedirectMode::Follow => {
                     let target = redirect::target(&request, response.status, &response.headers)?;
@@ -54,10 +49,53 @@ pub(crate) async fn fetch(
                 }
             }
         }
-        let kind = kind_of(request.tainting);
-        let response = filtered(environment, &request, kind, response);
-        return with_integrity(&request, response).await;
+        return with_integrity(&request, filtered(environment, &request, response)).await;
     }
+}
+
+/// What the client's controller answers, if it has one and it answers.
+/// <https://fetch.spec.whatwg.org/#concept-http-fetch>
+async fn intercepted(
+    environment: &Environment,
+    request: &mut Request,
+) -> Result<Option<Response>, FetchError> {
+    let Some(interceptor) = &environment.interceptor else { return Ok(None) };
+    if request.service_workers == ServiceWorkersMode::None {
+        return Ok(None);
+    }
+    let response = interceptor.handle(request).await?;
+    // What the network redirects to is not shown to a worker that left the request to it.
+    if response.is_none() && request.redirect == RedirectMode::Follow {
+        request.service_workers = ServiceWorkersMode::None;
+    }
+    Ok(response)
+}
+
+async fn from_network(
+    environment: &Environment,
+    request: &mut Request,
+    preflight: Option<Preflight>,
+) -> Result<Response, FetchError> {
+    let enforces = environment.cors == Cors::Enforce;
+    if let (Some(preflight), true) = (preflight, enforces) {
+        require_preflight(environment, request, &preflight).await?;
+    }
+    let response = network_or_cache(environment, request).await?;
+    if enforces {
+        check_response(environment, request, &response)?;
+    }
+    // https://fetch.spec.whatwg.org/#null-body-status
+    let is_null =
+        request.method == "HEAD" || matches!(response.status, 101 | 103 | 204 | 205 | 304);
+    Ok(Response {
+        kind: kind_of(request.tainting),
+        status: response.status,
+        status_text: response.status_text,
+        headers: response.headers,
+        url_list: request.url_list.clone(),
+        body: (!is_null).then_some(response.body),
+        source: ResponseSource::Network,
+    })
 }
 
 /// How the response will be tainted, or why the request may not be made; and the preflight that it
@@ -146,32 +184,21 @@ fn kind_of(tainting: Tainting) -> ResponseType {
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-filtered-response>. An opaque response keeps everything:
-/// js/fetch/response.js hides it, and a cache can keep it.
-fn filtered(
-    environment: &Environment,
-    request: &Request,
-    kind: ResponseType,
-    response: HttpResponse,
-) -> Response {
-    let mut headers = response.headers;
-    if matches!(kind, ResponseType::Basic | ResponseType::Cors) {
+/// js/fetch/response.js hides it, and a cache can keep it. A worker's response was filtered when the
+/// worker got it.
+fn filtered(environment: &Environment, request: &Request, mut response: Response) -> Response {
+    if response.source == ResponseSource::ServiceWorker {
+        return response;
+    }
+    let headers = &mut response.headers;
+    if matches!(response.kind, ResponseType::Basic | ResponseType::Cors) {
         headers.retain(|(name, _)| name != "set-cookie" && name != "set-cookie2");
     }
-    if kind == ResponseType::Cors && environment.cors == Cors::Enforce {
-        let exposes = cors::exposes(request, &headers);
+    if response.kind == ResponseType::Cors && environment.cors == Cors::Enforce {
+        let exposes = cors::exposes(request, headers);
         headers.retain(|(name, _)| exposes(name));
     }
-    // https://fetch.spec.whatwg.org/#null-body-status
-    let is_null =
-        request.method == "HEAD" || matches!(response.status, 101 | 103 | 204 | 205 | 304);
-    Response {
-        kind,
-        status: response.status,
-        status_text: response.status_text,
-        headers,
-        url_list: request.url_list.clone(),
-        body: (!is_null).then_some(response.body),
-    }
+    response
 }
 
 /// The response, if its body has the integrity that the request asks for.

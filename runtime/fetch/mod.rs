@@ -16,14 +16,17 @@ mod network;
 mod redirect;
 mod referrer;
 mod scheme;
+mod tee;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 use kittiwake_store::{Store, StoreError};
+use serde::Serialize;
 use url::{Origin, Url};
 
 use crate::http::{Http, HttpError};
@@ -35,11 +38,14 @@ pub(crate) use cors::PreflightCache;
 pub(crate) use main_fetch::fetch;
 pub(crate) use referrer::ReferrerPolicy;
 pub(crate) use scheme::shortened;
+pub(crate) use tee::tee;
 
 /// What a fetch may use. Clones are the same environment.
 #[derive(Clone)]
 pub(crate) struct Environment {
     pub(crate) http: Rc<dyn Http>,
+    /// Who is asked before the network; nobody for a client without a controller, or a worker.
+    pub(crate) interceptor: Option<Rc<dyn Interceptor>>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
     pub(crate) store: Rc<Store>,
@@ -80,6 +86,16 @@ impl Environment {
     }
 }
 
+/// A controller: <https://w3c.github.io/ServiceWorker/#handle-fetch>
+pub(crate) trait Interceptor {
+    /// Answers a response, `None` if the network shall answer, or why there is a network error. The
+    /// request is still whole afterwards.
+    fn handle<'a>(
+        &'a self,
+        request: &'a mut Request,
+    ) -> LocalBoxFuture<'a, Result<Option<Response>, FetchError>>;
+}
+
 /// <https://fetch.spec.whatwg.org/#concept-request>
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -99,6 +115,9 @@ pub(crate) struct Request {
     /// Empty for a script's own request.
     pub(crate) destination: String,
     pub(crate) tainting: Tainting,
+    pub(crate) service_workers: ServiceWorkersMode,
+    /// <https://fetch.spec.whatwg.org/#concept-request-reload-navigation-flag>
+    pub(crate) reload: bool,
 }
 
 impl Request {
@@ -151,7 +170,8 @@ pub(crate) enum Body {
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-request-mode>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Mode {
     SameOrigin,
     NoCors,
@@ -159,8 +179,16 @@ pub(crate) enum Mode {
     Navigate,
 }
 
-/// <https://fetch.spec.whatwg.org/#concept-request-credentials-mode>
+/// <https://fetch.spec.whatwg.org/#request-service-workers-mode>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServiceWorkersMode {
+    All,
+    None,
+}
+
+/// <https://fetch.spec.whatwg.org/#concept-request-credentials-mode>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Credentials {
     Omit,
     SameOrigin,
@@ -168,7 +196,8 @@ pub(crate) enum Credentials {
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-request-cache-mode>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum CacheMode {
     Default,
     NoStore,
@@ -179,7 +208,8 @@ pub(crate) enum CacheMode {
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-request-redirect-mode>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum RedirectMode {
     Follow,
     Error,
@@ -230,6 +260,23 @@ pub(crate) struct Response {
     pub(crate) url_list: Vec<Url>,
     /// `None` for a null body.
     pub(crate) body: Option<LocalBoxStream<'static, Result<Bytes, HttpError>>>,
+    pub(crate) source: ResponseSource,
+}
+
+/// Who made a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResponseSource {
+    /// A server.
+    Network,
+    /// The client's controller.
+    ServiceWorker,
+}
+
+impl ResponseSource {
+    pub(crate) fn is_network(&self) -> bool {
+        *self == ResponseSource::Network
+    }
 }
 
 /// Why a fetch is a network error, for the trace.
@@ -265,6 +312,8 @@ pub(crate) enum FetchError {
     KeepaliveBody { bytes: usize, most: usize },
     #[error("cross-origin-resource-policy of {url} keeps its response to itself")]
     ResourcePolicy { url: Url },
+    #[error("{reason}")]
+    Intercepted { reason: String },
     #[error("the response of {url} does not have the integrity that the request asks for")]
     Integrity { url: Url },
 }

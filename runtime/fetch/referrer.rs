@@ -2,13 +2,15 @@
 //!
 //! Invariant: pure; a referrer has no fragment and no credentials.
 
+use serde::Serialize;
 use url::Url;
 
 use super::{Referrer, Request};
 use crate::http::is_loopback;
 
 /// <https://w3c.github.io/webappsec-referrer-policy/#referrer-policies>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum ReferrerPolicy {
     NoReferrer,
     NoReferrerWhenDowngrade,

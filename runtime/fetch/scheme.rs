@@ -6,7 +6,7 @@ use bytes::Bytes;
 use data_url::DataUrl;
 use url::Url;
 
-use super::{FetchError, Request, Response, ResponseType};
+use super::{FetchError, Request, Response, ResponseSource, ResponseType};
 use crate::http::whole_body;
 
 /// <https://fetch.spec.whatwg.org/#port-blocking>
@@ -64,6 +64,7 @@ fn ok(url: &Url, kind: ResponseType, content_type: String, body: Bytes) -> Respo
         headers: vec![("content-type".to_owned(), content_type)],
         url_list: vec![url.clone()],
         body: Some(whole_body(body)),
+        source: ResponseSource::Network,
     }
 }
 

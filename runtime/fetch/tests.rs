@@ -22,12 +22,15 @@ pub(super) fn request(method: &str, url: &str) -> Request {
         keepalive: false,
         destination: String::new(),
         tainting: Tainting::Basic,
+        service_workers: ServiceWorkersMode::None,
+        reload: false,
     }
 }
 
 fn environment(servers: &ScriptedServers, cors: Cors) -> Environment {
     Environment {
         http: Rc::new(servers.clone()),
+        interceptor: None,
         cors,
         preflights: Rc::default(),
         store: Rc::new(Store::in_memory().unwrap()),
@@ -69,9 +72,13 @@ const OTHER: &str = r#"
     "GET /open" = { headers = { access-control-allow-origin = "*", x-secret = "s" }, body = "b" }
     "GET /closed" = { headers = { x-secret = "s" }, body = "b" }
     "GET /mine" = { headers = { cross-origin-resource-policy = "same-site" } }
-    "OPTIONS /api" = { headers = { access-control-allow-origin = "*", access-control-allow-methods = "PUT", access-control-allow-headers = "x-a", access-control-max-age = "60" } }
     "PUT /api" = { headers = { access-control-allow-origin = "*" } }
     "OPTIONS /no" = { headers = { access-control-allow-origin = "*" } }
+    ["https://b.test"."OPTIONS /api".headers]
+    access-control-allow-origin = "*"
+    access-control-allow-methods = "PUT"
+    access-control-allow-headers = "x-a"
+    access-control-max-age = "60"
 "#;
 
 #[tokio::test]

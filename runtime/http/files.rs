@@ -10,7 +10,10 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use url::{Origin, Url};
 
-use super::{Http, HttpError, HttpRequest, HttpResponse, Loaded, status_text, whole_body};
+use super::{
+    Http, HttpError, HttpRequest, HttpResponse, Loaded, UpgradedConnection, WebSocketRequest,
+    status_text, whole_body,
+};
 
 /// Answers one origin from files and passes every other request on. It asks no network, so it works
 /// offline unless a [`Gate`](super::Gate) stands in front of it.
@@ -82,6 +85,17 @@ impl Http for OriginFiles {
         let answer = self.answer("GET", url);
         let content_type = Some(answer.content_type.to_owned());
         Ok(Loaded { status: answer.status, content_type, url: url.clone(), body: answer.body })
+    }
+
+    /// A folder speaks no WebSocket.
+    fn connect(
+        &self,
+        request: WebSocketRequest,
+    ) -> LocalBoxFuture<'static, Result<UpgradedConnection, HttpError>> {
+        if request.url.origin() != self.origin {
+            return self.inner.connect(request);
+        }
+        std::future::ready(Err(HttpError::NoServer { url: request.url })).boxed_local()
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use url::Url;
 
 use super::{
-    Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, authority, status_text,
-    whole_body,
+    Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, UpgradedConnection,
+    WebSocketRequest, authority, status_text, whole_body,
 };
 use crate::doors::Entropy;
 use crate::network::Conditions;
@@ -155,6 +155,25 @@ impl Http for Link {
         };
         let loaded = portal_answer(&portal, &portal).into_loaded().now_or_never();
         loaded.expect("invariant: the portal's page is here already")
+    }
+
+    /// Meets a host that is down and a portal, whose log-in page is no WebSocket. What has been
+    /// opened meets nothing more.
+    fn connect(
+        &self,
+        request: WebSocketRequest,
+    ) -> LocalBoxFuture<'static, Result<UpgradedConnection, HttpError>> {
+        let conditions = self.conditions.borrow();
+        let host = authority(&request.url);
+        let refusal = if is_down(&conditions, &request.url) {
+            HttpError::Refused { host }
+        } else if conditions.portal.is_some() {
+            let cause = "no WebSocket: the portal answered".to_owned();
+            HttpError::Broken { host, cause }
+        } else {
+            return self.inner.connect(request);
+        };
+        std::future::ready(Err(refusal)).boxed_local()
     }
 }
 

@@ -10,6 +10,7 @@ mod link;
 mod policy;
 mod real;
 mod redirect;
+mod web_socket;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -28,6 +29,7 @@ pub use policy::{HostRule, NetworkPolicy, Policed};
 pub use real::ReqwestHttp;
 pub(crate) use real::{Proxying, client_builder};
 pub(crate) use redirect::{REDIRECTS_AT_MOST, follow, redirect_target};
+pub(crate) use web_socket::{DuplexStream, UpgradedConnection, WebSocketRequest};
 
 /// A request that may leave now.
 pub struct HttpRequest {
@@ -149,8 +151,8 @@ pub enum HttpError {
     /// A simulation asks a server that its scenario does not have.
     #[error("no server is scripted for {url}")]
     NoServer { url: Url },
-    /// The stream that is the request's body failed.
-    #[error("the request's body broke: {cause}")]
+    /// A stream that a script makes for a body failed.
+    #[error("the script's stream broke: {cause}")]
     BodyBroken { cause: String },
     /// The method or a header cannot be written in HTTP.
     #[error("the request cannot be sent: {cause}")]
@@ -162,8 +164,8 @@ pub enum HttpError {
 
 /// A door for requests.
 pub trait Http {
-    /// Sends one request; redirects are answers like others. Answers when the headers are there; the
-    /// body follows as a stream. Dropping the future or the stream ends the exchange.
+    /// Sends one request; redirects are answers like others. Answers when the headers are there;
+    /// the body follows as a stream. Dropping the future or the stream ends the exchange.
     fn send(
         &self,
         request: HttpRequest,
@@ -172,6 +174,14 @@ pub trait Http {
     /// Gets a URL, follows redirects, and blocks the calling thread until the whole body is there.
     /// Only for `importScripts`, which is synchronous; it has no deadline of its own.
     fn load(&self, url: &Url) -> Result<Loaded, HttpError>;
+
+    /// Opens a WebSocket. A door without servers that speak it refuses.
+    fn connect(
+        &self,
+        request: WebSocketRequest,
+    ) -> LocalBoxFuture<'static, Result<UpgradedConnection, HttpError>> {
+        std::future::ready(Err(HttpError::NoServer { url: request.url })).boxed_local()
+    }
 }
 
 /// Refuses every request while the network signal is offline, so that `fetch` and `sync` never
@@ -216,6 +226,16 @@ impl Http for Gate {
     fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
         require_online(&self.state)?;
         self.inner.load(url)
+    }
+
+    fn connect(
+        &self,
+        request: WebSocketRequest,
+    ) -> LocalBoxFuture<'static, Result<UpgradedConnection, HttpError>> {
+        if let Err(offline) = require_online(&self.state) {
+            return std::future::ready(Err(offline)).boxed_local();
+        }
+        self.inner.connect(request)
     }
 }
 

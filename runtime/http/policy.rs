@@ -1,7 +1,7 @@
 //! Which hosts may be asked, and how much and how long they may answer.
 //!
-//! Names are checked before a request leaves, addresses after the name server has answered, both for
-//! each exchange, so that no redirect and no name leads around them.
+//! Names are checked before a request leaves, addresses after the name server has answered, both
+//! for each exchange, so that no redirect and no name leads around them.
 //!
 //! Invariant: a host that is denied sees nothing of a request; what is not limited is allowed.
 
@@ -17,7 +17,10 @@ use futures::{FutureExt, StreamExt};
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::{Http, HttpError, HttpRequest, HttpResponse, Loaded, authority};
+use super::{
+    Http, HttpError, HttpRequest, HttpResponse, Loaded, UpgradedConnection, WebSocketRequest,
+    authority,
+};
 
 /// Which servers scripts may reach, and what these may cost. The default allows everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,8 +30,8 @@ pub struct NetworkPolicy {
     /// Hosts that are not asked, also if they are allowed.
     pub deny: Vec<HostRule>,
     /// Asks no address of this machine, of a private or link-local network, or of any other range
-    /// that is not of the public internet, whatever its name. Then no proxy is asked either, because
-    /// it would look up names by itself.
+    /// that is not of the public internet, whatever its name. Then no proxy is asked either: it
+    /// would look up names by itself.
     pub deny_private: bool,
     /// Bytes that the body of one response may have, decoded. A longer one breaks there.
     pub response_bytes: Option<u64>,
@@ -199,6 +202,16 @@ impl Http for Policed {
             true => Err(HttpError::TooLong { host: authority(url), most }),
             false => Ok(loaded),
         }
+    }
+
+    fn connect(
+        &self,
+        request: WebSocketRequest,
+    ) -> LocalBoxFuture<'static, Result<UpgradedConnection, HttpError>> {
+        if let Err(denied) = self.policy.check(&request.url) {
+            return std::future::ready(Err(denied)).boxed_local();
+        }
+        self.inner.connect(request)
     }
 }
 

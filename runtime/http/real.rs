@@ -28,8 +28,8 @@ use url::Url;
 use super::decode::decoded;
 use super::policy::{NetworkPolicy, PRIVATE};
 use super::{
-    Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, authority, follow, is_loopback,
-    status_text,
+    Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, UpgradedConnection,
+    WebSocketRequest, authority, follow, is_loopback, status_text, web_socket,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -72,7 +72,7 @@ pub struct ReqwestHttp(Rc<Clients>);
 /// for it.
 pub type Routes = Arc<BTreeMap<String, SocketAddr>>;
 
-struct Clients {
+pub(super) struct Clients {
     user_agent: String,
     routes: Routes,
     policy: Arc<NetworkPolicy>,
@@ -115,6 +115,14 @@ impl Http for ReqwestHttp {
             thread.spawn(move || load_here(&user_agent, routes, policy, url)).map_err(no_client)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
+
+    fn connect(
+        &self,
+        request: WebSocketRequest,
+    ) -> LocalBoxFuture<'static, Result<UpgradedConnection, HttpError>> {
+        let clients = Rc::clone(&self.0);
+        async move { web_socket::connect(&clients, request).await }.boxed_local()
+    }
 }
 
 fn load_here(
@@ -133,7 +141,7 @@ fn load_here(
 
 impl Clients {
     fn client(&self, proxying: Proxying) -> Result<&Client, HttpError> {
-        let proxying = if self.policy.deny_private { Proxying::Direct } else { proxying };
+        let proxying = self.proxying(proxying);
         let cell = match proxying {
             Proxying::System => &self.system,
             Proxying::Direct => &self.direct,
@@ -141,14 +149,27 @@ impl Clients {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let builder = client_builder(&self.user_agent, proxying);
-        let builder = builder.dns_resolver(Arc::new(Resolver(self.policy.clone())));
-        let client = builder.build().map_err(no_client)?;
+        let client = self.builder(proxying).build().map_err(no_client)?;
         Ok(cell.get_or_init(|| client))
     }
 
+    /// A proxy would look names up by itself, out of the policy's reach.
+    fn proxying(&self, wanted: Proxying) -> Proxying {
+        if self.policy.deny_private { Proxying::Direct } else { wanted }
+    }
+
+    fn builder(&self, proxying: Proxying) -> ClientBuilder {
+        let builder = client_builder(&self.user_agent, self.proxying(proxying));
+        builder.dns_resolver(Arc::new(Resolver(self.policy.clone())))
+    }
+
+    /// A client for one WebSocket. HTTP/2 has another handshake, which few servers know.
+    pub(super) fn web_socket_client(&self, url: &Url) -> Result<Client, HttpError> {
+        self.builder(Proxying::of(url)).http1_only().build().map_err(no_client)
+    }
+
     /// Turns a request for a routed origin to its address; the server still sees the origin's host.
-    fn route(&self, request: &mut reqwest::Request) {
+    pub(super) fn route(&self, request: &mut reqwest::Request) {
         let Some(address) = self.routes.get(&request.url().origin().ascii_serialization()) else {
             return;
         };
@@ -328,7 +349,7 @@ fn body_stream(response: reqwest::Response, url: Url) -> Body {
 
 /// Says why an exchange failed. reqwest hides the cause in a chain of errors; the kind of an I/O
 /// error in it decides, because its text differs between systems.
-fn transport_error(error: &reqwest::Error, url: &Url) -> HttpError {
+pub(super) fn transport_error(error: &reqwest::Error, url: &Url) -> HttpError {
     let host = authority(url);
     if causes(error).any(|cause| cause.is::<AddressDenied>()) {
         return HttpError::Denied { host, why: PRIVATE };

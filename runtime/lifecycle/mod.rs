@@ -4,6 +4,7 @@
 //! Invariant: the store knows a worker only from the end of its install event on, so that nothing
 //! is ever half-registered.
 
+mod modules;
 mod register;
 mod script;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use kittiwake_ops::{RealmId, RegistrationState, ScriptException, ServiceWorkerState, WorkerState};
 use kittiwake_store::{
-    RegistrationId, ScriptResource, StoreError, UpdateViaCache, VersionId, VersionState,
+    RegistrationId, ScriptResource, ScriptType, StoreError, UpdateViaCache, VersionId, VersionState,
 };
 use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_local;
@@ -48,6 +49,7 @@ pub(crate) struct Worker {
     pub(crate) origin: String,
     pub(crate) scope: String,
     pub(crate) script_url: String,
+    pub(crate) script_type: ScriptType,
     registration: Weak<Registration>,
     pub(crate) state: Cell<WorkerState>,
     pub(crate) realm: Cell<Option<RealmId>>,
@@ -124,12 +126,47 @@ impl Worker {
         ServiceWorkerState {
             id: self.id,
             script_url: self.script_url.clone(),
+            script_type: self.script_type.to_string(),
             state: self.state.get(),
+        }
+    }
+
+    /// Functional events wait for the end of the activate event.
+    pub(crate) async fn activation(&self) {
+        while self.state.get() == WorkerState::Activating {
+            let Some(registration) = self.registration.upgrade() else { return };
+            let changed = registration.changed.notified();
+            if self.state.get() == WorkerState::Activating {
+                changed.await;
+            }
         }
     }
 
     fn is_installing(&self) -> bool {
         matches!(self.state.get(), WorkerState::Parsed | WorkerState::Installing)
+    }
+}
+
+/// An event of a worker, until it is dropped.
+pub(crate) struct EventUnderWay {
+    shard: Rc<Shard>,
+    worker: Rc<Worker>,
+}
+
+impl Drop for EventUnderWay {
+    fn drop(&mut self) {
+        let EventUnderWay { shard, worker } = self;
+        worker.events_under_way.set(worker.events_under_way.get() - 1);
+        if worker.events_under_way.get() > 0 {
+            return;
+        }
+        if worker.retired.take() {
+            shard.retire(worker);
+        }
+        shard.stop_when_idle(worker.clone());
+        if let Some(registration) = worker.registration.upgrade() {
+            shard.try_activate(&registration);
+        }
     }
 }
 
@@ -141,7 +178,8 @@ impl Shard {
             self.set_registration_id(&registration, stored.id);
             registration.update_via_cache.set(stored.update_via_cache);
             let worker = |version: kittiwake_store::Version, state| {
-                let worker = self.new_worker(&registration, version.script_url);
+                let worker =
+                    self.new_worker(&registration, version.script_url, version.script_type);
                 worker.version.set(Some(version.id));
                 worker.state.set(state);
                 worker
@@ -165,12 +203,18 @@ impl Shard {
         Ok(())
     }
 
-    fn new_worker(&self, registration: &Rc<Registration>, script_url: String) -> Rc<Worker> {
+    fn new_worker(
+        &self,
+        registration: &Rc<Registration>,
+        script_url: String,
+        script_type: ScriptType,
+    ) -> Rc<Worker> {
         Rc::new(Worker {
             id: self.next_id(),
             origin: registration.origin.clone(),
             scope: registration.scope.clone(),
             script_url,
+            script_type,
             registration: Rc::downgrade(registration),
             state: Cell::new(WorkerState::Parsed),
             realm: Cell::default(),
@@ -234,26 +278,20 @@ impl Shard {
             origin: worker.origin.clone(),
             simulated: self.seed.is_some(),
             user_agent: self.user_agent.clone(),
+            module: worker.script_type == ScriptType::Module,
             registration,
             worker: Some(worker.describe()),
         };
         let realm = self.create_realm(RealmOwner::Worker(worker.clone()), start);
         worker.realm.set(Some(realm));
-        let evaluated = self.evaluate(realm, &worker.script_url, source).await;
+        let evaluated = match worker.script_type {
+            ScriptType::Classic => self.evaluate(realm, &worker.script_url, source).await,
+            ScriptType::Module => self.run_module(worker, realm, source).await,
+        };
         if evaluated.is_err() {
             self.drop_realm(realm);
         }
         evaluated.map(|()| realm)
-    }
-
-    fn main_script(&self, worker: &Worker) -> Result<String, RealmError> {
-        let url = &worker.script_url;
-        let failed = |cause| {
-            let text = format!("{url} cannot be started: {cause}");
-            RealmError::Exception(plain_exception(text))
-        };
-        let source = self.script_source(worker, url).map_err(|error| failed(error.to_string()))?;
-        source.ok_or_else(|| failed("its script is not in the store".to_owned()))
     }
 
     pub(crate) fn stop_worker(&self, worker: &Worker) {
@@ -269,23 +307,20 @@ impl Shard {
         init: ExtendableInit,
         limit: Duration,
     ) -> EventEnd {
-        worker.events_under_way.set(worker.events_under_way.get() + 1);
-        let end = match self.ensure_running(worker).await {
+        let _under_way = self.event_under_way(worker);
+        match self.ensure_running(worker).await {
             Ok(realm) => self.dispatch(realm, init, limit).await,
-            Err(RealmError::Exception(exception)) => EventEnd::Rejected(exception),
+            Err(RealmError::Exception(exception) | RealmError::CannotStart(exception)) => {
+                EventEnd::Rejected(exception)
+            }
             Err(RealmError::Terminated(_) | RealmError::Gone) => EventEnd::Terminated,
-        };
-        worker.events_under_way.set(worker.events_under_way.get() - 1);
-        if worker.events_under_way.get() == 0 {
-            if worker.retired.take() {
-                self.retire(worker);
-            }
-            self.stop_when_idle(worker.clone());
-            if let Some(registration) = worker.registration.upgrade() {
-                self.try_activate(&registration);
-            }
         }
-        end
+    }
+
+    /// Keeps the worker running for as long as the answer lives.
+    pub(crate) fn event_under_way(&self, worker: &Rc<Worker>) -> EventUnderWay {
+        worker.events_under_way.set(worker.events_under_way.get() + 1);
+        EventUnderWay { shard: self.me(), worker: worker.clone() }
     }
 
     /// Stops the worker when it has had no event for the idle limit. One task watches a worker,

@@ -23,7 +23,7 @@ pub(crate) struct RegisterRequest {
     pub(crate) script: Url,
     /// By default the script's folder.
     pub(crate) scope: Option<Url>,
-    pub(crate) script_type: String,
+    pub(crate) script_type: ScriptType,
     pub(crate) update_via_cache: UpdateViaCache,
 }
 
@@ -59,10 +59,13 @@ pub(crate) enum Refusal {
 /// The install that goes on after `register()` resolved.
 pub(crate) type Installation = oneshot::Receiver<Result<(), RegisterError>>;
 
+const EVALUATION_FAILED: &str = "ServiceWorker script evaluation failed";
+
 struct Job {
     script: String,
     scope: String,
     origin: String,
+    script_type: ScriptType,
     update_via_cache: UpdateViaCache,
 }
 
@@ -83,7 +86,9 @@ impl Shard {
         let registration = self.registration(&job.scope).unwrap_or(registration);
 
         let newest = registration.newest();
-        let same_script = newest.as_ref().is_some_and(|newest| newest.script_url == job.script);
+        let same_script = newest.as_ref().is_some_and(|newest| {
+            newest.script_url == job.script && newest.script_type == job.script_type
+        });
         let main = match self.fetch_script(&job).await {
             Ok(main) => main,
             // What is installed works without its server.
@@ -171,14 +176,17 @@ impl Shard {
         job: &Job,
         main: ScriptResource,
     ) -> Result<Rc<Worker>, RegisterError> {
-        let worker = self.new_worker(registration, job.script.clone());
+        let worker = self.new_worker(registration, job.script.clone(), job.script_type);
         worker.resources.borrow_mut().insert(job.script.clone(), main);
         self.ensure_running(&worker).await.map_err(|error| {
-            let cause = match error {
-                RealmError::Exception(exception) => exception,
-                terminated => super::plain_exception(terminated.to_string()),
+            let (reason, cause) = match error {
+                RealmError::CannotStart(exception) => {
+                    ("ServiceWorker cannot be started", exception)
+                }
+                RealmError::Exception(exception) => (EVALUATION_FAILED, exception),
+                ended => (EVALUATION_FAILED, super::plain_exception(ended.to_string())),
             };
-            job.failed("ServiceWorker script evaluation failed".to_owned(), Some(cause))
+            job.failed(reason.to_owned(), Some(cause))
         })?;
         Ok(worker)
     }
@@ -236,7 +244,7 @@ impl Shard {
                 origin: registration.origin.clone(),
                 scope: registration.scope.clone(),
                 script_url: worker.script_url.clone(),
-                script_type: ScriptType::Classic,
+                script_type: worker.script_type,
                 update_via_cache: registration.update_via_cache.get(),
                 resources,
             })
@@ -289,6 +297,7 @@ fn check(request: RegisterRequest) -> Result<Job, RegisterError> {
         origin: script.origin().ascii_serialization(),
         scope: scope.to_string(),
         script: script.to_string(),
+        script_type,
         update_via_cache,
     };
     for (what, url) in [("script", &script), ("scope", &scope)] {
@@ -312,10 +321,6 @@ fn check(request: RegisterRequest) -> Result<Job, RegisterError> {
             job.origin
         );
         return Err(refused(Refusal::SecurityError, reason));
-    }
-    if script_type != "classic" {
-        let reason = "module workers are not supported yet; bundle the worker as a classic script";
-        return Err(job.failed(reason.to_owned(), None));
     }
     Ok(job)
 }

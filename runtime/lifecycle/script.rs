@@ -7,8 +7,20 @@ use url::Url;
 use super::Worker;
 use crate::host::Shard;
 use crate::http::Loaded;
+use crate::realm::RealmError;
 
 impl Shard {
+    /// The source of the worker's own script.
+    pub(super) fn main_script(&self, worker: &Worker) -> Result<String, RealmError> {
+        let url = &worker.script_url;
+        let failed = |cause| {
+            let text = format!("{url} cannot be started: {cause}");
+            RealmError::Exception(super::plain_exception(text))
+        };
+        let source = self.script_source(worker, url).map_err(|error| failed(error.to_string()))?;
+        source.ok_or_else(|| failed("its script is not in the store".to_owned()))
+    }
+
     /// The source of a script in the worker's script resource map.
     pub(super) fn script_source(
         &self,

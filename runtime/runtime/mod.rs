@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{RealmId, ScriptException};
-use kittiwake_store::{SyncState, UpdateViaCache};
+use kittiwake_store::{ScriptType, SyncState, UpdateViaCache};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
@@ -87,7 +87,23 @@ impl Runtime {
         script: Url,
         scope: Option<Url>,
     ) -> Result<RegistrationInfo, Error> {
-        self.ask(move |shard| async move { register(&shard, script, scope).await }).await?
+        let classic = ScriptType::Classic;
+        self.ask(move |shard| async move { register(&shard, script, scope, classic).await }).await?
+    }
+
+    /// As [`Runtime::register`], for a worker whose script is a module: `{ type: "module" }`. Its
+    /// static imports are fetched with it and kept with it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::register`]; a module that is not to be had is [`Error::Registration`].
+    pub async fn register_module(
+        &self,
+        script: Url,
+        scope: Option<Url>,
+    ) -> Result<RegistrationInfo, Error> {
+        let module = ScriptType::Module;
+        self.ask(move |shard| async move { register(&shard, script, scope, module).await }).await?
     }
 
     /// Opens a page and runs its scripts. Answers when they have run; what they started goes on.
@@ -97,8 +113,7 @@ impl Runtime {
     /// [`Error::PageLoad`]; [`Error::Page`] with the first exception, though the page is open then.
     pub async fn open_page(&self, url: Url, source: PageSource) -> Result<PageId, Error> {
         let opened = self.ask(move |shard| async move {
-            let (url, scripts) = shard.load_page(url, source).await?;
-            let (realm, result) = shard.open_page(url.clone(), scripts).await;
+            let (realm, result) = shard.open_page(url.clone(), source).await?;
             result.map_err(|error| Error::Page { url, cause: Box::new(exception_of(error)) })?;
             Ok(PageId(realm))
         });
@@ -330,12 +345,13 @@ async fn register(
     shard: &Rc<Shard>,
     script: Url,
     scope: Option<Url>,
+    script_type: ScriptType,
 ) -> Result<RegistrationInfo, Error> {
     let script_url = script.to_string();
     let request = RegisterRequest {
         script: script.clone(),
         scope,
-        script_type: "classic".to_owned(),
+        script_type,
         update_via_cache: UpdateViaCache::default(),
     };
     let failed = |error| match error {
@@ -358,7 +374,7 @@ async fn register(
 
 fn exception_of(error: RealmError) -> ScriptException {
     match error {
-        RealmError::Exception(exception) => exception,
+        RealmError::Exception(exception) | RealmError::CannotStart(exception) => exception,
         terminated => plain_exception(terminated.to_string()),
     }
 }

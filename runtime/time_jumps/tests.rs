@@ -163,7 +163,7 @@ impl Night {
         let request = RegisterRequest {
             script: Url::parse("https://app.test/sw.js").unwrap(),
             scope: None,
-            script_type: "classic".to_owned(),
+            script_type: kittiwake_store::ScriptType::Classic,
             update_via_cache: UpdateViaCache::default(),
         };
         shard.register(request).await.expect("the worker is registered");

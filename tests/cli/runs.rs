@@ -36,6 +36,19 @@ fn a_post_arrives_once_after_the_network_is_back() {
 }
 
 #[test]
+fn a_module_runs_with_its_type_and_is_explained_without() {
+    let files = [
+        ("sw.js", "import { text } from './text.js'; console.log(text);"),
+        ("text.js", "export const text = 'imported';"),
+    ];
+    let folder = folder(&files);
+    let as_module = run(folder.path(), &["run", "sw.js", "--type", "module"]);
+    as_module.expect_code(0).expect_stderr("imported");
+    let as_classic = run(folder.path(), &["run", "sw.js"]).expect_code(1);
+    as_classic.expect_stderr("if it is a module, add --type module");
+}
+
+#[test]
 fn json_lines_have_the_keys_that_machines_rely_on() {
     let server = Server::start(&[]);
     let page = format!("{PAGE}\nconsole.warn('from the page');");

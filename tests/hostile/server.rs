@@ -54,7 +54,7 @@ impl HostileServer {
     }
 }
 
-/// A server that speaks TLS with a certificate for another name, which nobody has signed but itself.
+/// A server that speaks TLS with a certificate for another name, signed by nobody but itself.
 pub async fn serve_tls() -> SocketAddr {
     let certificate = CertificateDer::from_pem_slice(include_bytes!("wrong-name.pem"));
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("wrong-name.key"));

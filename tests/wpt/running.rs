@@ -53,12 +53,16 @@ fn paths_in_the_expectations_run_though_they_name_no_service_worker() {
 
 #[test]
 fn meta_lines_bring_scripts_title_and_query() {
-    let test = "// META: global=serviceworker\n// META: title=the title\n// META: script=/a/one.js\n\
-                // META: script=two.js\n// META: variant=?x\n\
-                test(() => assert_equals(one + two + location.search, '12?x'));\n\
-                test(() => assert_equals(GLOBAL.isWorker() && !GLOBAL.isWindow(), true), 'global');\n\
-                test(() => assert_equals(location.href,\n\
-                  'https://web-platform.test:8443/a/b/t.any.worker.js?x'), 'place');\n";
+    let test = "// META: global=serviceworker
+// META: title=the title
+// META: script=/a/one.js
+// META: script=two.js
+// META: variant=?x
+test(() => assert_equals(one + two + location.search, '12?x'));
+test(() => assert_equals(GLOBAL.isWorker() && !GLOBAL.isWindow(), true), 'global');
+const place = 'https://web-platform.test:8443/a/b/t.any.worker.js?x';
+test(() => assert_equals(location.href, place), 'place');
+";
     let tree = checkout(&[
         ("a/b/t.any.js", test),
         ("a/one.js", "self.one = '1';"),
@@ -80,6 +84,7 @@ fn files_are_served_with_headers_and_substitutions_to_every_host_of_the_site() {
   const response = await fetch('http://not-web-platform.test:8000/a/names.sub.txt?q=v%20w');
   assert_equals(await response.text(), '{expected}');
   assert_equals(response.headers.get('content-type'), 'text/plain');
+  assert_equals(response.type, 'cors');
   assert_equals(response.headers.get('x-all'), 'folder');
 }}, 'substitution');
 promise_test(async () => {{
@@ -96,7 +101,11 @@ promise_test(async () => {{
     let tree = checkout(&[
         ("a/t.any.js", &with_meta(&test)),
         ("a/names.sub.txt", names),
-        ("a/__dir__.headers", "X-All: folder\n"),
+        // CORS is enforced.
+        (
+            "a/__dir__.headers",
+            "X-All: folder\nAccess-Control-Allow-Origin: *\nAccess-Control-Expose-Headers: x-all\n",
+        ),
         ("a/own.bin", "x"),
         ("a/own.bin.sub.headers", "Content-Type: text/x-own\nX-Host: {{host}}\n"),
     ]);

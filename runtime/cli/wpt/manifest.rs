@@ -171,6 +171,14 @@ impl<'a> Meta<'a> {
     }
 }
 
+/// By which a script learns in what it runs.
+const GLOBAL: &str = "self.GLOBAL = {
+  isWindow: function() { return false; },
+  isWorker: function() { return true; },
+  isShadowRealm: function() { return false; },
+};
+";
+
 /// The script that runs `any_script`, a test for any global, in a worker: what WPT's own server
 /// makes.
 pub fn worker_wrapper(any_script: &str, text: &str, query: &str) -> String {
@@ -182,10 +190,7 @@ pub fn worker_wrapper(any_script: &str, text: &str, query: &str) -> String {
     if let Some(title) = meta.values("title").next() {
         writeln!(wrapper, "self.META_TITLE = {};", quoted(title)).expect("a string takes all");
     }
-    wrapper.push_str(
-        "self.GLOBAL = {\n  isWindow: function() { return false; },\n  isWorker: function() { return \
-         true; },\n  isShadowRealm: function() { return false; },\n};\n",
-    );
+    wrapper.push_str(GLOBAL);
     let own = format!("{any_script}{query}");
     let scripts = meta.values("script").map(|script| match script {
         "/resources/WebIDLParser.js" => "/resources/webidl2/lib/webidl2.js",

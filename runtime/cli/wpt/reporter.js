@@ -1,7 +1,7 @@
 // Appended to the checkout's /resources/testharness.js: tells the runner what the harness knows.
 //
-// Each message is one line of JSON on the console, which the runner watches. Everything that is used
-// is taken before a test can replace it.
+// Each message is one line of JSON on the console, which the runner watches. Everything that is
+// used is taken before a test can replace it.
 
 (() => {
   const { debug } = console;

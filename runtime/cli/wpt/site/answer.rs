@@ -1,5 +1,5 @@
-//! What the site answers from files: contents, types, `.headers`, `.sub.` and the scripts that WPT's
-//! server makes.
+//! What the site answers from files: contents, types, `.headers`, `.sub.` and the scripts that
+//! WPT's server makes.
 
 use std::fs;
 use std::path::Path;

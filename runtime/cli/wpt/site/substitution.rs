@@ -1,5 +1,5 @@
-//! WPT's template language: `{{host}}`, `{{ports[https][0]}}`, `{{hosts[alt][www]}}` and the like in
-//! files named `.sub.`: <https://web-platform-tests.org/writing-tests/server-pipes.html#sub>
+//! WPT's template language: `{{host}}`, `{{ports[https][0]}}`, `{{hosts[alt][www]}}` and the like
+//! in files named `.sub.`: <https://web-platform-tests.org/writing-tests/server-pipes.html#sub>
 
 use super::{HOSTS, Head, PORTS};
 

@@ -1,0 +1,228 @@
+//! Fetch events: a client's request on its way through the client's controller.
+//! <https://w3c.github.io/ServiceWorker/#handle-fetch>
+//!
+//! Invariant: a request is answered once: by the worker, by the network, or by nobody.
+
+use std::mem;
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+use futures::{FutureExt, StreamExt};
+use kittiwake_ops::{FetchAnswer, RealmId, RequestBody, WorkerResponse};
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+use url::Url;
+
+use crate::fetch::{
+    Body, CacheMode, Credentials, FetchError, Interceptor, Mode, RedirectMode, Referrer,
+    ReferrerPolicy, Request, Response, ResponseSource, ResponseType, tee,
+};
+use crate::host::{EventEnd, RealmOwner, Shard};
+use crate::http::HttpError;
+use crate::lifecycle::Worker;
+use crate::realm::ExtendableInit;
+
+/// What a fetch event says besides its request.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EventClient {
+    /// The client whose request it is; empty for a navigation.
+    pub(crate) client_id: String,
+    /// The client that a navigation makes; empty otherwise.
+    pub(crate) resulting_client_id: String,
+}
+
+/// What `js/fetch_event.js` makes an event of.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FetchEventInit {
+    id: u32,
+    request: InterceptedRequest,
+    #[serde(flatten)]
+    client: EventClient,
+}
+
+/// A request, in the words of the Fetch Standard; its body comes by an op.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InterceptedRequest {
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    mode: Mode,
+    credentials: Credentials,
+    cache: CacheMode,
+    redirect: RedirectMode,
+    referrer: String,
+    referrer_policy: ReferrerPolicy,
+    integrity: String,
+    keepalive: bool,
+    destination: String,
+    reload: bool,
+    has_body: bool,
+}
+
+/// A fetch event that the worker has not answered.
+pub(crate) struct UnansweredFetch {
+    worker: u32,
+    body: Body,
+    answer: oneshot::Sender<FetchAnswer>,
+}
+
+/// The worker that a client's requests go through.
+pub(crate) struct Controller {
+    pub(crate) shard: Rc<Shard>,
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) client: EventClient,
+}
+
+impl Interceptor for Controller {
+    fn handle<'a>(
+        &'a self,
+        request: &'a mut Request,
+    ) -> LocalBoxFuture<'a, Result<Option<Response>, FetchError>> {
+        async move {
+            let (body, for_worker) = tee(mem::replace(&mut request.body, Body::Empty));
+            request.body = body;
+            let (answer, answered) = oneshot::channel();
+            let init = FetchEventInit {
+                id: self.shard.next_id(),
+                request: InterceptedRequest::new(request, &for_worker),
+                client: self.client.clone(),
+            };
+            let unanswered = UnansweredFetch { worker: self.worker.id, body: for_worker, answer };
+            self.shard.fetch_events.borrow_mut().insert(init.id, unanswered);
+            // In a task of its own: the client's isolate may be entered now.
+            spawn_local(self.shard.me().dispatch_fetch(self.worker.clone(), init));
+            match answered.await.expect("invariant: a fetch event is answered") {
+                FetchAnswer::Response(response) => self.converted(request, response).map(Some),
+                FetchAnswer::Fallback => Ok(None),
+                FetchAnswer::Failed(reason) => Err(FetchError::Intercepted { reason }),
+            }
+        }
+        .boxed_local()
+    }
+}
+
+impl Controller {
+    fn converted(
+        &self,
+        request: &Request,
+        response: WorkerResponse,
+    ) -> Result<Response, FetchError> {
+        let WorkerResponse { head, body } = response;
+        let parsed = head.url_list.iter().map(|url| Url::parse(url));
+        let mut url_list = parsed.collect::<Result<Vec<_>, _>>().map_err(|error| {
+            FetchError::Intercepted { reason: format!("the response has no good URL: {error}") }
+        })?;
+        if url_list.is_empty() {
+            url_list.clone_from(&request.url_list);
+        }
+        // A body that the worker still makes keeps it running.
+        let under_way = self.shard.event_under_way(&self.worker);
+        let body = body.map(|chunks| {
+            let broken = |cause| HttpError::BodyBroken { cause };
+            let chunks = chunks.map(move |chunk| {
+                let _ = &under_way;
+                chunk.map_err(broken)
+            });
+            chunks.boxed_local()
+        });
+        Ok(Response {
+            kind: match head.r#type.as_str() {
+                "cors" => ResponseType::Cors,
+                "opaque" => ResponseType::Opaque,
+                "opaqueredirect" => ResponseType::OpaqueRedirect,
+                // As in Chromium, also for one that the script made.
+                _ => ResponseType::Basic,
+            },
+            status: head.status,
+            status_text: head.status_text,
+            headers: head.headers,
+            url_list,
+            body,
+            source: ResponseSource::ServiceWorker,
+        })
+    }
+}
+
+impl InterceptedRequest {
+    fn new(request: &Request, body: &Body) -> Self {
+        let mut headers = request.headers.clone();
+        if !request.has_header("accept") {
+            headers.push(("accept".to_owned(), "*/*".to_owned()));
+        }
+        InterceptedRequest {
+            method: request.method.clone(),
+            url: request.url().to_string(),
+            headers,
+            mode: request.mode,
+            credentials: request.credentials,
+            cache: request.cache,
+            redirect: request.redirect,
+            referrer: match &request.referrer {
+                Referrer::None => "no-referrer".to_owned(),
+                Referrer::Url(url) => url.to_string(),
+            },
+            referrer_policy: request.referrer_policy,
+            integrity: request.integrity.clone(),
+            keepalive: request.keepalive,
+            destination: request.destination.clone(),
+            reload: request.reload,
+            has_body: !matches!(body, Body::Empty),
+        }
+    }
+}
+
+impl Shard {
+    async fn dispatch_fetch(self: Rc<Self>, worker: Rc<Worker>, init: FetchEventInit) {
+        let _busy = self.activity.begin();
+        worker.activation().await;
+        let id = init.id;
+        let init = ExtendableInit::Fetch(Box::new(init));
+        let end = self.dispatch_functional(&worker, init, self.limits.event).await;
+        let unanswered = self.fetch_events.borrow_mut().remove(&id);
+        if let Some(UnansweredFetch { answer, .. }) = unanswered {
+            let reason = match &end {
+                EventEnd::Rejected(cause) => format!("the worker did not start: {cause}"),
+                EventEnd::TimedOut => "the worker did not answer in time".to_owned(),
+                EventEnd::Fulfilled | EventEnd::Terminated => {
+                    "the worker ended before it answered".to_owned()
+                }
+            };
+            // The client may have gone, or have aborted its request.
+            let _ = answer.send(FetchAnswer::Failed(reason));
+        }
+        self.trace_rejection(end);
+    }
+
+    /// The body of a fetch event's request, for the event's own worker.
+    pub(crate) fn take_fetch_event_body(&self, realm: RealmId, event: u32) -> RequestBody {
+        let mut unanswered = self.fetch_events.borrow_mut();
+        let own = unanswered.get_mut(&event).filter(|each| self.is_realm_of(realm, each.worker));
+        match own.map_or(Body::Empty, |each| mem::replace(&mut each.body, Body::Empty)) {
+            Body::Empty => RequestBody::Empty,
+            Body::Whole(bytes) => RequestBody::Whole(bytes),
+            Body::Stream(chunks) => {
+                let told = |chunk: Result<_, HttpError>| chunk.map_err(|error| error.to_string());
+                RequestBody::Stream(chunks.map(told).boxed_local())
+            }
+        }
+    }
+
+    pub(crate) fn answer_fetch_event(&self, realm: RealmId, event: u32, answer: FetchAnswer) {
+        let mut unanswered = self.fetch_events.borrow_mut();
+        let is_own = |each: &UnansweredFetch| self.is_realm_of(realm, each.worker);
+        if unanswered.get(&event).is_some_and(is_own)
+            && let Some(own) = unanswered.remove(&event)
+        {
+            // The client may have gone, or have aborted its request.
+            let _ = own.answer.send(answer);
+        }
+    }
+
+    fn is_realm_of(&self, realm: RealmId, id: u32) -> bool {
+        matches!(self.realm_owner(realm), Some(RealmOwner::Worker(worker)) if worker.id == id)
+    }
+}
