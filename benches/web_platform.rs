@@ -1,4 +1,4 @@
-//! What parts of the web platform cost beside peers: the Cache API.
+//! What parts of the web platform cost beside peers: fetch, the Cache API.
 //! What the numbers mean and how they are taken: benches/README.md.
 //!
 //! Invariant: peers and Kittiwake take turns in one run, so that a busy machine slows all alike;
@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
+use axum::routing::get;
 use futures::stream;
 use kittiwake::{PageSource, Runtime, TraceKind};
 use peers::{KITTIWAKE, Peers, ROOT, Result, version};
@@ -27,11 +28,47 @@ const STREAMED_BYTES: usize = 1 << 30;
 const CHUNK_BYTES: usize = 1 << 16;
 
 fn main() {
-    for bench in [measure_caches, measure_streaming] {
+    for bench in [measure_fetch, measure_caches, measure_streaming] {
         if let Err(error) = bench() {
             println!("not measured: {error}");
         }
     }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
+async fn measure_fetch() -> Result<()> {
+    let peers = Peers::find()?;
+    println!("node       {}", version(Command::new(&peers.node)));
+    let server = serve().await?;
+    let folder = tempfile::tempdir()?;
+    let script = folder.path().join("fetch.js");
+    let source = include_str!("web_platform/fetch.js");
+    fs::write(&script, format!("const SERVER = {server:?};\n{source}"))?;
+    let (mut own, mut deno, mut node) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        own.push(run_in_kittiwake(&script, tempfile::tempdir()?.path())?);
+        deno.push(last_json(peers.deno_run(&["--allow-net"], &script))?);
+        node.push(last_json(peers.node_run(&script))?);
+    }
+    println!(
+        "{:<36} {:>10} {:>10} {:>10} {:>9} {:>9}",
+        "milliseconds", "kittiwake", "deno", "node", "to deno", "to node"
+    );
+    for (name, key) in [
+        ("fetch of 1 KiB, one after the other", "small"),
+        ("fetch of 1 KiB, 20 at once", "together"),
+        ("fetch of 100 MiB", "large"),
+    ] {
+        let [own, deno, node] = [median(&own, key)?, median(&deno, key)?, median(&node, key)?];
+        let (to_deno, to_node) = (deno / own, node / own);
+        let verdict = if to_deno >= 0.8 && to_node >= 1.5 { "met" } else { "MISSED" };
+        println!(
+            "{name:<36} {own:>10.3} {deno:>10.3} {node:>10.3} {to_deno:>9.2} {to_node:>9.2}  \
+             at least 0.8, 1.5: {verdict}"
+        );
+    }
+    println!();
+    Ok(())
 }
 
 fn measure_caches() -> Result<()> {
@@ -157,17 +194,20 @@ async fn measure_streaming() -> Result<()> {
     Ok(())
 }
 
-/// A server on this machine that answers every request with the large body.
+/// A server on this machine that answers with 1 KiB, with 100 MiB, and else with the largest body.
 async fn serve() -> Result<String> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
-    let answer = || async {
+    let streamed = |bytes: usize| async move {
         let chunk = Bytes::from(vec![b'x'; CHUNK_BYTES]);
-        let chunks = (0..STREAMED_BYTES / CHUNK_BYTES).map(move |_| Ok(chunk.clone()));
+        let chunks = (0..bytes / CHUNK_BYTES).map(move |_| Ok(chunk.clone()));
         let chunks = stream::iter(chunks.collect::<Vec<std::io::Result<Bytes>>>());
         Body::from_stream(chunks)
     };
-    let app = axum::Router::new().fallback(answer);
+    let app = axum::Router::new()
+        .route("/small", get(|| async { "x".repeat(1024) }))
+        .route("/large", get(move || streamed(100 << 20)))
+        .fallback(move || streamed(STREAMED_BYTES));
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(url)
 }
