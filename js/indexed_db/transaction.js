@@ -6,7 +6,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { afterCheckpoint, defineHandler } from "ext:kittiwake/events.js";
-import { dispatchUp } from "ext:kittiwake/indexed_db/dispatch.js";
+import { dispatchUp, isHeard } from "ext:kittiwake/indexed_db/dispatch.js";
 import { createObjectStore } from "ext:kittiwake/indexed_db/object_store.js";
 import { createRequest, isRequest, requestState } from "ext:kittiwake/indexed_db/request.js";
 import { sortedList } from "ext:kittiwake/indexed_db/string_list.js";
@@ -342,6 +342,8 @@ function settle(transaction, state, request, succeeded, answer) {
 
 /** https://w3c.github.io/IndexedDB/#fire-a-success-event */
 function fireSuccess(transaction, state, request) {
+  // Most of many requests are of no interest, and an event costs more than they do.
+  if (!isHeard([request, transaction, state.db], "success")) return;
   const event = new Event("success");
   const threw = dispatchActive(transaction, state, request, event);
   if (threw && state.phase === "inactive") {
