@@ -10,14 +10,14 @@ mod peers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::routing::get;
 use futures::stream;
 use kittiwake::{PageSource, Runtime, TraceKind};
-use peers::{KITTIWAKE, Peers, ROOT, Result, version};
+use peers::{KITTIWAKE, Peers, ROOT, Result, last_json, median, run_page, version};
 use serde_json::Value;
 use url::Url;
 
@@ -79,7 +79,7 @@ fn measure_caches() -> Result<()> {
     let (mut own, mut deno) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let folder = tempfile::tempdir()?;
-        own.push(run_in_kittiwake(&script, folder.path())?);
+        own.push(run_page(&script, folder.path())?);
         let mut command = peers.deno_run(&["--location", "https://app.test/"], &script);
         command.env("DENO_DIR", folder.path().join("deno"));
         deno.push(last_json(command)?);
@@ -101,43 +101,6 @@ fn measure_caches() -> Result<()> {
         println!("{name:<36} {own:>10.0} {deno:>10.0} {ratio:>10.2}  at least 2: {verdict}");
     }
     Ok(())
-}
-
-fn run_in_kittiwake(script: &Path, folder: &Path) -> Result<Value> {
-    let worker = folder.join("sw.js");
-    fs::write(&worker, "")?;
-    let mut command = Command::new(KITTIWAKE);
-    command.args([Path::new("run"), &worker, Path::new("--page"), script]);
-    command.args(["--format", "json", "--state"]).arg(folder.join("state"));
-    let line = last_json_with(command, "console")?;
-    Ok(serde_json::from_str(line["text"].as_str().ok_or("a line without a text")?)?)
-}
-
-fn last_json(mut command: Command) -> Result<Value> {
-    let output = command.stdin(Stdio::null()).output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let line = text.lines().last().ok_or_else(|| {
-        format!("{command:?} printed nothing, but: {}", String::from_utf8_lossy(&output.stderr))
-    })?;
-    Ok(serde_json::from_str(line)?)
-}
-
-fn last_json_with(mut command: Command, kind: &str) -> Result<Value> {
-    let output = command.stdin(Stdio::null()).output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut of_kind = events.filter(|event| event["kind"] == kind);
-    let last = of_kind.next_back();
-    last.ok_or_else(|| format!("{command:?} printed no {kind} line: {text}").into())
-}
-
-fn median(runs: &[Value], key: &str) -> Result<f64> {
-    let mut times = Vec::new();
-    for run in runs {
-        times.push(run[key].as_f64().ok_or_else(|| format!("a run without `{key}`"))?);
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
 }
 
 /// Streams a large body through fetch into a cache and out of it, and tells what memory that took.

@@ -10,6 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 pub const KITTIWAKE: &str = env!("CARGO_BIN_EXE_kittiwake");
@@ -27,8 +29,7 @@ pub struct Peers {
 impl Peers {
     /// Takes deno from the PATH, or from npm into `target/bench-peers`.
     pub fn find() -> Result<Peers> {
-        let folder = Path::new(ROOT).join("target").join("bench-peers");
-        fs::create_dir_all(&folder)?;
+        let folder = bench_peers()?;
         let empty = folder.join("empty.js");
         fs::write(&empty, "")?;
         let deno =
@@ -39,6 +40,17 @@ impl Peers {
         }
         let deno_cache = folder.join("deno-cache");
         Ok(Peers { deno, node, empty, deno_cache })
+    }
+
+    /// `node` with a script, and fake-indexeddb as its IndexedDB.
+    pub fn fake_indexed_db_run(script: &Path) -> Result<Command> {
+        let folder = bench_peers()?;
+        if !folder.join("node_modules/fake-indexeddb").exists() {
+            install_from_npm(&folder, "fake-indexeddb")?;
+        }
+        let mut command = Command::new("node");
+        command.args(["--require", "fake-indexeddb/auto"]).arg(script).current_dir(folder);
+        Ok(command)
     }
 
     /// `deno run` of a script.
@@ -58,21 +70,31 @@ impl Peers {
     }
 }
 
+fn bench_peers() -> Result<PathBuf> {
+    let folder = Path::new(ROOT).join("target").join("bench-peers");
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
 /// The package's own `deno` is a node script that starts the program; the program itself counts.
 fn deno_from_npm(folder: &Path) -> Result<PathBuf> {
     if let Some(deno) = installed_deno(folder) {
         return Ok(deno);
     }
-    println!("installing the npm package `deno` into {}", folder.display());
+    install_from_npm(folder, "deno")?;
+    installed_deno(folder).ok_or_else(|| "npm's package `deno` holds no deno".into())
+}
+
+fn install_from_npm(folder: &Path, package: &str) -> Result<()> {
+    println!("installing the npm package `{package}` into {}", folder.display());
     let mut npm = Command::new("npm");
     npm.args(["install", "--no-audit", "--no-fund", "--prefix"]);
-    npm.arg(folder).arg("deno").stdin(Stdio::null());
+    npm.arg(folder).arg(package).stdin(Stdio::null());
     match npm.status() {
-        Ok(status) if status.success() => {}
-        Ok(status) => return Err(format!("npm could not install deno: {status}").into()),
-        Err(error) => return Err(format!("there is no deno and no npm to get it: {error}").into()),
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("npm could not install {package}: {status}").into()),
+        Err(error) => Err(format!("there is no npm to get {package}: {error}").into()),
     }
-    installed_deno(folder).ok_or_else(|| "npm's package `deno` holds no deno".into())
 }
 
 fn installed_deno(folder: &Path) -> Option<PathBuf> {
@@ -94,4 +116,44 @@ pub fn version(mut program: Command) -> String {
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let text = text.unwrap_or_else(|error| error.to_string());
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Runs a script as a page of Kittiwake, with its state on disk; the answer is what it logged last.
+pub fn run_page(script: &Path, folder: &Path) -> Result<Value> {
+    let worker = folder.join("sw.js");
+    fs::write(&worker, "")?;
+    let mut command = Command::new(KITTIWAKE);
+    command.args([Path::new("run"), &worker, Path::new("--page"), script]);
+    command.args(["--format", "json", "--state"]).arg(folder.join("state"));
+    let line = last_json_of(command, "console")?;
+    Ok(serde_json::from_str(line["text"].as_str().ok_or("a line without a text")?)?)
+}
+
+/// What a program printed last.
+pub fn last_json(mut command: Command) -> Result<Value> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let line = text.lines().last().ok_or_else(|| {
+        format!("{command:?} printed nothing, but: {}", String::from_utf8_lossy(&output.stderr))
+    })?;
+    Ok(serde_json::from_str(line)?)
+}
+
+fn last_json_of(mut command: Command, kind: &str) -> Result<Value> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut of_kind = events.filter(|event| event["kind"] == kind);
+    let last = of_kind.next_back();
+    last.ok_or_else(|| format!("{command:?} printed no {kind} line: {text}").into())
+}
+
+/// The median of what runs say of `key`.
+pub fn median(runs: &[Value], key: &str) -> Result<f64> {
+    let mut times = Vec::new();
+    for run in runs {
+        times.push(run[key].as_f64().ok_or_else(|| format!("a run without `{key}`"))?);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
 }

@@ -1,6 +1,7 @@
 // IDBCursor: https://w3c.github.io/IndexedDB/#cursor-interface
 //
-// Invariant: a cursor holds nothing on the host: it is where it stands.
+// Invariant: a cursor holds nothing on the host: it is where it stands. It reads ahead only in a
+// transaction that does not write, whose records do not change.
 
 import { core, primordials } from "ext:core/mod.js";
 import { only, validKey } from "ext:kittiwake/indexed_db/key_range.js";
@@ -9,6 +10,7 @@ import { storeValue } from "ext:kittiwake/indexed_db/put.js";
 import * as retrieval from "ext:kittiwake/indexed_db/retrieval.js";
 import {
   execute,
+  executeKnown,
   requireActive,
   requireWritable,
   transactionState,
@@ -16,7 +18,10 @@ import {
 import { hostKey, requireArguments, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { TypeError } = primordials;
+const { MathMin, TypeError } = primordials;
+
+/** So many records are read at once, and so many events are dispatched in one turn. */
+const maxPage = 64;
 
 const on = (name) => `Failed to execute '${name}' on 'IDBCursor'`;
 
@@ -76,7 +81,7 @@ export class IDBCursor {
     requireUsable(state, prefix);
     requireValue(state, prefix);
     if (key === undefined) {
-      iterate(this, state, behind(state));
+      step(this, state);
       return;
     }
     const wanted = validKey(key, prefix);
@@ -175,40 +180,62 @@ export function openCursor(source, transaction, store, index, range, direction, 
     // Keys of our own: a script may change those that it sees.
     position: undefined,
     primaryPosition: undefined,
+    // Records that were read ahead, flat, and where the next one of them is.
+    ahead: [],
+    next: 0,
+    page: 1,
   };
   const Interface = keyOnly ? IDBCursor : IDBCursorWithValue;
   const cursor = new Interface(hostKey, state);
-  state.request = ask(cursor, state, undefined);
+  state.request = ask(cursor, state, undefined, 1);
   return state.request;
 }
 
 // https://w3c.github.io/IndexedDB/#iterate-a-cursor
 function iterate(cursor, state, from) {
   state.gotValue = false;
-  ask(cursor, state, from);
+  state.page = 1;
+  ask(cursor, state, from, 1);
 }
 
-function ask(cursor, state, from) {
+/** To the next record. A script that goes on and on is given more and more of them at once. */
+function step(cursor, state) {
+  state.gotValue = false;
+  const { ahead, next, request, transaction } = state;
+  if (next < ahead.length) {
+    const finish = () => moveTo(cursor, state, ahead, next);
+    if (executeKnown(transaction, request, finish)) return;
+    state.page = 1;
+  }
+  const { mode } = transactionState(transaction);
+  state.page = mode === "readonly" ? MathMin(state.page * 2, maxPage) : 1;
+  ask(cursor, state, behind(state), state.page);
+}
+
+function ask(cursor, state, from, limit) {
   const { direction, index, keyOnly, range, source, store, transaction } = state;
   const { id } = transactionState(transaction);
   const kind = keyOnly ? retrieval.keysOnly : retrieval.withValues;
+  const options = { direction, limit, from, isPage: true };
   const send = (request) =>
-    retrieval.query(id, request, kind, { store, index }, range, { direction, limit: 1, from });
-  const finish = (flat) => moveTo(cursor, state, flat);
+    retrieval.query(id, request, kind, { store, index }, range, options);
+  const finish = (flat) => moveTo(cursor, state, flat, 0);
   return execute(transaction, source, send, finish, state.request ?? undefined);
 }
 
-function moveTo(cursor, state, flat) {
+function moveTo(cursor, state, flat, at) {
+  state.ahead = flat;
+  state.next = at + 3;
   if (flat.length === 0) {
     state.key = state.primaryKey = state.value = undefined;
     return null;
   }
-  state.key = flat[0];
-  state.primaryKey = flat[1] === undefined ? flat[0] : flat[1];
+  state.key = flat[at];
+  state.primaryKey = flat[at + 1] === undefined ? flat[at] : flat[at + 1];
   state.position = toKey(state.key);
   state.primaryPosition = toKey(state.primaryKey);
   if (!state.keyOnly) {
-    state.value = retrieval.valueOf(state.store, state.primaryKey, flat[2]);
+    state.value = retrieval.valueOf(state.store, state.primaryKey, flat[at + 2]);
   }
   state.gotValue = true;
   return cursor;

@@ -28,14 +28,18 @@ const [attributes, path, dispatched, passive, stopped, stoppedAtOnce] = [
   "[[stopPropagationFlag]]", "[[stopImmediatePropagationFlag]]",
 ].map((description) => symbols.find((symbol) => symbol.description === description));
 
+/** Whether one of them would hear of an event. */
+export function isHeard(targets, type) {
+  for (let i = 0; i < targets.length; i++) {
+    if (listenersOf(targets[i], type) !== undefined) return true;
+  }
+  return false;
+}
+
 /** Dispatches a trusted event at the first target; the others are its ancestors, in order. */
 export function dispatchUp(targets, event) {
   setIsTrusted(event, true);
-  let hears = false;
-  for (let i = 0; i < targets.length; i++) {
-    if (listenersOf(targets[i], event.type) !== undefined) hears = true;
-  }
-  if (!hears) {
+  if (!isHeard(targets, event.type)) {
     setTarget(event, targets[0]);
     return false;
   }

@@ -35,7 +35,7 @@ const fromTheStart = {
 
 /** Sends a query: ops/indexed_db/operation.rs has the array. `source` has `store` and `index`. */
 export function query(transaction, request, kind, source, range, options = undefined) {
-  const { direction = "next", limit = 0, from = fromTheStart } = options ?? {};
+  const { direction = "next", limit = 0, from = fromTheStart, isPage = false } = options ?? {};
   op_indexed_db_query(transaction, request, [
     kind,
     source.store.id,
@@ -51,6 +51,7 @@ export function query(transaction, request, kind, source, range, options = undef
     from.primaryKey,
     from.skip,
     limit,
+    isPage,
   ]);
 }
 

@@ -6,7 +6,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { afterCheckpoint, defineHandler } from "ext:kittiwake/events.js";
-import { dispatchUp } from "ext:kittiwake/indexed_db/dispatch.js";
+import { dispatchUp, isHeard } from "ext:kittiwake/indexed_db/dispatch.js";
 import { createObjectStore } from "ext:kittiwake/indexed_db/object_store.js";
 import { createRequest, isRequest, requestState } from "ext:kittiwake/indexed_db/request.js";
 import { sortedList } from "ext:kittiwake/indexed_db/string_list.js";
@@ -125,6 +125,8 @@ export function createTransaction(id, db, connection, mode, scope, durability, u
     // Numbers of requests that have no answer yet -> the requests, in their order.
     requests: new SafeMap(),
     lastRequest: 0,
+    // Whether events of its requests are being dispatched.
+    delivering: false,
     // What waits for an index to be filled.
     held: null,
     aborted: null,
@@ -194,6 +196,22 @@ export function execute(transaction, source, send, finish, reused = undefined) {
   return request;
 }
 
+/**
+ * As `execute` with a request to be used again, where its result is here already. It does nothing
+ * and says so where nobody would dispatch the event: outside of events of the transaction.
+ */
+export function executeKnown(transaction, request, finish) {
+  const state = transactionState(transaction);
+  if (!state.delivering) return false;
+  const requested = requestState(request);
+  requested.done = false;
+  requested.result = undefined;
+  requested.finish = finish;
+  requested.known = true;
+  state.requests.set(++state.lastRequest, request);
+  return true;
+}
+
 /** A step that no script asked for: it fires no event, and its failure aborts the transaction. */
 export function executeSilently(transaction, send, finish) {
   const state = transactionState(transaction);
@@ -261,6 +279,7 @@ export function answered(id, answers) {
   const transaction = live.get(id);
   if (transaction === undefined) return;
   const state = transactionState(transaction);
+  state.delivering = true;
   for (let i = 0; i < answers.length; i += 3) {
     const request = state.requests.get(answers[i]);
     if (request === undefined) continue; // aborted meanwhile, or the host's own
@@ -268,6 +287,18 @@ export function answered(id, answers) {
     const succeeded = answers[i + 1] === 1;
     if (isRequest(request)) settle(transaction, state, request, succeeded, answers[i + 2]);
     else settleSilently(transaction, state, request, succeeded, answers[i + 2]);
+    settleKnown(transaction, state);
+  }
+  state.delivering = false;
+}
+
+/** Those that come next and need no answer; each may be followed by another. */
+function settleKnown(transaction, state) {
+  for (const [id, request] of state.requests) {
+    if (!isRequest(request) || !requestState(request).known) return;
+    requestState(request).known = false;
+    state.requests.delete(id);
+    settle(transaction, state, request, true, undefined);
   }
 }
 
@@ -311,6 +342,8 @@ function settle(transaction, state, request, succeeded, answer) {
 
 /** https://w3c.github.io/IndexedDB/#fire-a-success-event */
 function fireSuccess(transaction, state, request) {
+  // Most of many requests are of no interest, and an event costs more than they do.
+  if (!isHeard([request, transaction, state.db], "success")) return;
   const event = new Event("success");
   const threw = dispatchActive(transaction, state, request, event);
   if (threw && state.phase === "inactive") {

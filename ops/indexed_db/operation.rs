@@ -91,6 +91,8 @@ pub struct IndexedDbQuery {
     pub skip: u32,
     /// How many at most.
     pub limit: Option<u32>,
+    /// Whether fewer will do if they are large, but for the first.
+    pub is_page: bool,
 }
 
 /// Where a cursor goes on, in its direction.
@@ -105,8 +107,8 @@ pub struct IndexedDbFrom {
 
 impl IndexedDbOperation {
     /// From `[kind, object store, index or 0, lower, upper, lower open, upper open, descending,
-    /// unique, past, from key, from primary key, skip, limit or 0]`, where kind is 0 for keys, 1
-    /// for values, 2 for a count, 3 for deleting, 4 for clearing.
+    /// unique, past, from key, from primary key, skip, limit or 0, is page]`, where kind is 0 for
+    /// keys, 1 for values, 2 for a count, 3 for deleting, 4 for clearing.
     pub(super) fn from_v8<'s>(
         scope: &mut v8::PinScope<'s, '_>,
         array: v8::Local<'s, v8::Array>,
@@ -136,6 +138,7 @@ impl IndexedDbOperation {
             }),
             skip,
             limit,
+            is_page: self::at(scope, array, 14).is_true(),
         };
         match kind {
             0 => Self::Retrieve { query, values: false },

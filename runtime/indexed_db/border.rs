@@ -15,6 +15,9 @@ use kittiwake_store::indexed_db::{
 
 use crate::host::Shard;
 
+/// A cursor reads no further ahead.
+const PAGE_BYTES: usize = 64 << 10;
+
 impl Shard {
     /// What a script may learn; the rest is in the trace.
     pub(super) fn script_error(&self, error: IndexedDbError) -> ScriptError {
@@ -43,7 +46,8 @@ pub(super) fn is_light(operation: &IndexedDbOperation, bytes: usize) -> bool {
     match operation {
         IndexedDbOperation::Put { value, blobs, .. } => value.len() <= bytes && blobs.is_empty(),
         IndexedDbOperation::Retrieve { query, .. } => {
-            query.skip <= 16 && query.limit.is_some_and(|limit| limit <= 16)
+            let limit = if query.is_page { 64 } else { 16 };
+            query.skip <= 16 && query.limit.is_some_and(|wanted| wanted <= limit)
         }
         IndexedDbOperation::SetVersion(_) | IndexedDbOperation::Change(_) => true,
         IndexedDbOperation::AddIndexEntries { .. }
@@ -141,6 +145,7 @@ fn to_query(query: IndexedDbQuery, retrieved: Retrieved) -> Query {
         }),
         skip: query.skip,
         limit: query.limit,
+        enough: query.is_page.then_some(PAGE_BYTES),
         retrieved,
     }
 }

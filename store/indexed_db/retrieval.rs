@@ -104,6 +104,8 @@ pub struct Query {
     pub skip: u32,
     /// How many at most.
     pub limit: Option<u32>,
+    /// After how many bytes no more are looked for.
+    pub enough: Option<usize>,
     /// What of them.
     pub retrieved: Retrieved,
 }
@@ -162,6 +164,9 @@ impl IndexedDatabase {
                 None => self.record_of(row, query)?,
                 Some(_) => self.indexed_record_of(row, query)?,
             })?;
+            if found.is_enough(query) {
+                break;
+            }
         }
         Ok(found.records)
     }
@@ -187,6 +192,9 @@ impl IndexedDatabase {
                 let mut rows = statement.query((index, &key, after(&key)))?;
                 let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
                 found.add(self.indexed_record_of(row, query)?)?;
+                if found.is_enough(query) {
+                    break;
+                }
             }
             match query.direction {
                 Direction::NextUnique => low = after(&key),
@@ -279,6 +287,10 @@ struct Answer {
 }
 
 impl Answer {
+    fn is_enough(&self, query: &Query) -> bool {
+        query.enough.is_some_and(|enough| self.bytes >= enough)
+    }
+
     fn add(&mut self, record: Record) -> Result<(), Interrupted> {
         self.bytes += size_of::<Record>() + record.value.as_ref().map_or(0, Vec::len);
         self.bytes += record.blobs.iter().map(|blob| blob.bytes.len()).sum::<usize>();

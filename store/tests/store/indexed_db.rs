@@ -65,6 +65,7 @@ fn query(index: Option<u32>, direction: Direction) -> Query {
         from: None,
         skip: 0,
         limit: None,
+        enough: None,
         retrieved: Retrieved::Values,
     }
 }
@@ -126,6 +127,10 @@ fn an_index_follows_its_records() {
     let past = CursorFrom::PastEntry(b.clone(), number(1));
     let rest = Query { from: Some(past), limit: Some(1), ..by(Direction::Next) };
     assert_eq!(values(&mut database, rest), ["2"]);
+    for direction in [Direction::Prev, Direction::PrevUnique] {
+        let large = Query { enough: Some(1), ..by(direction) };
+        assert_eq!(values(&mut database, large), ["3"], "there is always a first one");
+    }
     let range = Range { lower: Some(a.clone()), lower_open: true, ..Range::default() };
     assert_eq!(values(&mut database, Query { range, ..by(Direction::Next) }), ["1", "2", "3"]);
 
