@@ -154,11 +154,8 @@ impl Shard {
         };
         let traced = fetched.as_ref().map(|response| (response.status, response.source));
         self.trace_fetch(method.clone(), shown.clone(), traced);
-        let failed = |error: &FetchError| Error::Fetch {
-            method: method.clone(),
-            url: url.clone(),
-            reason: error.to_string(),
-        };
+        let failed =
+            |error: &FetchError| Error::Fetch { url: url.clone(), reason: error.to_string() };
         let response = match fetched {
             Ok(response) => response,
             Err(error) => {

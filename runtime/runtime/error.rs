@@ -65,10 +65,8 @@ pub enum Error {
         cause: Box<ScriptException>,
     },
     /// A client's request got a network error, or its response's body broke.
-    #[error("{method} {url}: {reason}")]
+    #[error("{url}: {reason}")]
     Fetch {
-        /// The method.
-        method: String,
         /// What was asked for.
         url: Url,
         /// Why, as in the trace.

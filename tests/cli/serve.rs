@@ -185,6 +185,30 @@ fn without_an_upstream_the_folder_is_behind_the_worker() {
 }
 
 #[test]
+fn pages_of_other_sites_do_not_get_at_the_origin() {
+    let served = Served::start(&[("sw.js", WORKER)], &[]);
+    let own = format!("\r\nOrigin: http://{}\r\nSec-Fetch-Site: same-origin", served.address);
+    let cases = [
+        (own.as_str(), "201 Created"),
+        ("\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate", "201 Created"),
+        ("\r\nOrigin: http://evil.test", "403 Forbidden"),
+        ("\r\nOrigin: null", "403 Forbidden"),
+        ("\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors", "403 Forbidden"),
+    ];
+    for (headers, status) in cases {
+        let answer = served.send(&format!("GET /hi HTTP/1.1{headers}"), "").whole();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{headers:?}: {answer}");
+    }
+    // Another site's name that leads to this machine's address.
+    let mut rebound = TcpStream::connect(&served.address).expect("it listens");
+    let head = "GET /hi HTTP/1.1\r\nHost: evil.test\r\nConnection: close\r\n\r\n";
+    rebound.write_all(head.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    rebound.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+#[test]
 fn a_network_error_is_a_502_that_says_why() {
     let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let upstream = format!("http://{gone}");

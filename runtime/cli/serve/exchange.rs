@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use kittiwake::{ClientBody, ClientRequest, ClientRequestKind, ClientResponse, Error, Runtime};
-use url::Url;
+use url::{Host, Url};
 
 /// A body of this size at most, if its size is known, is read whole, so that it can follow a
 /// redirect.
@@ -39,6 +39,9 @@ pub async fn answer(runtime: &Runtime, origin: &Url, request: Request<Incoming>)
         let text = format!("no page can make a request with the method {}\n", request.method());
         return plain(StatusCode::METHOD_NOT_ALLOWED, text);
     }
+    if let Some(reason) = refusal(origin, request.headers()) {
+        return plain(StatusCode::FORBIDDEN, format!("{reason}\n"));
+    }
     let request = match converted(origin, request).await {
         Ok(request) => request,
         Err(reason) => return plain(StatusCode::BAD_REQUEST, format!("{reason}\n")),
@@ -50,6 +53,35 @@ pub async fn answer(runtime: &Runtime, origin: &Url, request: Request<Incoming>)
         }
         Err(error) => plain(StatusCode::BAD_GATEWAY, format!("network error: {error}\n")),
     }
+}
+
+/// Why a request is not the origin's own. The worker sees each one as its own page's, with the
+/// origin's cookies; another site in the client's browser must not get at that.
+fn refusal(origin: &Url, headers: &HeaderMap) -> Option<String> {
+    let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    // An address cannot be another site's name for this server; a name can.
+    let host = Url::parse(&format!("http://{}", header("host").unwrap_or_default())).ok();
+    let is_own_host = host.as_ref().and_then(Url::host).is_some_and(|host| match host {
+        Host::Domain("localhost") => true,
+        Host::Domain(name) => name.ends_with(".localhost") || Some(name) == origin.host_str(),
+        Host::Ipv4(_) | Host::Ipv6(_) => true,
+    });
+    if !is_own_host {
+        let host = header("host").unwrap_or_default();
+        return Some(format!("`{host}` is not served here; use the IP address, or give --origin"));
+    }
+    if let Some(asking) = header("origin") {
+        let asking = Url::parse(asking).ok();
+        let is_own = |asking: &Url| asking.origin() == origin.origin() || is_here(asking, headers);
+        if !asking.as_ref().is_some_and(is_own) {
+            return Some(
+                "a page of another origin asks, and CORS is not for this server".to_owned(),
+            );
+        }
+    }
+    let is_navigation = header("sec-fetch-mode") == Some("navigate");
+    let is_foreign = matches!(header("sec-fetch-site"), Some("cross-site" | "same-site"));
+    (is_foreign && !is_navigation).then(|| "a page of another site asks".to_owned())
 }
 
 async fn converted(origin: &Url, request: Request<Incoming>) -> Result<ClientRequest, String> {
