@@ -6,6 +6,7 @@
 
 mod activity;
 mod caches;
+mod client_fetch;
 mod commits;
 mod connectivity;
 mod dispatch;
@@ -43,6 +44,9 @@ mod trace;
 mod watchdog;
 mod web_socket;
 
+pub use client_fetch::{
+    ClientBody, ClientRequest, ClientRequestKind, ClientResponse, ClientResponseBody,
+};
 pub use dispatch::{EventOutcome, LastChance};
 pub use fetch::{Cors, ResponseSource};
 pub use http::{HostRule, NetworkPolicy};

@@ -80,7 +80,8 @@ impl Shard {
     }
 }
 
-fn request_of(url: Url, destination: &str, mode: Mode) -> Request {
+/// A request as a browser begins it.
+pub(crate) fn request_of(url: Url, destination: &str, mode: Mode) -> Request {
     Request {
         method: "GET".to_owned(),
         origin: url.origin(),

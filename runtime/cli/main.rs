@@ -6,6 +6,7 @@
 mod files;
 mod output;
 mod run;
+mod serve;
 mod servers;
 mod storage;
 mod sync;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let name = command.name();
     let done = match command {
         Command::Run(options) => run::run(*options),
+        Command::Serve(options) => serve::serve(*options),
         Command::Storage(options) => storage::list(&options),
         Command::Syncs(options) => syncs::list(&options),
         Command::Sync(options) => sync::dispatch(*options),
@@ -48,6 +50,8 @@ struct Cli {
 enum Command {
     /// Registers a service worker, opens pages, and prints what happens
     Run(Box<run::RunOptions>),
+    /// Puts a service worker behind an HTTP server, to be looked at with curl or a browser
+    Serve(Box<serve::ServeOptions>),
     /// Lists what scripts have stored in a state folder: the databases of IndexedDB
     Storage(storage::StorageOptions),
     /// Lists the background syncs of a state folder, and fires none
@@ -66,6 +70,7 @@ const EXAMPLES: &str = "Examples:
   kittiwake run sw.js --page page.js --network offline,online@2s
   kittiwake run https://app.example/sw.js --state ./state --network real --until forever
   kittiwake run sw.js --page page.js --format json | jq 'select(.kind == \"sync\")'
+  kittiwake serve sw.js --listen 127.0.0.1:8080 --upstream http://localhost:3000
   kittiwake storage --state ./state
   kittiwake syncs --state ./state
   kittiwake sync --state ./state outbox --last-chance
@@ -76,6 +81,7 @@ impl Command {
     fn name(&self) -> &'static str {
         match self {
             Command::Run(_) => "run",
+            Command::Serve(_) => "serve",
             Command::Storage(_) => "storage",
             Command::Syncs(_) => "syncs",
             Command::Sync(_) => "sync",

@@ -142,8 +142,11 @@ enum Clock {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum WorkerType {
+/// What a script is.
+pub enum WorkerType {
+    /// A script.
     Classic,
+    /// An ES module.
     Module,
 }
 
@@ -361,7 +364,7 @@ impl WorkerPlan {
 }
 
 /// With the remedy for a module that was run as a classic script.
-fn failure(error: Error) -> Refusal {
+pub fn failure(error: Error) -> Refusal {
     let is_module = matches!(&error, Error::Registration { cause: Some(cause), .. }
         if cause.message.contains("outside a module")
             || cause.message.contains("Unexpected token 'export'"));
@@ -369,7 +372,12 @@ fn failure(error: Error) -> Refusal {
     Refusal::failure(format!("{error}{remedy}"))
 }
 
-async fn register(runtime: &Runtime, script: Url, worker_type: WorkerType) -> Result<(), Error> {
+/// Registers a script as what it is.
+pub async fn register(
+    runtime: &Runtime,
+    script: Url,
+    worker_type: WorkerType,
+) -> Result<(), Error> {
     let registered = match worker_type {
         WorkerType::Classic => runtime.register(script, None).await,
         WorkerType::Module => runtime.register_module(script, None).await,

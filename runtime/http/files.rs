@@ -21,6 +21,8 @@ pub struct OriginFiles {
     origin: Origin,
     /// Canonical, so that a file's canonical path can be compared with it.
     root: PathBuf,
+    /// Who is asked for what is no file.
+    has_upstream: bool,
     inner: Box<dyn Http>,
 }
 
@@ -28,7 +30,23 @@ impl OriginFiles {
     /// Serves the files under `root` as the origin of `origin`, whose path is ignored. Fails if
     /// `root` is not there.
     pub fn new(origin: &Url, root: &Path, inner: Box<dyn Http>) -> io::Result<OriginFiles> {
-        Ok(OriginFiles { origin: origin.origin(), root: root.canonicalize()?, inner })
+        let root = root.canonicalize()?;
+        Ok(OriginFiles { origin: origin.origin(), root, has_upstream: false, inner })
+    }
+
+    /// Leaves to the door behind it what it has no file for, instead of answering that.
+    pub fn in_front_of_upstream(self) -> OriginFiles {
+        OriginFiles { has_upstream: true, ..self }
+    }
+
+    fn answers(&self, method: &str, url: &Url) -> bool {
+        let is_file = || {
+            let path = percent_decoded(url.path())
+                .map(|path| self.root.join(path.trim_start_matches('/')).canonicalize());
+            matches!(path, Some(Ok(path)) if path.starts_with(&self.root) && path.is_file())
+        };
+        url.origin() == self.origin
+            && (!self.has_upstream || matches!(method, "GET" | "HEAD") && is_file())
     }
 
     fn answer(&self, method: &str, url: &Url) -> Answer {
@@ -71,7 +89,7 @@ impl Http for OriginFiles {
         &self,
         request: HttpRequest,
     ) -> LocalBoxFuture<'static, Result<HttpResponse, HttpError>> {
-        if request.url.origin() != self.origin {
+        if !self.answers(&request.method, &request.url) {
             return self.inner.send(request);
         }
         let answer = self.answer(&request.method, &request.url);
@@ -79,7 +97,7 @@ impl Http for OriginFiles {
     }
 
     fn load(&self, url: &Url) -> Result<Loaded, HttpError> {
-        if url.origin() != self.origin {
+        if !self.answers("GET", url) {
             return self.inner.load(url);
         }
         let answer = self.answer("GET", url);
@@ -92,7 +110,7 @@ impl Http for OriginFiles {
         &self,
         request: WebSocketRequest,
     ) -> LocalBoxFuture<'static, Result<UpgradedConnection, HttpError>> {
-        if request.url.origin() != self.origin {
+        if self.has_upstream || request.url.origin() != self.origin {
             return self.inner.connect(request);
         }
         std::future::ready(Err(HttpError::NoServer { url: request.url })).boxed_local()
@@ -231,6 +249,30 @@ mod tests {
         }
         let absolute = format!("https://a.test/{}", files.root.join("../secret.txt").display());
         assert_eq!(load(&files, &absolute).0, 404);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_is_left_to_an_upstream() {
+        let (folder, _) = site();
+        let servers = "['https://a.test']\n'GET /sub/' = 204\n'POST /sw.js' = 202";
+        let servers = toml::from_str::<ScriptedServers>(servers).unwrap();
+        let origin = Url::parse("https://a.test").unwrap();
+        let root = folder.path().join("site");
+        let files = OriginFiles::new(&origin, &root, Box::new(servers)).unwrap();
+        let files = files.in_front_of_upstream();
+        let cases = [
+            ("GET", "sw.js", 200),
+            ("GET", "sub/", 204),
+            ("POST", "sw.js", 202),
+            ("GET", "x", 404),
+        ];
+        for (method, path, status) in cases {
+            let url = origin.join(path).unwrap();
+            let request = HttpRequest { method: method.to_owned(), ..HttpRequest::get(url) };
+            let answer = files.send(request).await.unwrap();
+            assert_eq!(answer.status, status, "{method} {path}");
+        }
+        assert_eq!(load(&files, "https://a.test/sub/index.html").2, "sub");
     }
 
     #[tokio::test]

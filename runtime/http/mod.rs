@@ -10,6 +10,7 @@ mod link;
 mod policy;
 mod real;
 mod redirect;
+mod upstream;
 mod web_socket;
 
 use std::cell::Cell;
@@ -29,6 +30,7 @@ pub use policy::{HostRule, NetworkPolicy, Policed};
 pub use real::ReqwestHttp;
 pub(crate) use real::{Proxying, client_builder};
 pub(crate) use redirect::{REDIRECTS_AT_MOST, follow, redirect_target};
+pub use upstream::Upstream;
 pub(crate) use web_socket::{DuplexStream, UpgradedConnection, WebSocketRequest};
 
 /// A request that may leave now.

@@ -32,6 +32,7 @@ pub struct Builder {
     pub(super) signal_is_known: bool,
     pub(super) servers: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
+    pub(super) upstreams: Vec<(Url, Url)>,
     pub(super) cors: Cors,
     pub(super) network_policy: NetworkPolicy,
     pub(super) routes: BTreeMap<String, SocketAddr>,
@@ -57,6 +58,7 @@ impl Default for Builder {
             signal_is_known: true,
             servers: None,
             files: Vec::new(),
+            upstreams: Vec::new(),
             cors: Cors::default(),
             network_policy: NetworkPolicy::default(),
             routes: BTreeMap::new(),
@@ -102,6 +104,16 @@ impl Builder {
     /// these fail while the network signal is offline.
     pub fn serve(mut self, origin: Url, folder: impl Into<PathBuf>) -> Self {
         self.files.push((origin, folder.into()));
+        self
+    }
+
+    /// Sends requests to the origin of `origin` to the server of `upstream`, an `http` or `https`
+    /// URL, as a reverse proxy does: it sees itself as their host, and its redirects to itself are
+    /// redirects to the origin. Files that [`Builder::serve`] has for the origin come first; what is
+    /// no file, or asks for more than to read one, goes upstream. A network policy is about
+    /// `upstream`.
+    pub fn upstream(mut self, origin: Url, upstream: Url) -> Self {
+        self.upstreams.push((origin, upstream));
         self
     }
 

@@ -64,6 +64,14 @@ pub enum Error {
         /// What it threw.
         cause: Box<ScriptException>,
     },
+    /// A client's request got a network error, or its response's body broke.
+    #[error("{url}: {reason}")]
+    Fetch {
+        /// What was asked for.
+        url: Url,
+        /// Why, as in the trace.
+        reason: String,
+    },
     /// A message or event for a scope that has no worker.
     #[error("no service worker is active for {scope}; register one first")]
     NoWorker {

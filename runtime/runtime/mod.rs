@@ -18,6 +18,7 @@ use kittiwake_store::{ScriptType, SyncState, UpdateViaCache};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
+use crate::client_fetch::{ClientRequest, ClientResponse};
 use crate::dispatch::{EventOutcome, LastChance};
 use crate::host::Shard;
 use crate::lifecycle::{RegisterError, RegisterRequest, plain_exception};
@@ -153,6 +154,22 @@ impl Runtime {
             Ok(())
         })
         .await?
+    }
+
+    /// Fetches as a browser would for a page: by a `fetch` event at the controller, if there is
+    /// one, else or if it does not respond from the network. Answers when the head is there; the
+    /// body follows. Dropping this future or the body ends the exchange. In a simulation the next
+    /// command waits until the body has been read or dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fetch`] for a network error.
+    pub async fn fetch(&self, request: ClientRequest) -> Result<ClientResponse, Error> {
+        let (answer, answered) = oneshot::channel();
+        let command: Command =
+            Box::new(move |shard| Box::pin(shard.answer_client(request, answer)));
+        self.commands.send(command).await.map_err(|_| Error::Stopped)?;
+        answered.await.map_err(|_| Error::Stopped)?
     }
 
     /// Dispatches one `sync` event at the active worker of `scope`, or of the only registration,

@@ -16,7 +16,7 @@ use super::builder::Time;
 use super::{Builder, Command, Error};
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 use crate::host::{Shard, ShardParts};
-use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp};
+use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Upstream};
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
@@ -82,11 +82,17 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     };
     let served = builder.files.iter().map(|(origin, _)| origin.origin()).collect();
     let mut http: Box<dyn Http> = Box::new(Policed::new(policy, servers));
+    let upstreams: Vec<_> = builder.upstreams.iter().map(|(origin, _)| origin.origin()).collect();
+    for (origin, upstream) in builder.upstreams {
+        http = Box::new(Upstream::new(origin, upstream, http));
+    }
     for (origin, folder) in builder.files {
-        http = Box::new(
-            OriginFiles::new(&origin, &folder, http)
-                .map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })?,
-        );
+        let files = OriginFiles::new(&origin, &folder, http)
+            .map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })?;
+        http = Box::new(match upstreams.contains(&origin.origin()) {
+            true => files.in_front_of_upstream(),
+            false => files,
+        });
     }
     let (clock, entropy, seed): (Rc<dyn Clock>, Rc<dyn Entropy>, _) = match builder.time {
         Time::Real => (Rc::new(SystemClock), Rc::new(SystemEntropy::default()), None),

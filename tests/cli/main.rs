@@ -7,6 +7,7 @@ mod periodic;
 #[path = "../process/mod.rs"]
 mod process;
 mod runs;
+mod serve;
 mod server;
 mod state;
 mod storage;
