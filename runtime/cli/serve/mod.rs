@@ -49,8 +49,8 @@ pub struct ServeOptions {
     /// Keeps registrations, caches and databases in this folder [default: in memory]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// online, offline, real, or a timeline like `online,offline@10s` that starts when the worker is
-    /// activated, as in `kittiwake run` [default: online]
+    /// online, offline, real, or a timeline like `online,offline@10s` that starts when the worker
+    /// is activated, as in `kittiwake run` [default: online]
     #[arg(long, value_name = "SIGNAL")]
     network: Option<Network>,
     /// Denies a permission: background-sync, notifications or periodic-background-sync; repeatable
