@@ -109,8 +109,8 @@ impl Builder {
 
     /// Sends requests to the origin of `origin` to the server of `upstream`, an `http` or `https`
     /// URL, as a reverse proxy does: it sees itself as their host, and its redirects to itself are
-    /// redirects to the origin. Files that [`Builder::serve`] has for the origin come first; what is
-    /// no file, or asks for more than to read one, goes upstream. A network policy is about
+    /// redirects to the origin. Files that [`Builder::serve`] has for the origin come first; what
+    /// is no file, or asks for more than to read one, goes upstream. A network policy is about
     /// `upstream`.
     pub fn upstream(mut self, origin: Url, upstream: Url) -> Self {
         self.upstreams.push((origin, upstream));

@@ -248,6 +248,18 @@ fn what_is_under_way_is_finished_before_the_process_ends() {
 }
 
 #[test]
+fn a_second_signal_breaks_off_what_is_under_way() {
+    let served = Served::start(&[("sw.js", WORKER)], &[]);
+    let mut stream = served.send("GET /stream HTTP/1.1", "");
+    stream.until("first");
+    served.process.terminate();
+    // Nobody is let in any more, then.
+    while TcpStream::connect(&served.address).is_ok() {}
+    served.process.terminate();
+    served.process.finish().expect_code(0);
+}
+
+#[test]
 fn serving_what_cannot_be_served_says_so() {
     let folder = folder(&[("sw.js", ""), ("bad.js", "throw new Error('early')")]);
     let occupied = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use kittiwake::{Builder, Permission, PermissionState, Runtime};
 use tokio::net::TcpListener;
-use url::Url;
+use url::{Host, Url};
 
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
 use crate::output::{Format, printer};
@@ -49,8 +49,8 @@ pub struct ServeOptions {
     /// Keeps registrations, caches and databases in this folder [default: in memory]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// online, offline, real, or a timeline like `online,offline@10s` that starts when the worker is
-    /// activated, as in `kittiwake run` [default: online]
+    /// online, offline, real, or a timeline like `online,offline@10s` that starts when the worker
+    /// is activated, as in `kittiwake run` [default: online]
     #[arg(long, value_name = "SIGNAL")]
     network: Option<Network>,
     /// Denies a permission: background-sync, notifications or periodic-background-sync; repeatable
@@ -179,13 +179,24 @@ impl Site {
             }
         };
         if let Some(upstream) = &options.upstream {
-            if upstream.origin() == own_origin(address).origin() {
+            if is_here(upstream, address) {
                 return usage(format!("{upstream} is where this command listens itself"));
             }
             builder = builder.upstream(origin.clone(), upstream.clone());
         }
         Ok(Site { builder, origin, script })
     }
+}
+
+/// Whether the server would ask itself.
+fn is_here(upstream: &Url, address: SocketAddr) -> bool {
+    let is_here = match upstream.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback() || address.ip() == ip,
+        Some(Host::Ipv6(ip)) => ip.is_loopback() || address.ip() == ip,
+        None => false,
+    };
+    is_here && upstream.port_or_known_default() == Some(address.port())
 }
 
 /// What a browser shows for the address, if that is a secure context.

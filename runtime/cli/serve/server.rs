@@ -15,6 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use kittiwake::Runtime;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use url::Url;
 
 use super::exchange::answer;
@@ -36,8 +37,9 @@ pub async fn run<F: Future<Output = ()>>(
     asked_to_stop: impl Fn() -> F,
 ) {
     let connections = GracefulShutdown::new();
+    let mut tasks = JoinSet::new();
     tokio::select! {
-        () = accept(&listener, runtime, Arc::new(origin), &connections) => {}
+        () = accept(&listener, runtime, Arc::new(origin), &connections, &mut tasks) => {}
         () = asked_to_stop() => {}
     }
     drop(listener);
@@ -51,6 +53,8 @@ pub async fn run<F: Future<Output = ()>>(
         () = tokio::time::sleep(GRACE) => eprintln!("broke off what took longer than 10 s"),
         () = &mut again => {}
     }
+    // The runtime ends with its last handle, and each task has one.
+    tasks.shutdown().await;
 }
 
 async fn accept(
@@ -58,9 +62,11 @@ async fn accept(
     runtime: &Runtime,
     origin: Arc<Url>,
     connections: &GracefulShutdown,
+    tasks: &mut JoinSet<()>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
+        while tasks.try_join_next().is_some() {}
         let place = places.clone().acquire_owned().await.expect("nobody closes it");
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -81,7 +87,7 @@ async fn accept(
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             // A client that goes away, or speaks no HTTP, concerns nobody else.
             let _ = connection.await;
             drop(place);
