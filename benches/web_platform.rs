@@ -46,7 +46,7 @@ async fn measure_fetch() -> Result<()> {
     fs::write(&script, format!("const SERVER = {server:?};\n{source}"))?;
     let (mut own, mut deno, mut node) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        own.push(run_in_kittiwake(&script, tempfile::tempdir()?.path())?);
+        own.push(peers::run_page(&script, tempfile::tempdir()?.path())?);
         deno.push(last_json(peers.deno_run(&["--allow-net"], &script))?);
         node.push(last_json(peers.node_run(&script))?);
     }

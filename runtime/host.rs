@@ -126,6 +126,8 @@ pub(crate) struct Shard {
     last_id: Cell<u32>,
     /// Set once events have been given back: none fires and none is settled any more.
     stopping: Cell<bool>,
+    /// Told then.
+    pub(crate) stopped: Notify,
 }
 
 /// Takes the first rejection of an event's promises, if there was one.
@@ -219,6 +221,7 @@ impl Shard {
             shares: RefCell::default(),
             last_id: Cell::new(0),
             stopping: Cell::new(false),
+            stopped: Notify::new(),
         })
     }
 
@@ -404,6 +407,10 @@ impl Shard {
 
     // --- the end ---
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
     /// Gives firing syncs back uncounted, and ends every realm.
     pub(crate) fn shut_down(&self) -> Result<(), StoreError> {
         if let Some(signal) = self.signal.borrow_mut().take() {
@@ -414,6 +421,7 @@ impl Shard {
         self.flush_commits();
         self.flush_caches();
         self.stopping.set(true);
+        self.stopped.notify_one();
         let firing = self.firing.take().into_iter();
         let back = firing.map(|(sync_type, registration, tag)| SyncWrite {
             registration,

@@ -134,7 +134,13 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
 
 /// In real time, commands run beside each other.
 async fn serve_commands(shard: &Rc<Shard>, mut incoming: mpsc::Receiver<Command>) {
-    while let Some(command) = incoming.recv().await {
+    loop {
+        let command = tokio::select! {
+            command = incoming.recv() => command,
+            () = shard.stopped.notified() => None,
+        };
+        // Without a command there is no handle left, or one of them has shut everything down.
+        let Some(command) = command else { break };
         tokio::task::spawn_local(command(shard.clone()));
     }
 }
@@ -148,5 +154,8 @@ async fn serve_commands_in_turn(shard: &Rc<Shard>, mut incoming: mpsc::Receiver<
             break;
         };
         command(shard.clone()).await;
+        if shard.is_stopping() {
+            break;
+        }
     }
 }
