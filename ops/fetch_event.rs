@@ -1,8 +1,6 @@
 //! A fetch event: the request on its way to the worker, and what the worker answers.
 
-use bytes::Bytes;
-use deno_core::futures::stream::{LocalBoxStream, once};
-use deno_core::futures::{StreamExt, future};
+use deno_core::futures::StreamExt;
 use deno_core::{JsBuffer, OpState, ResourceId, ToJsBuffer, op2};
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +21,8 @@ pub enum FetchAnswer {
 pub struct WorkerResponse {
     /// Its head.
     pub head: WorkerResponseHead,
-    /// Its body, or none. An error is the script's own text.
-    pub body: Option<LocalBoxStream<'static, Result<Bytes, String>>>,
+    /// Its body; a stream is still being made.
+    pub body: RequestBody,
 }
 
 /// All of a response but its body; of a filtered one, what it hides.
@@ -76,11 +74,7 @@ pub fn op_fetch_event_respond(
     #[buffer] bytes: Option<JsBuffer>,
     #[serde] stream: Option<ResourceId>,
 ) -> Result<(), OpError> {
-    let body = match body_of(state, bytes, stream)? {
-        RequestBody::Empty => None,
-        RequestBody::Whole(bytes) => Some(once(future::ready(Ok(bytes))).boxed_local()),
-        RequestBody::Stream(chunks) => Some(chunks),
-    };
+    let body = body_of(state, bytes, stream)?;
     let answer = FetchAnswer::Response(WorkerResponse { head, body });
     let (services, realm) = Host::of(state);
     services.fetch_event_answered(realm, event, answer);

@@ -19,7 +19,7 @@ use crate::fetch::{
     ReferrerPolicy, Request, Response, ResponseSource, ResponseType, tee,
 };
 use crate::host::{EventEnd, RealmOwner, Shard};
-use crate::http::HttpError;
+use crate::http::{HttpError, whole_body};
 use crate::lifecycle::Worker;
 use crate::realm::ExtendableInit;
 
@@ -119,16 +119,19 @@ impl Controller {
         if url_list.is_empty() {
             url_list.clone_from(&request.url_list);
         }
-        // A body that the worker still makes keeps it running.
-        let under_way = self.shard.event_under_way(&self.worker);
-        let body = body.map(|chunks| {
-            let broken = |cause| HttpError::BodyBroken { cause };
-            let chunks = chunks.map(move |chunk| {
-                let _ = &under_way;
-                chunk.map_err(broken)
-            });
-            chunks.boxed_local()
-        });
+        let body = match body {
+            RequestBody::Empty => None,
+            RequestBody::Whole(bytes) => Some(whole_body(bytes)),
+            // The worker makes it still, and runs for as long.
+            RequestBody::Stream(chunks) => {
+                let under_way = self.shard.event_under_way(&self.worker);
+                let chunks = chunks.map(move |chunk| {
+                    let _ = &under_way;
+                    chunk.map_err(|cause| HttpError::BodyBroken { cause })
+                });
+                Some(chunks.boxed_local())
+            }
+        };
         Ok(Response {
             kind: match head.r#type.as_str() {
                 "cors" => ResponseType::Cors,
