@@ -38,6 +38,7 @@ import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
+import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -483,6 +484,8 @@ const hostCalls = new SafeMap(Object.entries({
   changeWorkerState: serviceWorker.changeWorkerState,
   changeController: serviceWorker.changeController,
   clientMessage: serviceWorker.receiveClientMessage,
+  resolveSyncs,
+  rejectSync,
   indexedDb: deliver,
 }));
 

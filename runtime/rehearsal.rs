@@ -111,21 +111,20 @@ impl Services for Stage {
         panic!("the rehearsal throws: {exception}");
     }
     fn event_settled(&self, _: RealmId, _: u32, _: Option<ScriptException>) {}
-    fn sync_register(&self, _: RealmId, _: &str, _: String) -> Answer<()> {
-        Box::pin(ready(Ok(())))
+    fn sync_register(&self, _: RealmId, _: &str, _: String) -> Result<u64, OpError> {
+        Ok(1)
     }
-    fn sync_resolved(&self) {}
     fn sync_tags(&self, _: RealmId, _: &str) -> Result<Vec<String>, OpError> {
         Ok(vec![])
     }
-    fn periodic_register(&self, _: RealmId, _: &str, _: String, _: i64) -> Answer<()> {
-        Box::pin(ready(Ok(())))
+    fn periodic_register(&self, _: RealmId, _: &str, _: String, _: i64) -> Result<u64, OpError> {
+        Ok(1)
     }
     fn periodic_tags(&self, _: RealmId, _: &str) -> Result<Vec<String>, OpError> {
         Ok(vec![])
     }
-    fn periodic_unregister(&self, _: RealmId, _: &str, _: String) -> Answer<()> {
-        Box::pin(ready(Ok(())))
+    fn periodic_unregister(&self, _: RealmId, _: &str, _: String) -> Result<u64, OpError> {
+        Ok(1)
     }
     fn permission(&self, _: RealmId, _: Permission) -> PermissionState {
         PermissionState::Granted

@@ -123,11 +123,13 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         limits: builder.limits,
         user_agent: builder.user_agent,
         seed,
+        // Memory is not waited for.
+        sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         indexed_db: IndexedDbs::new(builder.state, threads),
         trace: builder.trace,
     });
     scheduler::recover(&shard)?;
-    shard.load_registrations()?;
+    shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
 }

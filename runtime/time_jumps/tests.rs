@@ -215,6 +215,7 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         limits: Limits::default(),
         user_agent: "test".to_owned(),
         seed: None,
+        sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
     })
