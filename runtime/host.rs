@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use url::Origin;
 
 use crate::activity::{Activity, Busy};
+use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits;
 use crate::doors::{Clock, Entropy};
@@ -109,6 +110,7 @@ pub(crate) struct Shard {
     pub(crate) commits: commits::Queue,
     pub(crate) indexed_db: IndexedDbs,
     pub(crate) caches: Caches,
+    pub(crate) buckets: Buckets,
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
     /// Of the registrations that the store knows.
     pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
@@ -150,6 +152,7 @@ pub(crate) struct ShardParts {
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) buckets: Buckets,
     pub(crate) trace: TraceSink,
 }
 
@@ -206,6 +209,7 @@ impl Shard {
             commits: Default::default(),
             indexed_db: parts.indexed_db,
             caches: Caches::default(),
+            buckets: parts.buckets,
             registrations: RefCell::default(),
             scopes: RefCell::default(),
             pages: RefCell::default(),

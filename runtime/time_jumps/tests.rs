@@ -216,6 +216,7 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         user_agent: "test".to_owned(),
         seed: None,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
+        buckets: Default::default(),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
     })
 }
