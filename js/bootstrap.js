@@ -37,6 +37,7 @@ import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
@@ -186,6 +187,8 @@ const interfaces = {
   ServiceWorker: serviceWorker.ServiceWorker,
   ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
+  StorageBucket,
+  StorageBucketManager,
   StorageManager,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
@@ -374,6 +377,7 @@ function startServiceWorker(options) {
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
   delete StorageManager.prototype.persist; // [Exposed=Window]
+  delete StorageBucket.prototype.persist; // [Exposed=Window]
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);

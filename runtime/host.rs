@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use url::Origin;
 
 use crate::activity::{Activity, Busy};
+use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
 use crate::doors::{Clock, Entropy};
@@ -110,6 +111,7 @@ pub(crate) struct Shard {
     pub(crate) commits: Commits,
     pub(crate) indexed_db: IndexedDbs,
     pub(crate) caches: Caches,
+    pub(crate) buckets: Buckets,
     pub(crate) scope_map: ScopeMap,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
@@ -151,6 +153,7 @@ pub(crate) struct ShardParts {
     /// Where commits of syncs wait for the disk.
     pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) buckets: Buckets,
     pub(crate) trace: TraceSink,
 }
 
@@ -207,6 +210,7 @@ impl Shard {
             commits: Commits::new(parts.sync_threads),
             indexed_db: parts.indexed_db,
             caches: Caches::default(),
+            buckets: parts.buckets,
             scope_map: ScopeMap::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),

@@ -45,6 +45,7 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod buckets;
 mod caches;
 mod columns;
 mod cookies;
@@ -69,6 +70,7 @@ use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
 
+pub use crate::buckets::{BucketId, StorageBucket, parse_storage_key};
 pub use crate::caches::{
     BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
     EntryResponse, HeaderList, NewBody, Released, ResponseType,
@@ -103,6 +105,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("schema_fetch.sql"),
     include_str!("caches/schema.sql"),
+    include_str!("buckets_schema.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.
@@ -385,6 +388,7 @@ mod tests {
         assert_eq!(store.registrations().unwrap()[0].scope, "https://a.test/");
         assert_eq!(store.cookies("https://a.test", 0).unwrap(), []);
         assert_eq!(store.cached_responses("https://a.test", "u").unwrap(), []);
+        assert_eq!(store.buckets().unwrap(), []);
     }
 
     #[test]

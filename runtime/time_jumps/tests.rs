@@ -217,6 +217,7 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         seed: None,
         sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
+        buckets: Default::default(),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
     })
 }
