@@ -106,6 +106,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_fetch.sql"),
     include_str!("caches/schema.sql"),
     include_str!("buckets_schema.sql"),
+    include_str!("schema_start.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.
@@ -348,9 +349,10 @@ mod tests {
     }
 
     #[test]
-    fn the_questions_of_every_wake_are_answered_from_an_index() {
+    fn the_questions_of_a_start_and_of_every_wake_are_answered_from_an_index() {
         let store = Store::in_memory().unwrap();
-        for (sql, index) in sync::WAKE_QUERIES.into_iter().chain(periodic::WAKE_QUERIES) {
+        let start = (registrations::TO_ACTIVATE, "versions_to_activate");
+        for (sql, index) in sync::QUERIES.into_iter().chain(periodic::QUERIES).chain([start]) {
             let plan = plan(&store, sql);
             assert!(plan.contains(index), "{sql}\nuses {plan}, not {index}");
             assert!(!plan.contains("TEMP B-TREE"), "{sql}\nsorts: {plan}");

@@ -238,9 +238,8 @@ impl Store {
     ///
     /// Only failures of the disk.
     pub fn registrations_to_activate(&self) -> Result<Vec<Registration>, StoreError> {
-        let filter = "WHERE registrations.id IN (SELECT registration_id FROM versions \
-             WHERE state <> 'activated') ORDER BY registrations.id";
-        self.read(|connection| select_registrations(connection, filter, []))
+        let filter = format!("WHERE registrations.id IN ({TO_ACTIVATE}) ORDER BY registrations.id");
+        self.read(|connection| select_registrations(connection, &filter, []))
     }
 
     /// The origins that have registrations, ordered by their bytes.
@@ -318,6 +317,9 @@ impl Store {
         })
     }
 }
+
+pub(crate) const TO_ACTIVATE: &str =
+    "SELECT registration_id FROM versions WHERE state <> 'activated'";
 
 /// The caller has just run these scripts; a map without the main one could never start again.
 fn assert_script_resource_map(worker: &InstalledWorker) {
