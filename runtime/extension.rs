@@ -58,6 +58,7 @@ extension!(
         op_fetch_event_body,
         op_fetch_event_respond,
         op_fetch_event_unanswered,
+        op_fetch_body_read_all,
         op_http_fetch,
         op_indexed_db_acknowledge,
         op_indexed_db_begin,
