@@ -192,6 +192,15 @@ impl IndexedDb for Stage {
         0
     }
     fn indexed_db_request(&self, _: RealmId, _: u32, _: u32, _: IndexedDbOperation) {}
+    fn indexed_db_serve(
+        &self,
+        _: RealmId,
+        _: u32,
+        _: usize,
+        _: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)> {
+        vec![]
+    }
     fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
 }
 
