@@ -27,7 +27,7 @@ use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::Http;
 use crate::indexed_db::IndexedDbs;
-use crate::lifecycle::{Registration, Worker};
+use crate::lifecycle::{Jobs, Registration, Worker};
 use crate::locks::Locks;
 use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
@@ -109,7 +109,11 @@ pub(crate) struct Shard {
     pub(crate) commits: commits::Queue,
     pub(crate) indexed_db: IndexedDbs,
     pub(crate) caches: Caches,
+    /// By scope.
     pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
+    /// Those that pages still use.
+    pub(crate) unregistered: RefCell<Vec<Rc<Registration>>>,
+    pub(crate) jobs: Jobs,
     /// Of the registrations that the store knows.
     pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
@@ -207,6 +211,8 @@ impl Shard {
             indexed_db: parts.indexed_db,
             caches: Caches::default(),
             registrations: RefCell::default(),
+            unregistered: RefCell::default(),
+            jobs: Jobs::default(),
             scopes: RefCell::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
@@ -299,7 +305,7 @@ impl Shard {
         if let Some(RealmHandle { owner: RealmOwner::Worker(worker), .. }) = handle {
             worker.realm.set(None);
         }
-        self.pages.borrow_mut().remove(&id);
+        let page = self.pages.borrow_mut().remove(&id);
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
@@ -310,6 +316,11 @@ impl Shard {
         let ended: Vec<_> = events.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
         for key in ended {
             events.remove(&key);
+        }
+        drop(events);
+        // A worker may have waited for the page to go.
+        if let Some(controller) = page.and_then(|page| page.controller.take()) {
+            self.has_left(&controller.registration);
         }
     }
 
@@ -433,5 +444,15 @@ impl Shard {
         }
         self.realms.borrow_mut().clear();
         Ok(())
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        // Registrations and their workers hold each other.
+        let registrations = self.registrations.take().into_values();
+        for registration in registrations.chain(self.unregistered.take()) {
+            registration.take_workers();
+        }
     }
 }
