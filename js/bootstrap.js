@@ -37,7 +37,9 @@ import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
+import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -185,6 +187,8 @@ const interfaces = {
   ServiceWorker: serviceWorker.ServiceWorker,
   ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
+  StorageBucket,
+  StorageBucketManager,
   StorageManager,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
@@ -351,6 +355,8 @@ function start(options) {
   ownCaches = cache.createCacheStorage();
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
+  // deno_core's own keeps the engine's when it is first called, and finds it now alone.
+  if (!options.rehearsal) globalThis.queueMicrotask(() => {});
   delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
   delete globalThis.queueMicrotask;
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
@@ -373,6 +379,7 @@ function startServiceWorker(options) {
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
   delete StorageManager.prototype.persist; // [Exposed=Window]
+  delete StorageBucket.prototype.persist; // [Exposed=Window]
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);
@@ -483,6 +490,8 @@ const hostCalls = new SafeMap(Object.entries({
   changeWorkerState: serviceWorker.changeWorkerState,
   changeController: serviceWorker.changeController,
   clientMessage: serviceWorker.receiveClientMessage,
+  resolveSyncs,
+  rejectSync,
   indexedDb: deliver,
 }));
 

@@ -12,10 +12,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use deno_core::error::{CoreError, CoreErrorKind, JsError};
+use deno_core::error::{CoreError, CoreErrorKind, JsError, to_v8_error};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
 use kittiwake_ops::{
-    ClientState, Host, IndexedDbEvent, RealmId, RegistrationState, ScriptException,
+    ClientState, Host, IndexedDbEvent, OpError, RealmId, RegistrationState, ScriptException,
     ServiceWorkerState, Services, WorkerState,
 };
 use serde::Serialize;
@@ -81,6 +81,10 @@ pub(crate) enum Call {
     ChangeWorkerState { worker: u32, state: WorkerState },
     /// The page has another controller.
     ChangeController,
+    /// What a script asked of background sync is on disk, by its numbers.
+    ResolveSyncs { numbers: Vec<u64> },
+    /// Or could not be made.
+    RejectSync { number: u64, error: OpError },
     /// What a database has to say.
     IndexedDb(IndexedDbEvent),
     /// A worker's message for the page.
@@ -229,6 +233,13 @@ impl Realm {
                 .call_host("changeWorkerState", |scope| {
                     vec![to_v8(scope, &worker), to_v8(scope, &state)]
                 }),
+            Call::ResolveSyncs { numbers } => turn.call_host("resolveSyncs", |scope| {
+                let number = |number| v8::Number::new(scope, number as f64).into();
+                numbers.into_iter().map(number).collect()
+            }),
+            Call::RejectSync { number, error } => turn.call_host("rejectSync", |scope| {
+                vec![to_v8(scope, &number), to_v8_error(scope, &error)]
+            }),
             Call::IndexedDb(event) => turn.call_host("indexedDb", |scope| event.into_v8(scope)),
             Call::ChangeConnection => turn.call_host("changeConnection", |_| vec![]),
             Call::ChangeController => turn.call_host("changeController", |_| vec![]),

@@ -1,4 +1,4 @@
--- Schema version 4: what a registration and its workers keep besides their scripts.
+-- Schema version 5: what a registration and its workers keep besides their scripts.
 
 -- When the script was last compared with its server's, in Unix epoch milliseconds:
 -- https://w3c.github.io/ServiceWorker/#dfn-last-update-check-time

@@ -27,7 +27,7 @@ impl Shard {
         *registration.installing.borrow_mut() = Some(worker.clone());
         // A page that registers never sees the worker in its first state.
         self.enter_worker_state(&worker, WorkerState::Installing);
-        self.registrations.borrow_mut().insert(registration.scope.clone(), registration.clone());
+        self.add_registration(registration);
         let (ended, installation) = watch::channel(None);
         queued.settle(Ok(Done::Registration(registration.clone(), Some(installation))));
         // The promise of register() resolves first, and its continuation runs.
@@ -106,7 +106,7 @@ impl Shard {
         self.set_worker_state(worker, WorkerState::Redundant);
         self.stop_worker(worker);
         if registration.newest().is_none() {
-            self.registrations.borrow_mut().remove(&registration.scope);
+            self.remove_registration(registration);
         }
     }
 }

@@ -11,6 +11,7 @@ mod modules;
 mod refusal;
 mod register;
 mod running;
+mod scopes;
 mod script;
 mod unregister;
 mod update;
@@ -20,9 +21,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use kittiwake_ops::{RealmId, RegistrationState, ScriptException, ServiceWorkerState, WorkerState};
-use kittiwake_store::{
-    RegistrationId, ScriptResource, ScriptType, StoreError, UpdateViaCache, VersionId, VersionState,
-};
+use kittiwake_store::{RegistrationId, ScriptResource, ScriptType, UpdateViaCache, VersionId};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
@@ -33,6 +32,7 @@ use crate::trace::{LifecycleSubject, TraceKind};
 pub(crate) use jobs::{Done, Job, Jobs};
 pub(crate) use refusal::{Refusal, RegisterError, refused};
 pub(crate) use register::{RegisterRequest, registration_of};
+pub(crate) use scopes::ScopeMap;
 pub(crate) use script::{decode, is_javascript};
 
 /// A registration, with its workers: <https://w3c.github.io/ServiceWorker/#dfn-service-worker-registration>
@@ -175,39 +175,6 @@ impl Worker {
 }
 
 impl Shard {
-    /// Brings back what the store knows, and activates what waited for the process to end.
-    pub(crate) fn load_registrations(&self) -> Result<(), StoreError> {
-        for stored in self.store.registrations()? {
-            let registration = self.new_registration(stored.origin, stored.scope.clone());
-            self.set_registration_id(&registration, stored.id);
-            registration.update_via_cache.set(stored.update_via_cache);
-            registration.update_checked_ms.set(stored.update_checked_ms);
-            let worker = |version: kittiwake_store::Version, state| {
-                let worker =
-                    self.new_worker(&registration, version.script_url, version.script_type);
-                worker.version.set(Some(version.id));
-                worker.state.set(state);
-                worker
-            };
-            for version in [stored.active, stored.waiting].into_iter().flatten() {
-                match version.state {
-                    VersionState::Activated => {
-                        *registration.active.borrow_mut() =
-                            Some(worker(version, WorkerState::Activated));
-                    }
-                    // A crash cut its activate event short: it is dispatched anew.
-                    VersionState::Activating | VersionState::Installed => {
-                        *registration.waiting.borrow_mut() =
-                            Some(worker(version, WorkerState::Installed));
-                    }
-                }
-            }
-            self.registrations.borrow_mut().insert(stored.scope, registration.clone());
-            self.try_activate(&registration);
-        }
-        Ok(())
-    }
-
     fn new_registration(&self, origin: String, scope: String) -> Rc<Registration> {
         Registration::new(self.next_id(), origin, scope)
     }
@@ -236,29 +203,6 @@ impl Shard {
         })
     }
 
-    pub(crate) fn registration(&self, scope: &str) -> Option<Rc<Registration>> {
-        self.registrations.borrow().get(scope).cloned()
-    }
-
-    pub(crate) fn registration_by_id(&self, id: RegistrationId) -> Option<Rc<Registration>> {
-        let scope = self.scopes.borrow().get(&id).cloned()?;
-        self.registration(&scope).filter(|registration| registration.id.get() == Some(id))
-    }
-
-    /// The store knows the registration, by this.
-    fn set_registration_id(&self, registration: &Registration, id: RegistrationId) {
-        registration.id.set(Some(id));
-        self.scopes.borrow_mut().insert(id, registration.scope.clone());
-    }
-
-    /// The registration with the longest scope that starts `url`.
-    /// <https://w3c.github.io/ServiceWorker/#match-service-worker-registration>
-    pub(crate) fn match_registration(&self, url: &str) -> Option<Rc<Registration>> {
-        let registrations = self.registrations.borrow();
-        let matching = registrations.values().filter(|each| url.starts_with(&each.scope));
-        matching.max_by_key(|each| each.scope.len()).cloned()
-    }
-
     pub(crate) fn worker(&self, id: u32) -> Option<Rc<Worker>> {
         // One whose script runs for the first time has no registration yet.
         let running = self.realms.borrow().values().find_map(|realm| match &realm.owner {
@@ -268,9 +212,7 @@ impl Shard {
         if running.is_some() {
             return running;
         }
-        let registrations = self.registrations.borrow();
-        let unregistered = self.unregistered.borrow();
-        let mut all = registrations.values().chain(unregistered.iter());
+        let mut all = self.registrations_in_memory().into_iter().chain(self.unregistered());
         all.find_map(|registration| registration.workers().find(|worker| worker.id == id))
     }
 

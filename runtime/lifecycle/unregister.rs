@@ -41,11 +41,10 @@ impl Shard {
         }
         if let Some(id) = registration.id.get() {
             self.store.unregister(id)?;
-            self.scopes.borrow_mut().remove(&id);
         }
         registration.unregistered.set(true);
-        self.registrations.borrow_mut().remove(&registration.scope);
-        self.unregistered.borrow_mut().push(registration.clone());
+        self.remove_registration(registration);
+        self.keep_unregistered(registration);
         Ok(())
     }
 
@@ -55,7 +54,7 @@ impl Shard {
         if is_busy || self.is_used(registration) {
             return;
         }
-        self.unregistered.borrow_mut().retain(|other| !Rc::ptr_eq(other, registration));
+        self.forget_unregistered(registration);
         let workers = registration.take_workers();
         self.tell_registration(registration, false);
         for worker in workers {
