@@ -359,6 +359,8 @@ function start(options) {
   ownCaches = cache.createCacheStorage();
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
+  // deno_core's own keeps the engine's when it is first called, and finds it now alone.
+  if (!options.rehearsal) globalThis.queueMicrotask(() => {});
   delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
   delete globalThis.queueMicrotask;
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated

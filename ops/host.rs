@@ -114,7 +114,18 @@ pub trait Services:
         options: RegisterWorker,
     ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// Drops a registration with its background syncs; whether there was one.
-    fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError>;
+    fn unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+    ) -> LocalBoxFuture<'static, Result<bool, OpError>>;
+    /// Updates the registration with this scope and number.
+    fn update_worker(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        number: u32,
+    ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// The registrations of the asking realm's origin.
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState>;
     /// The worker that controls the asking page.

@@ -107,6 +107,7 @@ extension!(
         op_worker_registrations,
         op_worker_skip_waiting,
         op_worker_unregister,
+        op_worker_update,
     ],
     esm_entry_point = "ext:kittiwake/bootstrap.js",
     esm = [

@@ -29,7 +29,7 @@ use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::Http;
 use crate::indexed_db::{IndexedDbs, Threads};
-use crate::lifecycle::{ScopeMap, Worker};
+use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
 use crate::message_ports::MessagePorts;
 use crate::network::{Conditions, NetworkState, Outlook};
@@ -114,6 +114,7 @@ pub(crate) struct Shard {
     pub(crate) caches: Caches,
     pub(crate) buckets: Buckets,
     pub(crate) scope_map: ScopeMap,
+    pub(crate) jobs: Jobs,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     pub(crate) locks: RefCell<Locks>,
@@ -214,6 +215,7 @@ impl Shard {
             caches: Caches::default(),
             buckets: parts.buckets,
             scope_map: ScopeMap::default(),
+            jobs: Jobs::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
             locks: RefCell::default(),
@@ -306,7 +308,7 @@ impl Shard {
         if let Some(RealmHandle { owner: RealmOwner::Worker(worker), .. }) = handle {
             worker.realm.set(None);
         }
-        self.pages.borrow_mut().remove(&id);
+        let page = self.pages.borrow_mut().remove(&id);
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
@@ -318,6 +320,11 @@ impl Shard {
         let ended: Vec<_> = events.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
         for key in ended {
             events.remove(&key);
+        }
+        drop(events);
+        // A worker may have waited for the page to go.
+        if let Some(controller) = page.and_then(|page| page.controller.take()) {
+            self.has_left(&controller.registration);
         }
     }
 

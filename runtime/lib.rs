@@ -36,6 +36,7 @@ mod policy;
 mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
+mod registering;
 mod runtime;
 mod scenario;
 mod scheduler;

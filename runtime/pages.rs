@@ -10,7 +10,7 @@ use kittiwake_ops::{ClientState, MessagePortServices, RealmId, ServiceWorkerStat
 use url::Url;
 
 use crate::host::{RealmOwner, Shard};
-use crate::lifecycle::{Worker, decode, is_javascript, plain_exception};
+use crate::lifecycle::{Registration, Worker, decode, is_javascript, plain_exception};
 use crate::message_ports::Posted;
 use crate::realm::{Call, RealmError, RealmKind, StartOptions};
 use crate::runtime::Error;
@@ -44,6 +44,12 @@ pub enum PageSource {
 impl Page {
     pub(crate) fn is_controlled_by(&self, worker: &Worker) -> bool {
         self.controller.borrow().as_ref().is_some_and(|controller| controller.id == worker.id)
+    }
+
+    /// <https://w3c.github.io/ServiceWorker/#dfn-use>
+    pub(crate) fn uses(&self, registration: &Rc<Registration>) -> bool {
+        let controller = self.controller.borrow();
+        controller.as_ref().is_some_and(|worker| Rc::ptr_eq(&worker.registration, registration))
     }
 
     pub(crate) fn describe(&self) -> ClientState {
@@ -159,9 +165,6 @@ impl Shard {
     /// Closes a page; a worker that waited for it may activate now.
     pub(crate) fn close_page(&self, realm: RealmId) {
         self.drop_realm(realm);
-        for registration in self.registrations_in_memory() {
-            self.try_activate(&registration);
-        }
     }
 
     pub(crate) fn page_by_client_id(&self, id: &str) -> Option<(RealmId, Rc<Page>)> {

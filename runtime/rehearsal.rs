@@ -152,6 +152,7 @@ impl Services for Stage {
     }
     fn register_worker(&self, _: RealmId, _: RegisterWorker) -> Answer<RegistrationState> {
         Box::pin(ready(Ok(RegistrationState {
+            number: 1,
             scope: "https://rehearsal.test/".into(),
             update_via_cache: "imports".into(),
             installing: None,
@@ -164,8 +165,11 @@ impl Services for Stage {
             }),
         })))
     }
-    fn unregister(&self, _: RealmId, _: &str) -> Result<bool, OpError> {
-        Ok(true)
+    fn update_worker(&self, _: RealmId, _: &str, _: u32) -> Answer<RegistrationState> {
+        Box::pin(ready(Err(OpError::StorageFailed)))
+    }
+    fn unregister(&self, _: RealmId, _: &str) -> Answer<bool> {
+        Box::pin(ready(Ok(true)))
     }
     fn registrations(&self, _: RealmId) -> Vec<RegistrationState> {
         vec![]

@@ -107,6 +107,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("caches/schema.sql"),
     include_str!("buckets_schema.sql"),
     include_str!("schema_start.sql"),
+    include_str!("schema_lifecycle.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.
@@ -464,8 +465,9 @@ mod tests {
         store
             .connection()
             .execute_batch(
-                "INSERT INTO registrations VALUES (1, 'https://a.test', 'https://a.test/', 'all');
-                 INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated');",
+                "INSERT INTO registrations (id, origin, scope, update_via_cache)
+                     VALUES (1, 'https://a.test', 'https://a.test/', 'all');
+                 INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated', '[]');",
             )
             .unwrap();
         for (table, impossible) in [
@@ -478,8 +480,8 @@ mod tests {
             ("periodic_sync_registrations", "1, 'waits', 'https://a.test', 'waiting', 0, 0, 0, 0"),
             ("periodic_sync_registrations", "1, 'past', 'https://a.test', 'firing', -1, 0, 0, 0"),
             ("periodic_sync_registrations", "2, 'none', 'https://a.test', 'firing', 0, 0, 0, 0"),
-            ("versions", "2, 1, 'second active', 'classic', 'activating'"),
-            ("versions", "2, 1, 'unknown state', 'classic', 'redundant'"),
+            ("versions", "2, 1, 'second active', 'classic', 'activating', '[]'"),
+            ("versions", "2, 1, 'unknown state', 'classic', 'redundant', '[]'"),
         ] {
             let sql = format!("INSERT INTO {table} VALUES ({impossible})");
             let error = store.connection().execute_batch(&sql).unwrap_err();

@@ -97,6 +97,8 @@ pub struct Registration {
     pub scope: String,
     /// When its updates may be answered from the HTTP cache.
     pub update_via_cache: UpdateViaCache,
+    /// When its script was last compared with its server's, in Unix epoch milliseconds.
+    pub update_checked_ms: Option<i64>,
     /// The worker that is activating or activated.
     pub active: Option<Version>,
     /// The worker that is installed.
@@ -190,6 +192,44 @@ impl Store {
         self.write(|transaction| {
             require_state(transaction, version, VersionState::Activating)?;
             set_state(transaction, version, VersionState::Activated)
+        })
+    }
+
+    /// Keeps when the script was last compared with its server's. Does not wait for the disk: a
+    /// power cut may undo it, and then the script is compared once more.
+    /// <https://w3c.github.io/ServiceWorker/#dfn-last-update-check-time>
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn update_checked(
+        &self,
+        registration: RegistrationId,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.write_soon(|transaction| {
+            transaction
+                .prepare_cached("UPDATE registrations SET update_checked_ms = ?2 WHERE id = ?1")?
+                .execute((registration, now_ms))?;
+            Ok(())
+        })
+    }
+
+    /// Sets when updates may be answered from the HTTP cache. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn set_update_via_cache(
+        &self,
+        registration: RegistrationId,
+        mode: UpdateViaCache,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare_cached("UPDATE registrations SET update_via_cache = ?2 WHERE id = ?1")?
+                .execute((registration, mode))?;
+            Ok(())
         })
     }
 
@@ -414,7 +454,8 @@ fn select_registrations(
     let mut statement = connection.prepare_cached(&format!(
         "SELECT registrations.id, origin, scope, update_via_cache, \
          active.id, active.script_url, active.script_type, active.state, \
-         waiting.id, waiting.script_url, waiting.script_type, waiting.state \
+         waiting.id, waiting.script_url, waiting.script_type, waiting.state, \
+         update_checked_ms \
          FROM registrations \
          LEFT JOIN versions active ON active.registration_id = registrations.id \
          AND (active.state = 'installed') = 0 \
@@ -429,6 +470,7 @@ fn select_registrations(
             update_via_cache: row.get(3)?,
             active: version_from(row, 4)?,
             waiting: version_from(row, 8)?,
+            update_checked_ms: row.get(12)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

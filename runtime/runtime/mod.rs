@@ -376,6 +376,7 @@ async fn register(
         scope,
         script_type,
         update_via_cache: UpdateViaCache::default(),
+        referrer: None,
     };
     let failed = |error| match error {
         RegisterError::Refused { reason, cause, .. } => {
@@ -386,9 +387,12 @@ async fn register(
         }
         RegisterError::Store(error) => Error::Store(error),
     };
-    let (registration, installation) = shard.register(request).await.map_err(failed)?;
-    if let Some(installation) = installation {
-        installation.await.map_err(|_| Error::Stopped)?.map_err(failed)?;
+    let (registration, installation) = shard.register_or_update(request).await.map_err(failed)?;
+    if let Some(mut installation) = installation {
+        let ended = installation.wait_for(Option::is_some).await.map_err(|_| Error::Stopped)?;
+        let result = ended.clone().expect("waited for it");
+        drop(ended);
+        result.map_err(failed)?;
     }
     registration.activated_worker().await;
     let scope = Url::parse(&registration.scope).expect("a scope is a URL");
