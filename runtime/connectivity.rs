@@ -30,7 +30,7 @@ impl Shard {
         let mut origins: Vec<_> =
             scopes.map(|scope| scope.join("/").expect("a scope has a path")).collect();
         origins.dedup();
-        origins.retain(|origin| !self.served.contains(&origin.origin()));
+        origins.retain(|url| !self.served.iter().any(|(origin, _)| *origin == url.origin()));
         origins
     }
 
