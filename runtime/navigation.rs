@@ -34,7 +34,8 @@ impl Shard {
                 controller.map(|worker| Controller { shard: self.me(), worker, client });
             let response = self.fetch_as_browser(&url, controller, request).await?;
             if response.kind != ResponseType::OpaqueRedirect {
-                return loaded(response).await;
+                // The document's URL, whatever the URL of a response that the worker brought.
+                return Ok(Loaded { url, ..loaded(response).await? });
             }
             let location = header(&response.headers, "location");
             let target = redirect_target(&url, response.status, location.as_deref());
