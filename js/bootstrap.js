@@ -8,6 +8,7 @@
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
+import { BroadcastChannel } from "ext:kittiwake/broadcast_channel.js";
 import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
@@ -85,7 +86,6 @@ const timers = web("02_timers.js");
 const url = web("00_url.js");
 const { CompressionStream, DecompressionStream } = web("14_compression.js");
 const { FileReader } = web("10_filereader.js");
-const { BroadcastChannel } = web("01_broadcast_channel.js");
 const { URLPattern } = web("01_urlpattern.js");
 const { WorkerGlobalScope, Window } = web("04_global_interfaces.js");
 const { FormData } = core.loadExtScript("ext:deno_fetch/21_formdata.js");

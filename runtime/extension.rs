@@ -113,6 +113,7 @@ extension!(
     esm = [
         dir "js",
         "background_sync.js",
+        "broadcast_channel.js",
         "bootstrap.js",
         "cache.js",
         "clients.js",

@@ -27,7 +27,7 @@ use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
-use crate::http::Http;
+use crate::http::{Http, Root};
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
@@ -99,8 +99,8 @@ pub(crate) struct Shard {
     pub(crate) time_jumped: Notify,
     pub(crate) time_of_day: TimeOfDay,
     pub(crate) signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
-    /// The origins that are served from this machine's files.
-    pub(crate) served: Vec<Origin>,
+    /// The origins that are served from this machine's files, and where these are.
+    pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
@@ -147,7 +147,7 @@ pub(crate) struct ShardParts {
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) signal_is_known: bool,
-    pub(crate) served: Vec<Origin>,
+    pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,

@@ -36,7 +36,8 @@ impl Shard {
                 self.plan_soft_update(&registration);
             }
             if response.kind != ResponseType::OpaqueRedirect {
-                return loaded(response).await;
+                // The document's URL, whatever the URL of a response that the worker brought.
+                return Ok(Loaded { url, ..loaded(response).await? });
             }
             let location = header(&response.headers, "location");
             let target = redirect_target(&url, response.status, location.as_deref());

@@ -11,7 +11,7 @@ use kittiwake_ops::{
     RegistrationState, RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
 };
 use kittiwake_store::{SyncChange, SyncType};
-use tokio::task::{JoinSet, spawn_local};
+use tokio::task::JoinSet;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::lifecycle::Registration;

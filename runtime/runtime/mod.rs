@@ -7,6 +7,7 @@ mod builder;
 mod error;
 mod thread;
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -191,6 +192,25 @@ impl Runtime {
         let tag = tag.to_owned();
         self.ask(move |shard| async move { shard.dispatch_sync(scope, tag, last_chance).await })
             .await?
+    }
+
+    /// Serves the files under `folder` at the origin of `origin` from now on, instead of those that
+    /// [`Builder::serve`] or an earlier call named: a new version of a site, say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Files`]: then the origin is served as before.
+    pub async fn deploy(&self, origin: Url, folder: impl Into<PathBuf>) -> Result<(), Error> {
+        let folder = folder.into();
+        self.ask(move |shard| async move {
+            let mut served = shard.served.iter().filter(|(each, _)| *each == origin.origin());
+            let set = match served.next() {
+                Some((_, root)) => root.set(&folder),
+                None => Err(std::io::Error::other(format!("no files are served at {origin}"))),
+            };
+            set.map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })
+        })
+        .await?
     }
 
     /// Sets the network signal, which then stays so.

@@ -82,7 +82,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
             Rc::new(ReqwestHttp::new(&builder.user_agent, routes, policy.clone()))
         }
     };
-    let served = builder.files.iter().map(|(origin, _)| origin.origin()).collect();
+    let mut served = Vec::new();
     let mut http: Box<dyn Http> = Box::new(Policed::new(policy, servers));
     let upstreams: Vec<_> = builder.upstreams.iter().map(|(origin, _)| origin.origin()).collect();
     for (origin, upstream) in builder.upstreams {
@@ -91,6 +91,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     for (origin, folder) in builder.files {
         let files = OriginFiles::new(&origin, &folder, http)
             .map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })?;
+        served.push((origin.origin(), files.root()));
         http = Box::new(match upstreams.contains(&origin.origin()) {
             true => files.in_front_of_upstream(),
             false => files,
