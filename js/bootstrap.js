@@ -38,6 +38,7 @@ import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
+import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -484,6 +485,8 @@ const hostCalls = new SafeMap(Object.entries({
   changeController: serviceWorker.changeController,
   clientMessage: serviceWorker.receiveClientMessage,
   indexedDb: deliver,
+  lendTestDoor: () => defineInterface("__kittiwakeTest", testDoor),
+  testMessage,
 }));
 
 // Rust takes this function off the global before the first user script runs.

@@ -12,7 +12,7 @@ use crate::{
     CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, IndexedDb,
     LockServices, NetworkInformation, NotificationServices, OpError, Permission, PermissionState,
     RegisterWorker, RegistrationState, RequestBody, ScriptException, ServiceWorkerState,
-    SocketServices,
+    SocketServices, TestServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -37,7 +37,7 @@ impl Host {
 
 /// The runtime, as its realms see it. All methods run on the host thread.
 pub trait Services:
-    CacheServices + IndexedDb + LockServices + NotificationServices + SocketServices
+    CacheServices + IndexedDb + LockServices + NotificationServices + SocketServices + TestServices
 {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;

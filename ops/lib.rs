@@ -25,6 +25,7 @@ mod periodic;
 mod permissions;
 mod service_worker;
 mod sync;
+mod testing;
 mod web_socket;
 
 pub use cache::*;
@@ -44,4 +45,5 @@ pub use periodic::*;
 pub use permissions::*;
 pub use service_worker::*;
 pub use sync::*;
+pub use testing::*;
 pub use web_socket::*;

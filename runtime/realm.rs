@@ -81,6 +81,10 @@ pub(crate) enum Call {
     ChangeWorkerState { worker: u32, state: WorkerState },
     /// The page has another controller.
     ChangeController,
+    /// Lets the page's next module take the way to its host: it is a test page.
+    LendTestDoor,
+    /// An answer to the test page's question of this id, or an order: id 0.
+    TestMessage { id: u32, text: String },
     /// What a database has to say.
     IndexedDb(IndexedDbEvent),
     /// A worker's message for the page.
@@ -230,6 +234,10 @@ impl Realm {
                     vec![to_v8(scope, &worker), to_v8(scope, &state)]
                 }),
             Call::IndexedDb(event) => turn.call_host("indexedDb", |scope| event.into_v8(scope)),
+            Call::LendTestDoor => turn.call_host("lendTestDoor", |_| vec![]),
+            Call::TestMessage { id, text } => {
+                turn.call_host("testMessage", |scope| vec![to_v8(scope, &id), to_v8(scope, &text)])
+            }
             Call::ChangeConnection => turn.call_host("changeConnection", |_| vec![]),
             Call::ChangeController => turn.call_host("changeController", |_| vec![]),
             Call::ClientMessage { data, source } => turn.call_host("clientMessage", |scope| {

@@ -91,7 +91,7 @@ impl Registration {
         self.waiting.borrow().clone()
     }
 
-    fn newest(&self) -> Option<Rc<Worker>> {
+    pub(crate) fn newest(&self) -> Option<Rc<Worker>> {
         let installing = self.installing.borrow().clone();
         installing.or_else(|| self.waiting()).or_else(|| self.active())
     }

@@ -21,7 +21,7 @@ use crate::indexed_db::{IndexedDbs, Threads};
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
-use crate::simulation::ScriptedServers;
+use crate::simulation::{ScriptedServers, ServersFirst};
 use crate::time_jumps;
 
 pub(super) fn run_host_thread(
@@ -32,6 +32,9 @@ pub(super) fn run_host_thread(
     let time = builder.time;
     let mut tokio = TokioBuilder::new_current_thread();
     tokio.enable_all().on_thread_park(on_thread_park);
+    if builder.servers_first.is_some() {
+        tokio.max_blocking_threads(1);
+    }
     let tokio = match tokio.start_paused(matches!(time, Time::Simulated { .. })).build() {
         Ok(tokio) => tokio,
         Err(error) => {
@@ -94,6 +97,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
             false => files,
         });
     }
+    let http = with_servers_first(http, builder.servers_first);
     let (clock, entropy, seed): (Rc<dyn Clock>, Rc<dyn Entropy>, _) = match builder.time {
         Time::Real => (Rc::new(SystemClock), Rc::new(SystemEntropy::default()), None),
         Time::Simulated { seed } => {
@@ -130,6 +134,14 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     shard.load_registrations()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
+}
+
+/// A test scripts routes of the app's own server too.
+fn with_servers_first(http: Box<dyn Http>, first: Option<ScriptedServers>) -> Box<dyn Http> {
+    match first {
+        Some(servers) => Box::new(ServersFirst::new(servers, http)),
+        None => http,
+    }
 }
 
 /// In real time, commands run beside each other.
