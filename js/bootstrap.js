@@ -37,7 +37,9 @@ import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
+import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
 import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
@@ -186,6 +188,8 @@ const interfaces = {
   ServiceWorker: serviceWorker.ServiceWorker,
   ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
+  StorageBucket,
+  StorageBucketManager,
   StorageManager,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
@@ -374,6 +378,7 @@ function startServiceWorker(options) {
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
   delete StorageManager.prototype.persist; // [Exposed=Window]
+  delete StorageBucket.prototype.persist; // [Exposed=Window]
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);
@@ -484,6 +489,8 @@ const hostCalls = new SafeMap(Object.entries({
   changeWorkerState: serviceWorker.changeWorkerState,
   changeController: serviceWorker.changeController,
   clientMessage: serviceWorker.receiveClientMessage,
+  resolveSyncs,
+  rejectSync,
   indexedDb: deliver,
   lendTestDoor: () => defineInterface("__kittiwakeTest", testDoor),
   testMessage,

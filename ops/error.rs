@@ -92,6 +92,10 @@ pub enum OpError {
     #[class("DOMExceptionUnknownError")]
     #[error("Unexpected internal error.")]
     CacheFailed,
+    /// The store failed while a storage bucket was read or written.
+    #[class("DOMExceptionUnknownError")]
+    #[error("Unknown error occurred while using storage.")]
+    StorageUnusable,
     /// The store failed while a registration was written.
     #[class("DOMExceptionUnknownError")]
     #[error("The service worker registration could not be stored.")]

@@ -8,6 +8,7 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod buckets;
 mod cache;
 mod clients;
 mod clock;
@@ -28,6 +29,7 @@ mod sync;
 mod testing;
 mod web_socket;
 
+pub use buckets::*;
 pub use cache::*;
 pub use clients::*;
 pub use clock::*;

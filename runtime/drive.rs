@@ -76,13 +76,21 @@ fn run_command(
     command: Command,
 ) -> Result<(), RealmError> {
     match command {
-        Command::Call(call) => match realm.call(call) {
-            Err(RealmError::Exception(exception)) => {
-                shard.exception(id, exception);
-                Ok(())
+        Command::Call(call) => {
+            let may_fire = matches!(call, Call::ResolveSyncs { .. });
+            let called = realm.call(call);
+            if may_fire {
+                // Not before: Chromium fires no event before the script knows of its registration.
+                shard.wake.wake(&shard.activity);
             }
-            other => other,
-        },
+            match called {
+                Err(RealmError::Exception(exception)) => {
+                    shard.exception(id, exception);
+                    Ok(())
+                }
+                other => other,
+            }
+        }
         Command::Evaluate { url, source, done } => answer(done, realm.evaluate(&url, source)),
         Command::CompileModule { key, source, done } => {
             answer(done, realm.compile_module(key, &source))

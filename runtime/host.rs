@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kittiwake_ops::{RealmId, ScriptException, Services};
@@ -18,16 +19,17 @@ use tokio::time::{Instant, timeout};
 use url::Origin;
 
 use crate::activity::{Activity, Busy};
+use crate::buckets::Buckets;
 use crate::caches::Caches;
-use crate::commits;
+use crate::commits::Commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::Http;
-use crate::indexed_db::IndexedDbs;
-use crate::lifecycle::{Registration, Worker};
+use crate::indexed_db::{IndexedDbs, Threads};
+use crate::lifecycle::{ScopeMap, Worker};
 use crate::locks::Locks;
 use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
@@ -79,7 +81,7 @@ impl Default for Limits {
 /// One host thread's state.
 pub(crate) struct Shard {
     me: Weak<Shard>,
-    pub(crate) store: Rc<Store>,
+    pub(crate) store: Arc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
@@ -107,12 +109,11 @@ pub(crate) struct Shard {
     pub(crate) seed: Option<u64>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
-    pub(crate) commits: commits::Queue,
+    pub(crate) commits: Commits,
     pub(crate) indexed_db: IndexedDbs,
     pub(crate) caches: Caches,
-    pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
-    /// Of the registrations that the store knows.
-    pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
+    pub(crate) buckets: Buckets,
+    pub(crate) scope_map: ScopeMap,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     pub(crate) locks: RefCell<Locks>,
@@ -153,7 +154,10 @@ pub(crate) struct ShardParts {
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
+    /// Where commits of syncs wait for the disk.
+    pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) buckets: Buckets,
     pub(crate) trace: TraceSink,
 }
 
@@ -184,7 +188,7 @@ impl Shard {
         let time_of_day = TimeOfDay::new(&*parts.clock);
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
-            store: Rc::new(parts.store),
+            store: Arc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
             http: parts.http,
@@ -207,11 +211,11 @@ impl Shard {
             seed: parts.seed,
             activity: Activity::default(),
             wake: Wake::default(),
-            commits: Default::default(),
+            commits: Commits::new(parts.sync_threads),
             indexed_db: parts.indexed_db,
             caches: Caches::default(),
-            registrations: RefCell::default(),
-            scopes: RefCell::default(),
+            buckets: parts.buckets,
+            scope_map: ScopeMap::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
             locks: RefCell::default(),

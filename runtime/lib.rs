@@ -5,6 +5,7 @@
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
 mod activity;
+mod buckets;
 mod caches;
 mod client_fetch;
 mod commits;

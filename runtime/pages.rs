@@ -156,8 +156,7 @@ impl Shard {
     /// Closes a page; a worker that waited for it may activate now.
     pub(crate) fn close_page(&self, realm: RealmId) {
         self.drop_realm(realm);
-        let registrations: Vec<_> = self.registrations.borrow().values().cloned().collect();
-        for registration in registrations {
+        for registration in self.registrations_in_memory() {
             self.try_activate(&registration);
         }
     }

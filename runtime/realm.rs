@@ -12,10 +12,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use deno_core::error::{CoreError, CoreErrorKind, JsError};
+use deno_core::error::{CoreError, CoreErrorKind, JsError, to_v8_error};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
 use kittiwake_ops::{
-    ClientState, Host, IndexedDbEvent, RealmId, RegistrationState, ScriptException,
+    ClientState, Host, IndexedDbEvent, OpError, RealmId, RegistrationState, ScriptException,
     ServiceWorkerState, Services, WorkerState,
 };
 use serde::Serialize;
@@ -85,6 +85,10 @@ pub(crate) enum Call {
     LendTestDoor,
     /// An answer to the test page's question of this id, or an order: id 0.
     TestMessage { id: u32, text: String },
+    /// What a script asked of background sync is on disk, by its numbers.
+    ResolveSyncs { numbers: Vec<u64> },
+    /// Or could not be made.
+    RejectSync { number: u64, error: OpError },
     /// What a database has to say.
     IndexedDb(IndexedDbEvent),
     /// A worker's message for the page.
@@ -233,6 +237,13 @@ impl Realm {
                 .call_host("changeWorkerState", |scope| {
                     vec![to_v8(scope, &worker), to_v8(scope, &state)]
                 }),
+            Call::ResolveSyncs { numbers } => turn.call_host("resolveSyncs", |scope| {
+                let number = |number| v8::Number::new(scope, number as f64).into();
+                numbers.into_iter().map(number).collect()
+            }),
+            Call::RejectSync { number, error } => turn.call_host("rejectSync", |scope| {
+                vec![to_v8(scope, &number), to_v8_error(scope, &error)]
+            }),
             Call::IndexedDb(event) => turn.call_host("indexedDb", |scope| event.into_v8(scope)),
             Call::LendTestDoor => turn.call_host("lendTestDoor", |_| vec![]),
             Call::TestMessage { id, text } => {

@@ -53,17 +53,8 @@ impl Services for Shard {
         self.settle_event(realm, event, rejection);
     }
 
-    fn sync_register(
-        &self,
-        realm: RealmId,
-        scope: &str,
-        tag: String,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>> {
+    fn sync_register(&self, realm: RealmId, scope: &str, tag: String) -> Result<u64, OpError> {
         self.change_sync(realm, scope, tag, SyncChange::Register)
-    }
-
-    fn sync_resolved(&self) {
-        self.wake.wake(&self.activity);
     }
 
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError> {
@@ -76,7 +67,7 @@ impl Services for Shard {
         scope: &str,
         tag: String,
         min_interval_ms: i64,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>> {
+    ) -> Result<u64, OpError> {
         self.change_sync(realm, scope, tag, SyncChange::RegisterPeriodic { min_interval_ms })
     }
 
@@ -85,7 +76,7 @@ impl Services for Shard {
         realm: RealmId,
         scope: &str,
         tag: String,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>> {
+    ) -> Result<u64, OpError> {
         self.change_sync(realm, scope, tag, SyncChange::UnregisterPeriodic)
     }
 
@@ -179,9 +170,8 @@ impl Services for Shard {
 
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState> {
         let origin = self.origin_of(realm);
-        let registrations = self.registrations.borrow();
-        let own = registrations.values().filter(|each| origin.as_ref() == Some(&each.origin));
-        own.map(|registration| registration.describe()).collect()
+        let own = origin.map_or(vec![], |origin| self.registrations_of(&origin));
+        own.iter().map(|registration| registration.describe()).collect()
     }
 
     fn controller(&self, realm: RealmId) -> Option<ServiceWorkerState> {

@@ -37,5 +37,6 @@ host("changeWorkerState", 1, "activating");
 host("dispatchExtendable", "activate", 2, undefined);
 host("changeWorkerState", 1, "activated");
 host("dispatchExtendable", "message", 3, { data: null, json: "outbox", source: null });
+host("resolveSyncs", 1);
 host("dispatchExtendable", "sync", 4, { tag: "outbox", lastChance: false });
 new Response("{}", { status: 201 }).json();

@@ -141,7 +141,7 @@ impl Runtime {
             let scope = scope.map(|scope| scope.to_string());
             let registration = match &scope {
                 Some(scope) => shard.registration(scope),
-                None => shard.registrations.borrow().values().next().cloned(),
+                None => shard.all_registrations()?.into_iter().next(),
             };
             let worker = registration.and_then(|registration| registration.active());
             let scope = scope.unwrap_or_else(|| "any scope".to_owned());
@@ -267,6 +267,7 @@ impl Runtime {
         self.ask(|shard| async move {
             shard.flush_commits();
             let syncs = shard.store.sync_registrations()?;
+            shard.all_registrations()?;
             Ok(syncs
                 .into_iter()
                 .map(|sync| UnsettledSync {
@@ -284,17 +285,21 @@ impl Runtime {
     }
 
     /// The registrations that have an active worker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
     pub async fn registrations(&self) -> Result<Vec<RegistrationInfo>, Error> {
         self.ask(|shard| async move {
-            let registrations = shard.registrations.borrow();
-            let active = registrations.values().filter_map(|registration| {
+            let registrations = shard.all_registrations()?;
+            let active = registrations.iter().filter_map(|registration| {
                 let worker = registration.active()?;
                 let scope = Url::parse(&registration.scope).ok()?;
                 Some(RegistrationInfo { scope, script: Url::parse(&worker.script_url).ok()? })
             });
-            active.collect()
+            Ok(active.collect())
         })
-        .await
+        .await?
     }
 
     /// Ends the runtime: syncs whose event is under way are given back uncounted, and all is on

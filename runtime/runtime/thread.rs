@@ -4,6 +4,7 @@
 //! Invariant: in a simulation time passes only while a command runs.
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,9 +12,11 @@ use kittiwake_store::Store;
 use tokio::runtime::Builder as TokioBuilder;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
+use url::Url;
 
 use super::builder::Time;
 use super::{Builder, Command, Error};
+use crate::buckets::Buckets;
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 use crate::host::{Shard, ShardParts};
 use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Upstream};
@@ -73,6 +76,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     };
     let store = store?;
     store.cache_recover()?;
+    let buckets = Buckets::recover(&store, builder.state.as_deref())?;
     let network = Rc::new(Cell::new(NetworkState::Online));
     let policy = Arc::new(builder.network_policy);
     let servers: Rc<dyn Http> = match (builder.servers, builder.time) {
@@ -84,19 +88,8 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         }
     };
     let served = builder.files.iter().map(|(origin, _)| origin.origin()).collect();
-    let mut http: Box<dyn Http> = Box::new(Policed::new(policy, servers));
-    let upstreams: Vec<_> = builder.upstreams.iter().map(|(origin, _)| origin.origin()).collect();
-    for (origin, upstream) in builder.upstreams {
-        http = Box::new(Upstream::new(origin, upstream, http));
-    }
-    for (origin, folder) in builder.files {
-        let files = OriginFiles::new(&origin, &folder, http)
-            .map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })?;
-        http = Box::new(match upstreams.contains(&origin.origin()) {
-            true => files.in_front_of_upstream(),
-            false => files,
-        });
-    }
+    let http = Box::new(Policed::new(policy, servers));
+    let http = with_own_origins(http, builder.upstreams, builder.files)?;
     let http = with_servers_first(http, builder.servers_first);
     let (clock, entropy, seed): (Rc<dyn Clock>, Rc<dyn Entropy>, _) = match builder.time {
         Time::Real => (Rc::new(SystemClock), Rc::new(SystemEntropy::default()), None),
@@ -127,13 +120,37 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         limits: builder.limits,
         user_agent: builder.user_agent,
         seed,
+        // Memory is not waited for.
+        sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         indexed_db: IndexedDbs::new(builder.state, threads),
+        buckets,
         trace: builder.trace,
     });
     scheduler::recover(&shard)?;
-    shard.load_registrations()?;
+    shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
+}
+
+/// Origins that are served from another server or from files come before the network.
+fn with_own_origins(
+    mut http: Box<dyn Http>,
+    upstreams: Vec<(Url, Url)>,
+    files: Vec<(Url, PathBuf)>,
+) -> Result<Box<dyn Http>, Error> {
+    let proxied: Vec<_> = upstreams.iter().map(|(origin, _)| origin.origin()).collect();
+    for (origin, upstream) in upstreams {
+        http = Box::new(Upstream::new(origin, upstream, http));
+    }
+    for (origin, folder) in files {
+        let files = OriginFiles::new(&origin, &folder, http)
+            .map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })?;
+        http = Box::new(match proxied.contains(&origin.origin()) {
+            true => files.in_front_of_upstream(),
+            false => files,
+        });
+    }
+    Ok(http)
 }
 
 /// A test scripts routes of the app's own server too.

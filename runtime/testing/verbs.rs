@@ -176,6 +176,7 @@ impl Shard {
     /// What a crash of the process does to all but the test's own page.
     /// What was firing is in the store as such, and recovered as after any crash.
     async fn restart(self: &Rc<Self>, page: &TestPage) -> Result<(), String> {
+        self.flush_commits();
         // What is not in this set is neither settled nor handed back.
         self.firing.take();
         let own = page.realm.get();
@@ -183,13 +184,13 @@ impl Shard {
         for realm in realms.into_iter().filter(|realm| Some(*realm) != own) {
             self.drop_realm(realm);
         }
-        let registrations = self.registrations.take();
-        self.scopes.take();
+        // Whoever still holds one ends first.
+        let forgotten = self.forget_registrations();
         self.notifications.take();
         quiet().await;
-        drop(registrations);
+        drop(forgotten);
         scheduler::recover(self).map_err(|error| error.to_string())?;
-        self.load_registrations().map_err(|error| error.to_string())?;
+        self.activate_stored().map_err(|error| error.to_string())?;
         for page in self.pages.borrow().values() {
             let registration = self.match_registration(page.url.as_str());
             *page.controller.borrow_mut() = match page.controller.take() {
@@ -210,7 +211,7 @@ impl Shard {
             Some(scope) => self.registration(scope),
             None => self
                 .match_registration(page.origin.as_str())
-                .or_else(|| self.registrations.borrow().values().next().cloned()),
+                .or_else(|| self.registrations_in_memory().into_iter().next()),
         };
         found.ok_or_else(|| "no service worker is registered; await worker.register()".to_owned())
     }
