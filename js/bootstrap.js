@@ -44,6 +44,7 @@ import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_bucke
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
 import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
+import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -481,6 +482,8 @@ const hostCalls = new SafeMap(Object.entries({
   indexedDb: deliver,
   portMessage: messagePort.receivePortMessage,
   portEnded: messagePort.endPort,
+  lendTestDoor: () => defineInterface("__kittiwakeTest", testDoor),
+  testMessage,
 }));
 
 // Rust takes this function off the global before the first user script runs.

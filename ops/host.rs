@@ -12,7 +12,7 @@ use crate::{
     BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
     FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
     NotificationServices, OpError, Permission, PermissionState, RegisterWorker, RegistrationState,
-    RequestBody, ScriptException, ServiceWorkerState, SocketServices,
+    RequestBody, ScriptException, ServiceWorkerState, SocketServices, TestServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -44,6 +44,7 @@ pub trait Services:
     + MessagePortServices
     + NotificationServices
     + SocketServices
+    + TestServices
 {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;

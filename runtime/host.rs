@@ -38,6 +38,7 @@ use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
 use crate::scheduler::Wake;
+use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
 use crate::watchdog::Watchdog;
@@ -102,7 +103,7 @@ pub(crate) struct Shard {
     /// The origins that are served from this machine's files, and where these are.
     pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
-    pub(crate) permissions: PermissionPolicy,
+    pub(crate) permissions: RefCell<PermissionPolicy>,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     /// Set in a simulation.
@@ -120,8 +121,11 @@ pub(crate) struct Shard {
     pub(crate) locks: RefCell<Locks>,
     pub(crate) message_ports: MessagePorts,
     pub(crate) notifications: RefCell<Vec<Shown>>,
+    /// Set in the world of a test.
+    pub(crate) test: RefCell<Option<Rc<TestPage>>>,
+    pub(crate) turns: Turns,
     trace: RefCell<TraceSink>,
-    started: Instant,
+    pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
@@ -204,7 +208,7 @@ impl Shard {
             signal: RefCell::default(),
             served: parts.served,
             policy: parts.policy,
-            permissions: parts.permissions,
+            permissions: RefCell::new(parts.permissions),
             limits: parts.limits,
             user_agent: parts.user_agent,
             seed: parts.seed,
@@ -221,6 +225,8 @@ impl Shard {
             locks: RefCell::default(),
             message_ports: MessagePorts::default(),
             notifications: RefCell::default(),
+            test: RefCell::default(),
+            turns: Turns::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -399,12 +405,13 @@ impl Shard {
         let (settle, settled) = oneshot::channel();
         self.events.borrow_mut().insert((realm, event), settle);
         let _busy = self.activity.begin();
+        let noted = self.note_event(realm, &init);
         if self.realms.borrow().contains_key(&realm) {
             self.call_realm(realm, Call::DispatchExtendable { event, init });
         } else {
             self.events.borrow_mut().remove(&(realm, event));
         }
-        match timeout(limit, settled).await {
+        let end = match timeout(limit, settled).await {
             Ok(Ok(None)) => EventEnd::Fulfilled,
             Ok(Ok(Some(rejection))) => EventEnd::Rejected(rejection),
             Ok(Err(_)) => EventEnd::Terminated,
@@ -413,7 +420,9 @@ impl Shard {
                 self.call_realm(realm, Call::TimeOutEvent { event });
                 EventEnd::TimedOut
             }
-        }
+        };
+        self.note_end(noted, &end);
+        end
     }
 
     pub(crate) fn settle_event(

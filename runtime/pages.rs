@@ -72,6 +72,23 @@ impl Shard {
     ) -> Result<(RealmId, Result<(), RealmError>), Error> {
         let id = format!("client-{}", self.next_id());
         let (url, scripts) = self.load_page(url, source, &id).await?;
+        let (realm, page) = self.start_page(id, url);
+        let mut result = Ok(());
+        for script in scripts {
+            let Some((url, source)) = self.source_of(&page, script).await else { continue };
+            let evaluated = self.evaluate(realm, &url, source).await;
+            if let Err(RealmError::Exception(exception)) = &evaluated {
+                self.trace_exception(exception.clone());
+            }
+            result = result.and(evaluated);
+        }
+        self.client_messages_start(realm);
+        self.call_realm(realm, Call::DispatchSimple { name: "load" });
+        Ok((realm, result))
+    }
+
+    /// Makes the page's realm, which has run no script yet.
+    pub(crate) fn start_page(&self, id: String, url: Url) -> (RealmId, Rc<Page>) {
         let controller = self.match_registration(url.as_str()).and_then(|found| found.active());
         let page = Rc::new(Page {
             id,
@@ -97,18 +114,7 @@ impl Shard {
             url: page.url.to_string(),
             state: "opened",
         });
-        let mut result = Ok(());
-        for script in scripts {
-            let Some((url, source)) = self.source_of(&page, script).await else { continue };
-            let evaluated = self.evaluate(realm, &url, source).await;
-            if let Err(RealmError::Exception(exception)) = &evaluated {
-                self.trace_exception(exception.clone());
-            }
-            result = result.and(evaluated);
-        }
-        self.client_messages_start(realm);
-        self.call_realm(realm, Call::DispatchSimple { name: "load" });
-        Ok((realm, result))
+        (realm, page)
     }
 
     /// Answers the page's URL and its scripts. A page whose URL is a script's has the script's

@@ -208,6 +208,14 @@ impl IndexedDb for Stage {
     fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
 }
 
+/// The rehearsal is no test.
+impl TestServices for Stage {
+    fn test_ask(&self, _: RealmId, _: u32, _: String) {}
+    fn test_call(&self, _: RealmId, _: &str) -> String {
+        unreachable!()
+    }
+}
+
 impl LockServices for Stage {
     fn lock_request(&self, _: RealmId, _: LockRequest) -> Result<u32, OpError> {
         Ok(0)

@@ -42,7 +42,8 @@ impl Services for Shard {
         self.trace(TraceKind::Console { level, text });
     }
 
-    fn exception(&self, _realm: RealmId, exception: ScriptException) {
+    fn exception(&self, realm: RealmId, exception: ScriptException) {
+        self.note_uncaught(realm, &exception);
         self.trace_exception(exception);
     }
 
@@ -82,7 +83,7 @@ impl Services for Shard {
     }
 
     fn permission(&self, _realm: RealmId, permission: Permission) -> PermissionState {
-        self.permissions.state(permission)
+        self.permissions.borrow().state(permission)
     }
 
     fn fetch(

@@ -113,7 +113,7 @@ impl Registration {
     }
 
     /// <https://w3c.github.io/ServiceWorker/#get-newest-worker>
-    fn newest(&self) -> Option<Rc<Worker>> {
+    pub(crate) fn newest(&self) -> Option<Rc<Worker>> {
         self.workers().next()
     }
 

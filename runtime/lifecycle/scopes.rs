@@ -132,6 +132,17 @@ impl Shard {
         }
     }
 
+    /// Nothing of it is in memory any more, as in a process that has just started.
+    pub(crate) fn forget_registrations(&self) -> ScopeMap {
+        let ScopeMap { by_scope, scopes, loaded_origins, unregistered } = &self.scope_map;
+        ScopeMap {
+            by_scope: by_scope.take().into(),
+            scopes: scopes.take().into(),
+            loaded_origins: loaded_origins.take().into(),
+            unregistered: unregistered.take().into(),
+        }
+    }
+
     /// As [`Shard::load_origin`], for whoever asks for one thing: without the store, it is not
     /// there.
     fn require_origin(&self, origin: &str) {

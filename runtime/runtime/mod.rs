@@ -32,7 +32,7 @@ pub use error::Error;
 
 /// Virtual time after which a simulation that never becomes idle counts as idle anyway: a page
 /// with an interval, for example.
-const SIMULATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const SIMULATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Command = Box<dyn FnOnce(Rc<Shard>) -> LocalBoxFuture<'static, ()> + Send>;
 
@@ -364,7 +364,7 @@ impl Runtime {
         result
     }
 
-    async fn ask<R, F>(
+    pub(crate) async fn ask<R, F>(
         &self,
         command: impl FnOnce(Rc<Shard>) -> F + Send + 'static,
     ) -> Result<R, Error>
