@@ -148,8 +148,8 @@ impl Store {
     /// entries that its request matches, and each write succeeds or fails alone:
     /// <https://w3c.github.io/ServiceWorker/#batch-cache-operations-algorithm>
     ///
-    /// `quota_bytes` is asked for what the caches of an origin may have, before each write; it must not ask
-    /// this store.
+    /// `quota_bytes` is asked for what the caches of an origin may have, before each write; it must
+    /// not ask this store.
     ///
     /// # Errors
     ///
