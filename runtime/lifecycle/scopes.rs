@@ -108,9 +108,9 @@ impl Shard {
 
     /// Nothing of it is in memory any more, as in a process that has just started.
     pub(crate) fn forget_registrations(&self) -> BTreeMap<String, Rc<Registration>> {
-        let ScopeMap { by_scope, scopes, loaded_origins } = &self.scope_map;
-        (scopes.take(), loaded_origins.take());
-        by_scope.take()
+        self.scope_map.scopes.take();
+        self.scope_map.loaded_origins.take();
+        self.scope_map.by_scope.take()
     }
 
     /// As [`Shard::load_origin`], for whoever asks for one thing: without the store, it is not
