@@ -10,9 +10,9 @@ use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
     BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
-    FetchResponse, IndexedDb, LockServices, NetworkInformation, NotificationServices, OpError,
-    Permission, PermissionState, RegisterWorker, RegistrationState, RequestBody, ScriptException,
-    ServiceWorkerState, SocketServices, TestServices,
+    FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
+    NotificationServices, OpError, Permission, PermissionState, RegisterWorker, RegistrationState,
+    RequestBody, ScriptException, ServiceWorkerState, SocketServices, TestServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -41,6 +41,7 @@ pub trait Services:
     + CacheServices
     + IndexedDb
     + LockServices
+    + MessagePortServices
     + NotificationServices
     + SocketServices
     + TestServices
@@ -114,7 +115,18 @@ pub trait Services:
         options: RegisterWorker,
     ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// Drops a registration with its background syncs; whether there was one.
-    fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError>;
+    fn unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+    ) -> LocalBoxFuture<'static, Result<bool, OpError>>;
+    /// Updates the registration with this scope and number.
+    fn update_worker(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        number: u32,
+    ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// The registrations of the asking realm's origin.
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState>;
     /// The worker that controls the asking page.

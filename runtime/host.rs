@@ -27,10 +27,11 @@ use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
-use crate::http::Http;
+use crate::http::{Http, Root};
 use crate::indexed_db::{IndexedDbs, Threads};
-use crate::lifecycle::{ScopeMap, Worker};
+use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
+use crate::message_ports::MessagePorts;
 use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
@@ -99,8 +100,8 @@ pub(crate) struct Shard {
     pub(crate) time_jumped: Notify,
     pub(crate) time_of_day: TimeOfDay,
     pub(crate) signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
-    /// The origins that are served from this machine's files.
-    pub(crate) served: Vec<Origin>,
+    /// The origins that are served from this machine's files, and where these are.
+    pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: RefCell<PermissionPolicy>,
     pub(crate) limits: Limits,
@@ -114,9 +115,11 @@ pub(crate) struct Shard {
     pub(crate) caches: Caches,
     pub(crate) buckets: Buckets,
     pub(crate) scope_map: ScopeMap,
+    pub(crate) jobs: Jobs,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     pub(crate) locks: RefCell<Locks>,
+    pub(crate) message_ports: MessagePorts,
     pub(crate) notifications: RefCell<Vec<Shown>>,
     /// Set in the world of a test.
     pub(crate) test: RefCell<Option<Rc<TestPage>>>,
@@ -148,7 +151,7 @@ pub(crate) struct ShardParts {
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) signal_is_known: bool,
-    pub(crate) served: Vec<Origin>,
+    pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
@@ -216,9 +219,11 @@ impl Shard {
             caches: Caches::default(),
             buckets: parts.buckets,
             scope_map: ScopeMap::default(),
+            jobs: Jobs::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
             locks: RefCell::default(),
+            message_ports: MessagePorts::default(),
             notifications: RefCell::default(),
             test: RefCell::default(),
             turns: Turns::default(),
@@ -309,10 +314,11 @@ impl Shard {
         if let Some(RealmHandle { owner: RealmOwner::Worker(worker), .. }) = handle {
             worker.realm.set(None);
         }
-        self.pages.borrow_mut().remove(&id);
+        let page = self.pages.borrow_mut().remove(&id);
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
+        self.end_ports_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -320,6 +326,11 @@ impl Shard {
         let ended: Vec<_> = events.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
         for key in ended {
             events.remove(&key);
+        }
+        drop(events);
+        // A worker may have waited for the page to go.
+        if let Some(controller) = page.and_then(|page| page.controller.take()) {
+            self.has_left(&controller.registration);
         }
     }
 
@@ -346,6 +357,14 @@ impl Shard {
         if let Some(handle) = self.realms.borrow().get(&id) {
             // The task may have ended in this very moment: then the realm is gone too.
             let _ = handle.commands.send((Command::Call(call), self.activity.begin()));
+        }
+    }
+
+    /// Has a realm hear of its port at its next turn.
+    pub(crate) fn call_port(&self, id: RealmId, port: u32) {
+        if let Some(handle) = self.realms.borrow().get(&id) {
+            // As above.
+            let _ = handle.commands.send((Command::Port(port), self.activity.begin()));
         }
     }
 

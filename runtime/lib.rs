@@ -25,6 +25,8 @@ mod indexed_db;
 mod lifecycle;
 mod listing;
 mod locks;
+mod message_ports;
+mod messages;
 mod navigation;
 mod network;
 mod notifications;
@@ -34,6 +36,7 @@ mod policy;
 mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
+mod registering;
 mod runtime;
 mod scenario;
 mod scheduler;

@@ -152,6 +152,7 @@ impl Services for Stage {
     }
     fn register_worker(&self, _: RealmId, _: RegisterWorker) -> Answer<RegistrationState> {
         Box::pin(ready(Ok(RegistrationState {
+            number: 1,
             scope: "https://rehearsal.test/".into(),
             update_via_cache: "imports".into(),
             installing: None,
@@ -164,8 +165,11 @@ impl Services for Stage {
             }),
         })))
     }
-    fn unregister(&self, _: RealmId, _: &str) -> Result<bool, OpError> {
-        Ok(true)
+    fn update_worker(&self, _: RealmId, _: &str, _: u32) -> Answer<RegistrationState> {
+        Box::pin(ready(Err(OpError::StorageFailed)))
+    }
+    fn unregister(&self, _: RealmId, _: &str) -> Answer<bool> {
+        Box::pin(ready(Ok(true)))
     }
     fn registrations(&self, _: RealmId) -> Vec<RegistrationState> {
         vec![]
@@ -192,6 +196,15 @@ impl IndexedDb for Stage {
         0
     }
     fn indexed_db_request(&self, _: RealmId, _: u32, _: u32, _: IndexedDbOperation) {}
+    fn indexed_db_serve(
+        &self,
+        _: RealmId,
+        _: u32,
+        _: usize,
+        _: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)> {
+        vec![]
+    }
     fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
 }
 
@@ -222,6 +235,18 @@ impl LockServices for Stage {
     fn lock_query(&self, _: RealmId) -> LockSnapshot {
         LockSnapshot { held: vec![], pending: vec![] }
     }
+}
+
+impl MessagePortServices for Stage {
+    fn port_create(&self, _: RealmId) -> Result<(u32, u32), OpError> {
+        Ok((1, 2))
+    }
+    fn port_post(&self, _: RealmId, _: u32, _: SerializedMessage) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn port_start(&self, _: RealmId, _: u32) {}
+    fn port_close(&self, _: RealmId, _: u32, _: PortEnd) {}
+    fn client_messages_start(&self, _: RealmId) {}
 }
 
 impl NotificationServices for Stage {

@@ -77,6 +77,8 @@ enum Step {
     Open(String),
     /// Opens a page by its URL, as somebody who follows a link; a worker may answer.
     Navigate(String),
+    /// Serves another folder of the scenario at its origin from now on: a new version of the site.
+    Deploy(String),
     /// Posts a message to the worker.
     Message(serde_json::Value),
     /// Sets the network signal, and what requests meet.
@@ -212,6 +214,7 @@ async fn take(
                 Err(error) => return Err(error.into()),
             }
         }
+        Step::Deploy(name) => runtime.deploy(origin.clone(), folder.join(name)).await?,
         Step::Message(message) => runtime.post_message(None, message).await?,
         Step::Network(network) => runtime.set_network(network).await?,
         Step::Wait(duration) => runtime.run_for(duration).await?,

@@ -7,6 +7,7 @@ mod builder;
 mod error;
 mod thread;
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -24,7 +25,7 @@ use crate::host::Shard;
 use crate::lifecycle::{RegisterError, RegisterRequest, plain_exception};
 use crate::network::{Network, NetworkSignal, RealNetwork, RealSignal, Timeline};
 use crate::pages::PageSource;
-use crate::realm::{Message, RealmError};
+use crate::realm::{Message, MessageSource, RealmError};
 
 pub use builder::Builder;
 pub use error::Error;
@@ -150,7 +151,8 @@ impl Runtime {
                 serde_json::Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            shard.send_to_worker(worker, Message::Json(message), None, text);
+            let source = MessageSource::default();
+            shard.send_to_worker(worker, Message::Json(message), source, text);
             Ok(())
         })
         .await?
@@ -190,6 +192,25 @@ impl Runtime {
         let tag = tag.to_owned();
         self.ask(move |shard| async move { shard.dispatch_sync(scope, tag, last_chance).await })
             .await?
+    }
+
+    /// Serves the files under `folder` at the origin of `origin` from now on, instead of those that
+    /// [`Builder::serve`] or an earlier call named: a new version of a site, say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Files`]: then the origin is served as before.
+    pub async fn deploy(&self, origin: Url, folder: impl Into<PathBuf>) -> Result<(), Error> {
+        let folder = folder.into();
+        self.ask(move |shard| async move {
+            let mut served = shard.served.iter().filter(|(each, _)| *each == origin.origin());
+            let set = match served.next() {
+                Some((_, root)) => root.set(&folder),
+                None => Err(std::io::Error::other(format!("no files are served at {origin}"))),
+            };
+            set.map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })
+        })
+        .await?
     }
 
     /// Sets the network signal, which then stays so.
@@ -375,6 +396,7 @@ async fn register(
         scope,
         script_type,
         update_via_cache: UpdateViaCache::default(),
+        referrer: None,
     };
     let failed = |error| match error {
         RegisterError::Refused { reason, cause, .. } => {
@@ -385,9 +407,12 @@ async fn register(
         }
         RegisterError::Store(error) => Error::Store(error),
     };
-    let (registration, installation) = shard.register(request).await.map_err(failed)?;
-    if let Some(installation) = installation {
-        installation.await.map_err(|_| Error::Stopped)?.map_err(failed)?;
+    let (registration, installation) = shard.register_or_update(request).await.map_err(failed)?;
+    if let Some(mut installation) = installation {
+        let ended = installation.wait_for(Option::is_some).await.map_err(|_| Error::Stopped)?;
+        let result = ended.clone().expect("waited for it");
+        drop(ended);
+        result.map_err(failed)?;
     }
     registration.activated_worker().await;
     let scope = Url::parse(&registration.scope).expect("a scope is a URL");

@@ -12,14 +12,14 @@ use kittiwake_store::Store;
 use tokio::runtime::Builder as TokioBuilder;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
-use url::Url;
+use url::{Origin, Url};
 
 use super::builder::Time;
 use super::{Builder, Command, Error};
 use crate::buckets::Buckets;
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 use crate::host::{Shard, ShardParts};
-use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Upstream};
+use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream};
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
@@ -87,9 +87,8 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
             Rc::new(ReqwestHttp::new(&builder.user_agent, routes, policy.clone()))
         }
     };
-    let served = builder.files.iter().map(|(origin, _)| origin.origin()).collect();
     let http = Box::new(Policed::new(policy, servers));
-    let http = with_own_origins(http, builder.upstreams, builder.files)?;
+    let (http, served) = with_own_origins(http, builder.upstreams, builder.files)?;
     let http = with_servers_first(http, builder.servers_first);
     let (clock, entropy, seed): (Rc<dyn Clock>, Rc<dyn Entropy>, _) = match builder.time {
         Time::Real => (Rc::new(SystemClock), Rc::new(SystemEntropy::default()), None),
@@ -137,7 +136,8 @@ fn with_own_origins(
     mut http: Box<dyn Http>,
     upstreams: Vec<(Url, Url)>,
     files: Vec<(Url, PathBuf)>,
-) -> Result<Box<dyn Http>, Error> {
+) -> Result<(Box<dyn Http>, Vec<(Origin, Root)>), Error> {
+    let mut served = Vec::new();
     let proxied: Vec<_> = upstreams.iter().map(|(origin, _)| origin.origin()).collect();
     for (origin, upstream) in upstreams {
         http = Box::new(Upstream::new(origin, upstream, http));
@@ -145,12 +145,13 @@ fn with_own_origins(
     for (origin, folder) in files {
         let files = OriginFiles::new(&origin, &folder, http)
             .map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })?;
+        served.push((origin.origin(), files.root()));
         http = Box::new(match proxied.contains(&origin.origin()) {
             true => files.in_front_of_upstream(),
             false => files,
         });
     }
-    Ok(http)
+    Ok((http, served))
 }
 
 /// A test scripts routes of the app's own server too.
