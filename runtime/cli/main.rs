@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Storage(options) => storage::list(&options),
         Command::Syncs(options) => syncs::list(&options),
         Command::Sync(options) => sync::dispatch(*options),
+        Command::Init(options) => test::init(&options),
         Command::Test(options) => test::run(*options),
         Command::Wpt(options) => wpt::run(&options),
         Command::WptProcess { setup } => wpt::serve_jobs(&setup),
@@ -60,6 +61,8 @@ enum Command {
     Syncs(syncs::SyncsOptions),
     /// Dispatches one sync event now, at the worker of a state folder; leaves registrations alone
     Sync(Box<sync::SyncOptions>),
+    /// Writes a first test for a service worker that is there
+    Init(test::InitOptions),
     /// Runs tests in JavaScript, each in a world whose network, clock and servers it moves
     Test(Box<test::TestOptions>),
     /// Runs web-platform-tests for service workers, and compares with what is expected
@@ -78,6 +81,7 @@ const EXAMPLES: &str = "Examples:
   kittiwake storage --state ./state
   kittiwake syncs --state ./state
   kittiwake sync --state ./state outbox --last-chance
+  kittiwake init sw.js
   kittiwake test tests/
   kittiwake wpt --root ../wpt url encoding";
 
@@ -90,6 +94,7 @@ impl Command {
             Command::Storage(_) => "storage",
             Command::Syncs(_) => "syncs",
             Command::Sync(_) => "sync",
+            Command::Init(_) => "init",
             Command::Test(_) => "test",
             Command::Wpt(_) => "wpt",
             Command::WptProcess { .. } => "wpt-process",

@@ -40,6 +40,10 @@ pub(crate) enum Call {
     ResolveSyncs { numbers: Vec<u64> },
     /// Or could not be made.
     RejectSync { number: u64, error: OpError },
+    /// Lets the page's next module take the way to its host: it is a test page.
+    LendTestDoor,
+    /// An answer to the test page's question of this id, or an order: id 0.
+    TestMessage { id: u32, text: String },
     /// What a database has to say.
     IndexedDb(IndexedDbEvent),
     /// A worker's message for the page.
@@ -65,6 +69,8 @@ impl Call {
             Call::TestMessage { .. } => "testMessage",
             Call::ResolveSyncs { .. } => "resolveSyncs",
             Call::RejectSync { .. } => "rejectSync",
+            Call::LendTestDoor => "lendTestDoor",
+            Call::TestMessage { .. } => "testMessage",
             Call::IndexedDb(_) => "indexedDb",
             Call::ClientMessage { .. } => "clientMessage",
             Call::PortMessage { .. } => "portMessage",

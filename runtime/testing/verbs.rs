@@ -217,14 +217,15 @@ impl Shard {
     }
 
     fn describe_worker(&self, page: &TestPage) -> Value {
-        let worker = self.registration_of_test(page, None).ok().and_then(|found| found.newest());
-        match worker {
+        let registration = self.registration_of_test(page, None).ok();
+        let newest = registration.and_then(|found| Some((found.newest()?, found)));
+        match newest {
             None => json!({ "state": "none", "running": false }),
-            Some(worker) => json!({
+            Some((worker, registration)) => json!({
                 "state": worker.describe().state,
                 "running": worker.realm.get().is_some(),
                 "script": worker.script_url,
-                "scope": worker.registration.scope,
+                "scope": registration.scope,
             }),
         }
     }
