@@ -11,8 +11,8 @@ use deno_core::futures::future::LocalBoxFuture;
 use crate::{
     CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, IndexedDb,
     LockServices, MessagePortServices, NetworkInformation, NotificationServices, OpError,
-    Permission, PermissionState, RegisterWorker, RegistrationState, RequestBody, ScriptException,
-    ServiceWorkerState, SocketServices,
+    Permission, PermissionState, PushServices, RegisterWorker, RegistrationState, RequestBody,
+    ScriptException, ServiceWorkerState, SocketServices, WindowServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -42,7 +42,9 @@ pub trait Services:
     + LockServices
     + MessagePortServices
     + NotificationServices
+    + PushServices
     + SocketServices
+    + WindowServices
 {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;

@@ -15,7 +15,7 @@ use kittiwake_store::{
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
-use url::Origin;
+use url::{Origin, Url};
 
 use crate::activity::{Activity, Busy};
 use crate::caches::Caches;
@@ -34,11 +34,13 @@ use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
+use crate::push::HeldPush;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
 use crate::scheduler::Wake;
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
 use crate::watchdog::Watchdog;
+use crate::windows::Windows;
 
 /// Whoever watches the trace.
 pub(crate) type TraceSink = Box<dyn FnMut(&TraceEvent) + Send>;
@@ -54,6 +56,8 @@ pub(crate) struct Limits {
     pub(crate) event: Duration,
     /// Time without an event after which a worker is stopped.
     pub(crate) idle: Duration,
+    /// Pages that may be open.
+    pub(crate) pages: usize,
     /// Bytes that one origin may keep.
     pub(crate) storage: u64,
     /// Sync events under way in all.
@@ -69,6 +73,7 @@ impl Default for Limits {
             heap: 256 << 20,
             event: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(30),
+            pages: 1000,
             storage: 10 << 30,
             syncs: 256,
             syncs_per_registration: 64,
@@ -114,10 +119,14 @@ pub(crate) struct Shard {
     /// Of the registrations that the store knows.
     pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
+    pub(crate) windows: Windows,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     pub(crate) locks: RefCell<Locks>,
     pub(crate) message_ports: MessagePorts,
     pub(crate) notifications: RefCell<Vec<Shown>>,
+    /// Where endpoints of push subscriptions are.
+    pub(crate) push_service: Url,
+    pub(crate) held_pushes: RefCell<Vec<HeldPush>>,
     trace: RefCell<TraceSink>,
     started: Instant,
     watchdog: Rc<Watchdog>,
@@ -152,6 +161,7 @@ pub(crate) struct ShardParts {
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) push_service: Url,
     pub(crate) trace: TraceSink,
 }
 
@@ -211,10 +221,13 @@ impl Shard {
             registrations: RefCell::default(),
             scopes: RefCell::default(),
             pages: RefCell::default(),
+            windows: Windows::default(),
             firing: RefCell::default(),
             locks: RefCell::default(),
             message_ports: MessagePorts::default(),
             notifications: RefCell::default(),
+            push_service: parts.push_service,
+            held_pushes: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -307,6 +320,7 @@ impl Shard {
         self.release_locks_of(id);
         self.close_caches_of(id);
         self.end_ports_of(id);
+        self.drop_interactions(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.

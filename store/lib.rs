@@ -53,6 +53,7 @@ mod folder;
 mod http_cache;
 pub mod indexed_db;
 mod periodic;
+mod push;
 mod registrations;
 mod sync;
 mod write;
@@ -79,6 +80,7 @@ pub use crate::periodic::{
     IllegalPeriodicTransition, Moment, PeriodicRegistered, PeriodicSyncEvent, PeriodicSyncRecord,
     PeriodicSyncRegistration, PeriodicSyncState, PeriodicUnregistered, next_periodic,
 };
+pub use crate::push::PushSubscription;
 pub use crate::registrations::{
     InstalledWorker, Registration, RegistrationId, ScriptResource, ScriptType, Unregistered,
     UpdateViaCache, Version, VersionId, VersionState,
@@ -102,6 +104,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("schema_fetch.sql"),
     include_str!("caches/schema.sql"),
+    include_str!("push/schema.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.

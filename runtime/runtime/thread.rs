@@ -124,6 +124,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         user_agent: builder.user_agent,
         seed,
         indexed_db: IndexedDbs::new(builder.state, threads),
+        push_service: builder.push_service,
         trace: builder.trace,
     });
     scheduler::recover(&shard)?;

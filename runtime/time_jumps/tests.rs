@@ -216,6 +216,7 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         user_agent: "test".to_owned(),
         seed: None,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
+        push_service: Url::parse("https://push.test/").expect("a URL"),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
     })
 }
