@@ -62,6 +62,10 @@ pub enum OpError {
     #[class("DOMExceptionSecurityError")]
     #[error("{0}")]
     RegistrationForbidden(String),
+    /// `update()` of a registration that is gone, or by a worker that installs.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("{0}")]
+    UpdateInInvalidState(String),
     /// More locks, or longer names of them, than one origin may have.
     #[class("DOMExceptionQuotaExceededError")]
     #[error("Failed to execute 'request' on 'LockManager': {0}")]
@@ -160,6 +164,10 @@ pub enum OpError {
     #[class("DOMExceptionUnknownError")]
     #[error("Unexpected internal error.")]
     CacheFailed,
+    /// The store failed while a storage bucket was read or written.
+    #[class("DOMExceptionUnknownError")]
+    #[error("Unknown error occurred while using storage.")]
+    StorageUnusable,
     /// The store failed while a registration was written.
     #[class("DOMExceptionUnknownError")]
     #[error("The service worker registration could not be stored.")]

@@ -9,10 +9,11 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, IndexedDb,
-    LockServices, MessagePortServices, NetworkInformation, NotificationServices, OpError,
-    Permission, PermissionState, PushServices, RegisterWorker, RegistrationState, RequestBody,
-    ScriptException, ServiceWorkerState, SocketServices, WindowServices,
+    BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
+    FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
+    NotificationServices, OpError, Permission, PermissionState, PushServices, RegisterWorker,
+    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, SocketServices,
+    TestServices, WindowServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -37,13 +38,15 @@ impl Host {
 
 /// The runtime, as its realms see it. All methods run on the host thread.
 pub trait Services:
-    CacheServices
+    BucketServices
+    + CacheServices
     + IndexedDb
     + LockServices
     + MessagePortServices
     + NotificationServices
     + PushServices
     + SocketServices
+    + TestServices
     + WindowServices
 {
     /// Milliseconds since the Unix epoch, by the clock door.
@@ -65,34 +68,23 @@ pub trait Services:
     /// An extendable event has no pending promise left; `rejection` is the first of its reasons.
     fn event_settled(&self, realm: RealmId, event: u32, rejection: Option<ScriptException>);
 
-    /// Registers a background sync; when the future resolves, the registration is on disk.
-    fn sync_register(
-        &self,
-        realm: RealmId,
-        scope: &str,
-        tag: String,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
-    /// A promise of `register()` resolves: its event may fire as soon as this turn is over.
-    fn sync_resolved(&self);
+    /// Asks for a background sync, and answers the number of the write. As soon as it is on disk,
+    /// the realm is called by `resolveSyncs`, or by `rejectSync` if it could not be made.
+    fn sync_register(&self, realm: RealmId, scope: &str, tag: String) -> Result<u64, OpError>;
     /// The tags of the registration's background syncs.
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
 
-    /// Registers a periodic background sync; when the future resolves, it is on disk.
+    /// As [`Services::sync_register`], for a periodic background sync.
     fn periodic_register(
         &self,
         realm: RealmId,
         scope: &str,
         tag: String,
         min_interval_ms: i64,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
-    /// Ends a periodic background sync, if there is one; when the future resolves, it is gone from
-    /// disk.
-    fn periodic_unregister(
-        &self,
-        realm: RealmId,
-        scope: &str,
-        tag: String,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
+    ) -> Result<u64, OpError>;
+    /// Ends a periodic background sync, if there is one; as [`Services::sync_register`].
+    fn periodic_unregister(&self, realm: RealmId, scope: &str, tag: String)
+    -> Result<u64, OpError>;
     /// The tags of the registration's periodic background syncs.
     fn periodic_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
     /// Whether the asking realm's origin may use a feature.
@@ -126,7 +118,18 @@ pub trait Services:
         options: RegisterWorker,
     ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// Drops a registration with its background syncs; whether there was one.
-    fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError>;
+    fn unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+    ) -> LocalBoxFuture<'static, Result<bool, OpError>>;
+    /// Updates the registration with this scope and number.
+    fn update_worker(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        number: u32,
+    ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// The registrations of the asking realm's origin.
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState>;
     /// The worker that controls the asking page.

@@ -8,6 +8,7 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod buckets;
 mod cache;
 mod clients;
 mod clock;
@@ -27,9 +28,11 @@ mod permissions;
 mod push;
 mod service_worker;
 mod sync;
+mod testing;
 mod web_socket;
 mod windows;
 
+pub use buckets::*;
 pub use cache::*;
 pub use clients::*;
 pub use clock::*;
@@ -49,5 +52,6 @@ pub use permissions::*;
 pub use push::*;
 pub use service_worker::*;
 pub use sync::*;
+pub use testing::*;
 pub use web_socket::*;
 pub use windows::*;

@@ -53,6 +53,7 @@ pub(crate) async fn drive(
 ) {
     let mut busy: Option<Busy> = Some(shard.activity.begin());
     let ended = poll_fn(|context| {
+        shard.turns.note();
         loop {
             match commands.poll_recv(context) {
                 Poll::Ready(Some((command, _busy))) => {
@@ -111,7 +112,13 @@ fn run_call(shard: &Shard, id: RealmId, realm: &mut Realm, call: Call) -> Result
     if let Some(message) = call.message() {
         shard.receive_ports(id, message);
     }
-    match realm.call(call) {
+    let may_fire = matches!(call, Call::ResolveSyncs { .. });
+    let called = realm.call(call);
+    if may_fire {
+        // Not before: Chromium fires no event before the script knows of its registration.
+        shard.wake.wake(&shard.activity);
+    }
+    match called {
         Err(RealmError::Exception(exception)) => {
             shard.exception(id, exception);
             Ok(())

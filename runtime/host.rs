@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kittiwake_ops::{RealmId, ScriptException, Services};
@@ -18,16 +19,17 @@ use tokio::time::{Instant, timeout};
 use url::{Origin, Url};
 
 use crate::activity::{Activity, Busy};
+use crate::buckets::Buckets;
 use crate::caches::Caches;
-use crate::commits;
+use crate::commits::Commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
-use crate::http::Http;
-use crate::indexed_db::IndexedDbs;
-use crate::lifecycle::{Registration, Worker};
+use crate::http::{Http, Root};
+use crate::indexed_db::{IndexedDbs, Threads};
+use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
 use crate::message_ports::MessagePorts;
 use crate::network::{Conditions, NetworkState, Outlook};
@@ -37,6 +39,7 @@ use crate::permissions::PermissionPolicy;
 use crate::push::HeldPush;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
 use crate::scheduler::Wake;
+use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
 use crate::watchdog::Watchdog;
@@ -84,7 +87,7 @@ impl Default for Limits {
 /// One host thread's state.
 pub(crate) struct Shard {
     me: Weak<Shard>,
-    pub(crate) store: Rc<Store>,
+    pub(crate) store: Arc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
@@ -102,22 +105,22 @@ pub(crate) struct Shard {
     pub(crate) time_jumped: Notify,
     pub(crate) time_of_day: TimeOfDay,
     pub(crate) signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
-    /// The origins that are served from this machine's files.
-    pub(crate) served: Vec<Origin>,
+    /// The origins that are served from this machine's files, and where these are.
+    pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
-    pub(crate) permissions: PermissionPolicy,
+    pub(crate) permissions: RefCell<PermissionPolicy>,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     /// Set in a simulation.
     pub(crate) seed: Option<u64>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
-    pub(crate) commits: commits::Queue,
+    pub(crate) commits: Commits,
     pub(crate) indexed_db: IndexedDbs,
     pub(crate) caches: Caches,
-    pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
-    /// Of the registrations that the store knows.
-    pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
+    pub(crate) buckets: Buckets,
+    pub(crate) scope_map: ScopeMap,
+    pub(crate) jobs: Jobs,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) windows: Windows,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
@@ -127,8 +130,11 @@ pub(crate) struct Shard {
     /// Where endpoints of push subscriptions are.
     pub(crate) push_service: Url,
     pub(crate) held_pushes: RefCell<Vec<HeldPush>>,
+    /// Set in the world of a test.
+    pub(crate) test: RefCell<Option<Rc<TestPage>>>,
+    pub(crate) turns: Turns,
     trace: RefCell<TraceSink>,
-    started: Instant,
+    pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
@@ -154,14 +160,17 @@ pub(crate) struct ShardParts {
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) signal_is_known: bool,
-    pub(crate) served: Vec<Origin>,
+    pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
+    /// Where commits of syncs wait for the disk.
+    pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
     pub(crate) push_service: Url,
+    pub(crate) buckets: Buckets,
     pub(crate) trace: TraceSink,
 }
 
@@ -192,7 +201,7 @@ impl Shard {
         let time_of_day = TimeOfDay::new(&*parts.clock);
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
-            store: Rc::new(parts.store),
+            store: Arc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
             http: parts.http,
@@ -209,17 +218,18 @@ impl Shard {
             signal: RefCell::default(),
             served: parts.served,
             policy: parts.policy,
-            permissions: parts.permissions,
+            permissions: RefCell::new(parts.permissions),
             limits: parts.limits,
             user_agent: parts.user_agent,
             seed: parts.seed,
             activity: Activity::default(),
             wake: Wake::default(),
-            commits: Default::default(),
+            commits: Commits::new(parts.sync_threads),
             indexed_db: parts.indexed_db,
             caches: Caches::default(),
-            registrations: RefCell::default(),
-            scopes: RefCell::default(),
+            buckets: parts.buckets,
+            scope_map: ScopeMap::default(),
+            jobs: Jobs::default(),
             pages: RefCell::default(),
             windows: Windows::default(),
             firing: RefCell::default(),
@@ -228,6 +238,8 @@ impl Shard {
             notifications: RefCell::default(),
             push_service: parts.push_service,
             held_pushes: RefCell::default(),
+            test: RefCell::default(),
+            turns: Turns::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -315,7 +327,7 @@ impl Shard {
         if let Some(RealmHandle { owner: RealmOwner::Worker(worker), .. }) = handle {
             worker.realm.set(None);
         }
-        self.pages.borrow_mut().remove(&id);
+        let page = self.pages.borrow_mut().remove(&id);
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
@@ -328,6 +340,11 @@ impl Shard {
         let ended: Vec<_> = events.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
         for key in ended {
             events.remove(&key);
+        }
+        drop(events);
+        // A worker may have waited for the page to go.
+        if let Some(controller) = page.and_then(|page| page.controller.take()) {
+            self.has_left(&controller.registration);
         }
     }
 
@@ -402,12 +419,13 @@ impl Shard {
         let (settle, settled) = oneshot::channel();
         self.events.borrow_mut().insert((realm, event), settle);
         let _busy = self.activity.begin();
+        let noted = self.note_event(realm, &init);
         if self.realms.borrow().contains_key(&realm) {
             self.call_realm(realm, Call::DispatchExtendable { event, init });
         } else {
             self.events.borrow_mut().remove(&(realm, event));
         }
-        match timeout(limit, settled).await {
+        let end = match timeout(limit, settled).await {
             Ok(Ok(None)) => EventEnd::Fulfilled,
             Ok(Ok(Some(rejection))) => EventEnd::Rejected(rejection),
             Ok(Err(_)) => EventEnd::Terminated,
@@ -416,7 +434,9 @@ impl Shard {
                 self.call_realm(realm, Call::TimeOutEvent { event });
                 EventEnd::TimedOut
             }
-        }
+        };
+        self.note_end(noted, &end);
+        end
     }
 
     pub(crate) fn settle_event(

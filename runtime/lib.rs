@@ -5,6 +5,7 @@
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
 mod activity;
+mod buckets;
 mod caches;
 mod client_fetch;
 mod commits;
@@ -37,12 +38,14 @@ mod push;
 mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
+mod registering;
 mod runtime;
 mod scenario;
 mod scheduler;
 mod services;
 mod simulation;
 mod sync;
+mod testing;
 mod time_jumps;
 mod trace;
 mod watchdog;
@@ -75,6 +78,10 @@ pub use runtime::{
 };
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
+pub use testing::{
+    SnapshotMode, Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
+    TestWorldOptions,
+};
 pub use trace::{
     DispatchTraceState, LifecycleSubject, MessageRecipient, NotificationTraceState, SyncTraceState,
     TraceEvent, TraceKind,

@@ -14,7 +14,7 @@ use url::Url;
 use crate::drive::Command;
 use crate::history::Target;
 use crate::host::{RealmOwner, Shard};
-use crate::lifecycle::{Worker, decode, is_javascript, plain_exception};
+use crate::lifecycle::{Registration, Worker, decode, is_javascript, plain_exception};
 use crate::message_ports::Posted;
 use crate::realm::{Call, RealmError, RealmKind, StartOptions};
 use crate::runtime::Error;
@@ -36,6 +36,9 @@ pub(crate) struct Page {
     pub(crate) held_messages: RefCell<Option<Vec<HeldMessage>>>,
 }
 
+/// What a window shows before its first page.
+const NO_REALM: RealmId = RealmId(0);
+
 /// A message, and the worker that sent it.
 pub(crate) type HeldMessage = (Posted, Option<ServiceWorkerState>);
 
@@ -53,6 +56,12 @@ pub enum PageSource {
 impl Page {
     pub(crate) fn is_controlled_by(&self, worker: &Worker) -> bool {
         self.controller.borrow().as_ref().is_some_and(|controller| controller.id == worker.id)
+    }
+
+    /// <https://w3c.github.io/ServiceWorker/#dfn-use>
+    pub(crate) fn uses(&self, registration: &Rc<Registration>) -> bool {
+        let controller = self.controller.borrow();
+        controller.as_ref().is_some_and(|worker| Rc::ptr_eq(&worker.registration, registration))
     }
 
     pub(crate) fn describe(&self) -> ClientState {
@@ -98,10 +107,30 @@ impl Shard {
     ) -> Result<Result<(), RealmError>, Error> {
         let id = format!("client-{}", self.next_id());
         let (url, scripts) = self.load_page(target.url.clone(), target.source.clone(), &id).await?;
-        let is_first = window.realm.get() == RealmId(0);
-        if !is_first {
+        if window.realm.get() != NO_REALM {
             self.leave(window.realm.get()).await;
         }
+        let (realm, page) = self.put_page(window, target, id, url);
+        let result = self.run_page(realm, &page, scripts).await;
+        self.client_messages_start(realm);
+        self.call_realm(realm, Call::DispatchSimple { name: "load" });
+        Ok(result)
+    }
+
+    /// Makes the realm of a page in a window of its own, which has run no script yet.
+    pub(crate) fn start_page(&self, id: String, url: Url) -> (RealmId, Rc<Page>) {
+        let target = Target::new(url.clone(), PageSource::Url, HistoryHandling::Push);
+        self.put_page(&self.new_window(), target, id, url)
+    }
+
+    /// Makes the realm of a page, in the place of the one that its window shows.
+    fn put_page(
+        &self,
+        window: &Rc<Window>,
+        target: Target,
+        id: String,
+        url: Url,
+    ) -> (RealmId, Rc<Page>) {
         let controller = self.match_registration(url.as_str()).and_then(|found| found.active());
         let page = Rc::new(Page {
             id,
@@ -128,14 +157,11 @@ impl Shard {
         window.navigation_is_over();
         window.history.borrow_mut().navigated(target, page.url.clone(), realm);
         self.trace_page(&page, "opened");
-        match is_first {
+        match left == NO_REALM {
             true => self.add_window(window),
             false => self.drop_page(left),
         }
-        let result = self.run_page(realm, &page, scripts).await;
-        self.client_messages_start(realm);
-        self.call_realm(realm, Call::DispatchSimple { name: "load" });
-        Ok(result)
+        (realm, page)
     }
 
     async fn run_page(
@@ -230,10 +256,6 @@ impl Shard {
     /// Ends a page that was left; a worker that waited for it may activate now.
     pub(crate) fn drop_page(&self, realm: RealmId) {
         self.drop_realm(realm);
-        let registrations: Vec<_> = self.registrations.borrow().values().cloned().collect();
-        for registration in registrations {
-            self.try_activate(&registration);
-        }
     }
 
     pub(crate) fn page_by_client_id(&self, id: &str) -> Option<(RealmId, Rc<Page>)> {

@@ -111,21 +111,20 @@ impl Services for Stage {
         panic!("the rehearsal throws: {exception}");
     }
     fn event_settled(&self, _: RealmId, _: u32, _: Option<ScriptException>) {}
-    fn sync_register(&self, _: RealmId, _: &str, _: String) -> Answer<()> {
-        Box::pin(ready(Ok(())))
+    fn sync_register(&self, _: RealmId, _: &str, _: String) -> Result<u64, OpError> {
+        Ok(1)
     }
-    fn sync_resolved(&self) {}
     fn sync_tags(&self, _: RealmId, _: &str) -> Result<Vec<String>, OpError> {
         Ok(vec![])
     }
-    fn periodic_register(&self, _: RealmId, _: &str, _: String, _: i64) -> Answer<()> {
-        Box::pin(ready(Ok(())))
+    fn periodic_register(&self, _: RealmId, _: &str, _: String, _: i64) -> Result<u64, OpError> {
+        Ok(1)
     }
     fn periodic_tags(&self, _: RealmId, _: &str) -> Result<Vec<String>, OpError> {
         Ok(vec![])
     }
-    fn periodic_unregister(&self, _: RealmId, _: &str, _: String) -> Answer<()> {
-        Box::pin(ready(Ok(())))
+    fn periodic_unregister(&self, _: RealmId, _: &str, _: String) -> Result<u64, OpError> {
+        Ok(1)
     }
     fn permission(&self, _: RealmId, _: Permission) -> PermissionState {
         PermissionState::Granted
@@ -153,6 +152,7 @@ impl Services for Stage {
     }
     fn register_worker(&self, _: RealmId, _: RegisterWorker) -> Answer<RegistrationState> {
         Box::pin(ready(Ok(RegistrationState {
+            number: 1,
             scope: "https://rehearsal.test/".into(),
             update_via_cache: "imports".into(),
             installing: None,
@@ -165,8 +165,11 @@ impl Services for Stage {
             }),
         })))
     }
-    fn unregister(&self, _: RealmId, _: &str) -> Result<bool, OpError> {
-        Ok(true)
+    fn update_worker(&self, _: RealmId, _: &str, _: u32) -> Answer<RegistrationState> {
+        Box::pin(ready(Err(OpError::StorageFailed)))
+    }
+    fn unregister(&self, _: RealmId, _: &str) -> Answer<bool> {
+        Box::pin(ready(Ok(true)))
     }
     fn registrations(&self, _: RealmId) -> Vec<RegistrationState> {
         vec![]
@@ -184,16 +187,33 @@ impl Services for Stage {
 
 /// The rehearsal opens no database.
 impl IndexedDb for Stage {
-    fn indexed_db_open(&self, _: RealmId, _: u32, _: Vec<u16>, _: Option<u64>) {}
-    fn indexed_db_delete(&self, _: RealmId, _: u32, _: Vec<u16>) {}
-    fn indexed_db_list(&self, _: RealmId, _: u32) {}
+    fn indexed_db_open(&self, _: RealmId, _: i64, _: u32, _: Vec<u16>, _: Option<u64>) {}
+    fn indexed_db_delete(&self, _: RealmId, _: i64, _: u32, _: Vec<u16>) {}
+    fn indexed_db_list(&self, _: RealmId, _: i64, _: u32) {}
     fn indexed_db_close(&self, _: RealmId, _: u32) {}
     fn indexed_db_acknowledge(&self, _: RealmId, _: u32) {}
     fn indexed_db_begin(&self, _: RealmId, _: u32, _: IndexedDbBegin) -> u32 {
         0
     }
     fn indexed_db_request(&self, _: RealmId, _: u32, _: u32, _: IndexedDbOperation) {}
+    fn indexed_db_serve(
+        &self,
+        _: RealmId,
+        _: u32,
+        _: usize,
+        _: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)> {
+        vec![]
+    }
     fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
+}
+
+/// The rehearsal is no test.
+impl TestServices for Stage {
+    fn test_ask(&self, _: RealmId, _: u32, _: String) {}
+    fn test_call(&self, _: RealmId, _: &str) -> String {
+        unreachable!()
+    }
 }
 
 impl LockServices for Stage {
@@ -295,21 +315,22 @@ impl WindowServices for Stage {
 }
 
 impl CacheServices for Stage {
-    fn cache_open(&self, _: RealmId, _: &[u16]) -> Result<i64, OpError> {
+    fn cache_open(&self, _: RealmId, _: i64, _: &[u16]) -> Result<i64, OpError> {
         unreachable!()
     }
-    fn cache_has(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+    fn cache_has(&self, _: RealmId, _: i64, _: &[u16]) -> Result<bool, OpError> {
         unreachable!()
     }
-    fn cache_delete(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+    fn cache_delete(&self, _: RealmId, _: i64, _: &[u16]) -> Result<bool, OpError> {
         unreachable!()
     }
-    fn cache_names(&self, _: RealmId) -> Result<Vec<Vec<u16>>, OpError> {
+    fn cache_names(&self, _: RealmId, _: i64) -> Result<Vec<Vec<u16>>, OpError> {
         unreachable!()
     }
     fn cache_match_any(
         &self,
         _: RealmId,
+        _: i64,
         _: CacheQuery,
         _: Option<&[u16]>,
     ) -> Result<Option<CacheMatch>, OpError> {
@@ -341,7 +362,26 @@ impl CacheServices for Stage {
     fn cache_put(&self, _: RealmId, _: i64, _: Vec<CacheEntry>) -> Answer<()> {
         unreachable!()
     }
-    fn storage_estimate(&self, _: RealmId) -> Result<StorageEstimate, OpError> {
+}
+
+/// Nor for a bucket.
+impl BucketServices for Stage {
+    fn bucket_open(&self, _: RealmId, _: String, _: BucketOptions) -> Result<i64, OpError> {
+        unreachable!()
+    }
+    fn bucket_names(&self, _: RealmId) -> Result<Vec<String>, OpError> {
+        unreachable!()
+    }
+    fn bucket_delete(&self, _: RealmId, _: String) -> Answer<()> {
+        unreachable!()
+    }
+    fn bucket_state(&self, _: RealmId, _: i64) -> Option<BucketState> {
+        unreachable!()
+    }
+    fn bucket_change(&self, _: RealmId, _: i64, _: BucketChange) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn storage_estimate(&self, _: RealmId, _: i64) -> Result<Option<StorageEstimate>, OpError> {
         unreachable!()
     }
 }

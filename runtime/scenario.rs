@@ -89,6 +89,8 @@ enum Step {
     Hide(String),
     /// Closes an open page.
     Close(String),
+    /// Serves another folder of the scenario at its origin from now on: a new version of the site.
+    Deploy(String),
     /// Posts a message to the worker.
     Message(serde_json::Value),
     /// A push message with this text, or this as JSON.
@@ -267,6 +269,9 @@ impl Stage<'_> {
             Step::Focus(page) => runtime.focus_page(self.page(&page)?).await?,
             Step::Hide(page) => runtime.hide_page(self.page(&page)?).await?,
             Step::Close(page) => runtime.close_page(self.page(&page)?).await?,
+            Step::Deploy(name) => {
+                runtime.deploy(self.origin.clone(), self.folder.join(name)).await?;
+            }
             Step::Message(message) => runtime.post_message(None, message).await?,
             Step::Push(data) => {
                 let data = match data {

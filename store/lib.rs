@@ -45,6 +45,7 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod buckets;
 mod caches;
 mod columns;
 mod cookies;
@@ -60,6 +61,7 @@ mod write;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -69,6 +71,7 @@ use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
 
+pub use crate::buckets::{BucketId, StorageBucket, parse_storage_key};
 pub use crate::caches::{
     BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
     EntryResponse, HeaderList, NewBody, Released, ResponseType,
@@ -104,16 +107,19 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("schema_fetch.sql"),
     include_str!("caches/schema.sql"),
+    include_str!("buckets_schema.sql"),
+    include_str!("schema_start.sql"),
+    include_str!("schema_lifecycle.sql"),
     include_str!("push/schema.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
-/// `Send`, not `Sync`: it lives on one thread at a time.
+/// Threads may share it; their calls take turns.
 #[derive(Debug)]
 pub struct Store {
     // Fields drop in this order: the database is closed before the lock is released.
-    connection: Connection,
+    connection: Mutex<Connection>,
     database: PathBuf,
     bodies: Bodies,
     _lock: Option<File>,
@@ -141,7 +147,7 @@ impl Store {
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
         let bodies = Bodies::beside(folder);
-        Ok(Self { connection, database, bodies, _lock: Some(lock) })
+        Ok(Self { connection: Mutex::new(connection), database, bodies, _lock: Some(lock) })
     }
 
     /// Opens the state folder only if a runtime has kept state in it: a folder without a database
@@ -168,7 +174,8 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        Ok(Self { connection, database, bodies: Bodies::temporary(), _lock: None })
+        let bodies = Bodies::temporary();
+        Ok(Self { connection: Mutex::new(connection), database, bodies, _lock: None })
     }
 
     /// One statement that only reads.
@@ -176,7 +183,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        work(&self.connection).map_err(|failure| failure.at(&self.database))
+        work(&self.connection()).map_err(|failure| failure.at(&self.database))
     }
 
     /// One transaction: committed if `work` succeeds, rolled back if it or the commit fails.
@@ -184,13 +191,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let commit = || -> Result<T, Failure> {
-            let transaction = Transaction::begin(&self.connection)?;
-            let value = work(&self.connection)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        commit().map_err(|failure| failure.at(&self.database))
+        commit(&self.connection(), work).map_err(|failure| failure.at(&self.database))
     }
 
     /// As [`Store::write`], but without waiting for the disk: a power cut may undo it, whole. The
@@ -199,15 +200,31 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
+        // Nobody else may commit meanwhile: it would not wait for the disk either.
+        let connection = self.connection();
         let set = |synchronous| {
-            let pragma = self.connection.pragma_update(None, "synchronous", synchronous);
+            let pragma = connection.pragma_update(None, "synchronous", synchronous);
             pragma.map_err(|error| Failure::from(error).at(&self.database))
         };
         set("NORMAL")?;
-        let written = self.write(work);
+        let written = commit(&connection, work).map_err(|failure| failure.at(&self.database));
         set("FULL")?;
         written
     }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().expect("no holder of this lock panics")
+    }
+}
+
+fn commit<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let transaction = Transaction::begin(connection)?;
+    let value = work(connection)?;
+    transaction.commit()?;
+    Ok(value)
 }
 
 /// Makes a connection keep the crate's contract, or refuses its database.
@@ -320,8 +337,9 @@ mod tests {
     use super::*;
 
     fn plan(store: &Store, sql: &str) -> String {
+        let connection = store.connection();
         let mut statement =
-            store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("valid SQL");
+            connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("valid SQL");
         // What the schedule's queries are asked with does not matter to their plan.
         for parameter in 1..=statement.parameter_count() {
             statement.raw_bind_parameter(parameter, 0).expect("a parameter of the statement");
@@ -335,9 +353,10 @@ mod tests {
     }
 
     #[test]
-    fn the_questions_of_every_wake_are_answered_from_an_index() {
+    fn the_questions_of_a_start_and_of_every_wake_are_answered_from_an_index() {
         let store = Store::in_memory().unwrap();
-        for (sql, index) in sync::WAKE_QUERIES.into_iter().chain(periodic::WAKE_QUERIES) {
+        let start = (registrations::TO_ACTIVATE, "versions_to_activate");
+        for (sql, index) in sync::QUERIES.into_iter().chain(periodic::QUERIES).chain([start]) {
             let plan = plan(&store, sql);
             assert!(plan.contains(index), "{sql}\nuses {plan}, not {index}");
             assert!(!plan.contains("TEMP B-TREE"), "{sql}\nsorts: {plan}");
@@ -375,6 +394,7 @@ mod tests {
         assert_eq!(store.registrations().unwrap()[0].scope, "https://a.test/");
         assert_eq!(store.cookies("https://a.test", 0).unwrap(), []);
         assert_eq!(store.cached_responses("https://a.test", "u").unwrap(), []);
+        assert_eq!(store.buckets().unwrap(), []);
     }
 
     #[test]
@@ -397,7 +417,7 @@ mod tests {
         store.activating(version).unwrap();
         let before = store.registrations().unwrap();
 
-        store.connection.pragma_update(None, "max_page_count", 40).unwrap();
+        store.connection().pragma_update(None, "max_page_count", 40).unwrap();
         let error = store.install(&script(1_000_000)).unwrap_err();
         let StoreError::DiskFull { place } = &error else { panic!("{error}") };
         assert_eq!(*place, folder.path().join(DATABASE_FILE));
@@ -406,7 +426,7 @@ mod tests {
         // Small changes still fit: one failure does not poison the store.
         store.sync_register(registration, "outbox", &SyncPolicy::default(), 0).unwrap();
 
-        store.connection.pragma_update(None, "max_page_count", 4_000).unwrap();
+        store.connection().pragma_update(None, "max_page_count", 4_000).unwrap();
         store.install(&script(1_000_000)).unwrap();
         assert!(store.registrations().unwrap()[0].waiting.is_some());
     }
@@ -416,10 +436,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let text = |pragma| {
-            store.connection.pragma_query_value(None, pragma, |row| row.get::<_, String>(0))
+            store.connection().pragma_query_value(None, pragma, |row| row.get::<_, String>(0))
         };
-        let number =
-            |pragma| store.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        let number = |pragma| {
+            store.connection().pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
+        };
         assert_eq!(text("journal_mode").unwrap(), "wal");
         assert_eq!(number("synchronous").unwrap(), 2, "FULL");
         assert_eq!(number("foreign_keys").unwrap(), 1);
@@ -431,9 +452,10 @@ mod tests {
     fn a_statement_is_compiled_once_whatever_it_is_asked_with() {
         let store = Store::in_memory().unwrap();
         let sql = "SELECT id FROM cache_entries WHERE cache_id = ?1 AND key_url = ?2 ORDER BY id";
+        let connection = store.connection();
         let mut compiled_again = 0;
         for number in 0..3 {
-            let mut statement = store.connection.prepare_cached(sql).unwrap();
+            let mut statement = connection.prepare_cached(sql).unwrap();
             assert!(!statement.exists((number, "https://app.test/")).unwrap());
             compiled_again = statement.get_status(StatementStatus::RePrepare);
         }
@@ -444,10 +466,11 @@ mod tests {
     fn the_schema_refuses_rows_that_no_transition_makes() {
         let store = Store::in_memory().unwrap();
         store
-            .connection
+            .connection()
             .execute_batch(
-                "INSERT INTO registrations VALUES (1, 'https://a.test', 'https://a.test/', 'all');
-                 INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated');",
+                "INSERT INTO registrations (id, origin, scope, update_via_cache)
+                     VALUES (1, 'https://a.test', 'https://a.test/', 'all');
+                 INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated', '[]');",
             )
             .unwrap();
         for (table, impossible) in [
@@ -460,11 +483,11 @@ mod tests {
             ("periodic_sync_registrations", "1, 'waits', 'https://a.test', 'waiting', 0, 0, 0, 0"),
             ("periodic_sync_registrations", "1, 'past', 'https://a.test', 'firing', -1, 0, 0, 0"),
             ("periodic_sync_registrations", "2, 'none', 'https://a.test', 'firing', 0, 0, 0, 0"),
-            ("versions", "2, 1, 'second active', 'classic', 'activating'"),
-            ("versions", "2, 1, 'unknown state', 'classic', 'redundant'"),
+            ("versions", "2, 1, 'second active', 'classic', 'activating', '[]'"),
+            ("versions", "2, 1, 'unknown state', 'classic', 'redundant', '[]'"),
         ] {
             let sql = format!("INSERT INTO {table} VALUES ({impossible})");
-            let error = store.connection.execute_batch(&sql).unwrap_err();
+            let error = store.connection().execute_batch(&sql).unwrap_err();
             assert!(error.to_string().contains("constraint failed"), "{sql}: {error}");
         }
     }

@@ -97,6 +97,8 @@ pub struct Registration {
     pub scope: String,
     /// When its updates may be answered from the HTTP cache.
     pub update_via_cache: UpdateViaCache,
+    /// When its script was last compared with its server's, in Unix epoch milliseconds.
+    pub update_checked_ms: Option<i64>,
     /// The worker that is activating or activated.
     pub active: Option<Version>,
     /// The worker that is installed.
@@ -193,6 +195,44 @@ impl Store {
         })
     }
 
+    /// Keeps when the script was last compared with its server's. Does not wait for the disk: a
+    /// power cut may undo it, and then the script is compared once more.
+    /// <https://w3c.github.io/ServiceWorker/#dfn-last-update-check-time>
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn update_checked(
+        &self,
+        registration: RegistrationId,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.write_soon(|transaction| {
+            transaction
+                .prepare_cached("UPDATE registrations SET update_checked_ms = ?2 WHERE id = ?1")?
+                .execute((registration, now_ms))?;
+            Ok(())
+        })
+    }
+
+    /// Sets when updates may be answered from the HTTP cache. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn set_update_via_cache(
+        &self,
+        registration: RegistrationId,
+        mode: UpdateViaCache,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare_cached("UPDATE registrations SET update_via_cache = ?2 WHERE id = ?1")?
+                .execute((registration, mode))?;
+            Ok(())
+        })
+    }
+
     /// Deletes a registration with its workers, their scripts and its sync registrations; the
     /// event that is being dispatched for one settles as [`crate::Settled::Gone`].
     /// Durable when it returns. <https://w3c.github.io/ServiceWorker/#clear-registration-algorithm>
@@ -216,6 +256,44 @@ impl Store {
     /// Only failures of the disk.
     pub fn registrations(&self) -> Result<Vec<Registration>, StoreError> {
         self.read(|connection| select_registrations(connection, "ORDER BY registrations.id", []))
+    }
+
+    /// The registrations of an origin, in the order of first registration.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn registrations_of(&self, origin: &str) -> Result<Vec<Registration>, StoreError> {
+        // A scope is a URL of its origin, and the index of scopes has them in a row: `0` follows
+        // the slash after the origin.
+        let range = (format!("{origin}/"), format!("{origin}0"));
+        let filter = "WHERE scope >= ?1 AND scope < ?2 ORDER BY registrations.id";
+        self.read(|connection| select_registrations(connection, filter, range))
+    }
+
+    /// Registrations with a worker that waits, or whose `activate` event has not settled: in the
+    /// order of first registration.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn registrations_to_activate(&self) -> Result<Vec<Registration>, StoreError> {
+        let filter = format!("WHERE registrations.id IN ({TO_ACTIVATE}) ORDER BY registrations.id");
+        self.read(|connection| select_registrations(connection, &filter, []))
+    }
+
+    /// The origins that have registrations, ordered by their bytes.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn origins(&self) -> Result<Vec<String>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT DISTINCT origin FROM registrations ORDER BY origin";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// One registration by its identifier.
@@ -279,6 +357,9 @@ impl Store {
         })
     }
 }
+
+pub(crate) const TO_ACTIVATE: &str =
+    "SELECT registration_id FROM versions WHERE state <> 'activated'";
 
 /// The caller has just run these scripts; a map without the main one could never start again.
 fn assert_script_resource_map(worker: &InstalledWorker) {
@@ -373,7 +454,8 @@ fn select_registrations(
     let mut statement = connection.prepare_cached(&format!(
         "SELECT registrations.id, origin, scope, update_via_cache, \
          active.id, active.script_url, active.script_type, active.state, \
-         waiting.id, waiting.script_url, waiting.script_type, waiting.state \
+         waiting.id, waiting.script_url, waiting.script_type, waiting.state, \
+         update_checked_ms \
          FROM registrations \
          LEFT JOIN versions active ON active.registration_id = registrations.id \
          AND (active.state = 'installed') = 0 \
@@ -388,6 +470,7 @@ fn select_registrations(
             update_via_cache: row.get(3)?,
             active: version_from(row, 4)?,
             waiting: version_from(row, 8)?,
+            update_checked_ms: row.get(12)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -13,6 +13,7 @@ mod servers;
 mod storage;
 mod sync;
 mod syncs;
+mod test;
 mod wpt;
 
 use std::fmt::Display;
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         Command::Storage(options) => storage::list(&options),
         Command::Syncs(options) => syncs::list(&options),
         Command::Sync(options) => sync::dispatch(*options),
+        Command::Init(options) => test::init(&options),
+        Command::Test(options) => test::run(*options),
         Command::Wpt(options) => wpt::run(&options),
         Command::WptProcess { setup } => wpt::serve_jobs(&setup),
     };
@@ -63,6 +66,10 @@ enum Command {
     Syncs(syncs::SyncsOptions),
     /// Dispatches one sync event now, at the worker of a state folder; leaves registrations alone
     Sync(Box<sync::SyncOptions>),
+    /// Writes a first test for a service worker that is there
+    Init(test::InitOptions),
+    /// Runs tests in JavaScript, each in a world whose network, clock and servers it moves
+    Test(Box<test::TestOptions>),
     /// Runs web-platform-tests for service workers, and compares with what is expected
     Wpt(wpt::WptOptions),
     /// What `wpt` starts for itself
@@ -80,6 +87,8 @@ const EXAMPLES: &str = "Examples:
   kittiwake syncs --state ./state
   kittiwake sync --state ./state outbox --last-chance
   kittiwake push --state ./state --data hello
+  kittiwake init sw.js
+  kittiwake test tests/
   kittiwake wpt --root ../wpt url encoding";
 
 impl Command {
@@ -92,6 +101,8 @@ impl Command {
             Command::Storage(_) => "storage",
             Command::Syncs(_) => "syncs",
             Command::Sync(_) => "sync",
+            Command::Init(_) => "init",
+            Command::Test(_) => "test",
             Command::Wpt(_) => "wpt",
             Command::WptProcess { .. } => "wpt-process",
         }

@@ -4,9 +4,11 @@
 
 use std::rc::Rc;
 
+use deno_core::error::to_v8_error;
 use deno_core::{serde_v8, v8};
 use kittiwake_ops::{
-    ClientState, IndexedDbEvent, RegistrationState, ServiceWorkerState, Transferred, WorkerState,
+    ClientState, IndexedDbEvent, OpError, RegistrationState, ServiceWorkerState, Transferred,
+    WorkerState,
 };
 use serde::Serialize;
 
@@ -32,6 +34,18 @@ pub(crate) enum Call {
     ChangeWorkerState { worker: u32, state: WorkerState },
     /// The page has another controller.
     ChangeController,
+    /// Lets the page's next module take the way to its host: it is a test page.
+    LendTestDoor,
+    /// An answer to the test page's question of this id, or an order: id 0.
+    TestMessage { id: u32, text: String },
+    /// What a script asked of background sync is on disk, by its numbers.
+    ResolveSyncs { numbers: Vec<u64> },
+    /// Or could not be made.
+    RejectSync { number: u64, error: OpError },
+    /// Lets the page's next module take the way to its host: it is a test page.
+    LendTestDoor,
+    /// An answer to the test page's question of this id, or an order: id 0.
+    TestMessage { id: u32, text: String },
     /// What a database has to say.
     IndexedDb(IndexedDbEvent),
     /// The page's window is at another entry of the same document.
@@ -57,6 +71,12 @@ impl Call {
             Call::ChangeRegistration { .. } => "changeRegistration",
             Call::ChangeWorkerState { .. } => "changeWorkerState",
             Call::ChangeController => "changeController",
+            Call::LendTestDoor => "lendTestDoor",
+            Call::TestMessage { .. } => "testMessage",
+            Call::ResolveSyncs { .. } => "resolveSyncs",
+            Call::RejectSync { .. } => "rejectSync",
+            Call::LendTestDoor => "lendTestDoor",
+            Call::TestMessage { .. } => "testMessage",
             Call::IndexedDb(_) => "indexedDb",
             Call::Traverse { .. } => "traverse",
             Call::ClientMessage { .. } => "clientMessage",
@@ -81,7 +101,15 @@ impl Call {
             Call::ChangeWorkerState { worker, state } => {
                 vec![to_v8(scope, &worker), to_v8(scope, &state)]
             }
-            Call::ChangeConnection | Call::ChangeController => vec![],
+            Call::ChangeConnection | Call::ChangeController | Call::LendTestDoor => vec![],
+            Call::TestMessage { id, text } => vec![to_v8(scope, &id), to_v8(scope, &text)],
+            Call::ResolveSyncs { numbers } => {
+                let number = |number| v8::Number::new(scope, number as f64).into();
+                numbers.into_iter().map(number).collect()
+            }
+            Call::RejectSync { number, error } => {
+                vec![to_v8(scope, &number), to_v8_error(scope, &error)]
+            }
             Call::IndexedDb(event) => event.into_v8(scope),
             Call::Traverse { url, state } => {
                 let state = state.map(serde_v8::ToJsBuffer::from);

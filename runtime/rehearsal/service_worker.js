@@ -39,5 +39,6 @@ host("changeWorkerState", 1, "activated");
 host("dispatchExtendable", "message", 3, {
   message: null, json: "outbox", source: { client: null, worker: null },
 });
+host("resolveSyncs", 1);
 host("dispatchExtendable", "sync", 4, { tag: "outbox", lastChance: false });
 new Response("{}", { status: 201 }).json();

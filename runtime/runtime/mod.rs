@@ -9,6 +9,7 @@ mod events;
 mod pages;
 mod thread;
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -35,7 +36,7 @@ pub use pages::OpenPage;
 
 /// Virtual time after which a simulation that never becomes idle counts as idle anyway: a page
 /// with an interval, for example.
-const SIMULATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const SIMULATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Command = Box<dyn FnOnce(Rc<Shard>) -> LocalBoxFuture<'static, ()> + Send>;
 
@@ -140,7 +141,7 @@ impl Runtime {
             let scope = scope.map(|scope| scope.to_string());
             let registration = match &scope {
                 Some(scope) => shard.registration(scope),
-                None => shard.registrations.borrow().values().next().cloned(),
+                None => shard.all_registrations()?.into_iter().next(),
             };
             let worker = registration.and_then(|registration| registration.active());
             let scope = scope.unwrap_or_else(|| "any scope".to_owned());
@@ -190,6 +191,25 @@ impl Runtime {
         let tag = tag.to_owned();
         self.ask(move |shard| async move { shard.dispatch_sync(scope, tag, last_chance).await })
             .await?
+    }
+
+    /// Serves the files under `folder` at the origin of `origin` from now on, instead of those that
+    /// [`Builder::serve`] or an earlier call named: a new version of a site, say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Files`]: then the origin is served as before.
+    pub async fn deploy(&self, origin: Url, folder: impl Into<PathBuf>) -> Result<(), Error> {
+        let folder = folder.into();
+        self.ask(move |shard| async move {
+            let mut served = shard.served.iter().filter(|(each, _)| *each == origin.origin());
+            let set = match served.next() {
+                Some((_, root)) => root.set(&folder),
+                None => Err(std::io::Error::other(format!("no files are served at {origin}"))),
+            };
+            set.map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })
+        })
+        .await?
     }
 
     /// Sets the network signal, which then stays so.
@@ -267,6 +287,7 @@ impl Runtime {
         self.ask(|shard| async move {
             shard.flush_commits();
             let syncs = shard.store.sync_registrations()?;
+            shard.all_registrations()?;
             Ok(syncs
                 .into_iter()
                 .map(|sync| UnsettledSync {
@@ -284,17 +305,21 @@ impl Runtime {
     }
 
     /// The registrations that have an active worker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
     pub async fn registrations(&self) -> Result<Vec<RegistrationInfo>, Error> {
         self.ask(|shard| async move {
-            let registrations = shard.registrations.borrow();
-            let active = registrations.values().filter_map(|registration| {
+            let registrations = shard.all_registrations()?;
+            let active = registrations.iter().filter_map(|registration| {
                 let worker = registration.active()?;
                 let scope = Url::parse(&registration.scope).ok()?;
                 Some(RegistrationInfo { scope, script: Url::parse(&worker.script_url).ok()? })
             });
-            active.collect()
+            Ok(active.collect())
         })
-        .await
+        .await?
     }
 
     /// Ends the runtime: syncs whose event is under way are given back uncounted, and all is on
@@ -338,7 +363,7 @@ impl Runtime {
         result
     }
 
-    async fn ask<R, F>(
+    pub(crate) async fn ask<R, F>(
         &self,
         command: impl FnOnce(Rc<Shard>) -> F + Send + 'static,
     ) -> Result<R, Error>
@@ -370,6 +395,7 @@ async fn register(
         scope,
         script_type,
         update_via_cache: UpdateViaCache::default(),
+        referrer: None,
     };
     let failed = |error| match error {
         RegisterError::Refused { reason, cause, .. } => {
@@ -380,9 +406,12 @@ async fn register(
         }
         RegisterError::Store(error) => Error::Store(error),
     };
-    let (registration, installation) = shard.register(request).await.map_err(failed)?;
-    if let Some(installation) = installation {
-        installation.await.map_err(|_| Error::Stopped)?.map_err(failed)?;
+    let (registration, installation) = shard.register_or_update(request).await.map_err(failed)?;
+    if let Some(mut installation) = installation {
+        let ended = installation.wait_for(Option::is_some).await.map_err(|_| Error::Stopped)?;
+        let result = ended.clone().expect("waited for it");
+        drop(ended);
+        result.map_err(failed)?;
     }
     registration.activated_worker().await;
     let scope = Url::parse(&registration.scope).expect("a scope is a URL");

@@ -166,6 +166,7 @@ impl Night {
             scope: None,
             script_type: kittiwake_store::ScriptType::Classic,
             update_via_cache: UpdateViaCache::default(),
+            referrer: None,
         };
         shard.register(request).await.expect("the worker is registered");
         let mut night = Night { clock, shard, trace };
@@ -215,8 +216,10 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         limits: Limits::default(),
         user_agent: "test".to_owned(),
         seed: None,
+        sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
         push_service: Url::parse("https://push.test/").expect("a URL"),
+        buckets: Default::default(),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
     })
 }

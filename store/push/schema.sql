@@ -1,4 +1,4 @@
--- Version 4: push subscriptions, one for a registration: https://w3c.github.io/push-api/#dfn-push-subscription
+-- Version 7: push subscriptions, one for a registration: https://w3c.github.io/push-api/#dfn-push-subscription
 CREATE TABLE push_subscriptions (
     registration_id INTEGER PRIMARY KEY REFERENCES registrations (id) ON DELETE CASCADE,
     -- The part of the endpoint that names it, which only its owner knows.
