@@ -3,8 +3,10 @@
 //! Invariant: the exit code is 0 if what was asked for was done, every sync included, 1 if
 //! something failed, 2 for wrong usage.
 
+mod event;
 mod files;
 mod output;
+mod push;
 mod run;
 mod serve;
 mod servers;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let name = command.name();
     let done = match command {
         Command::Run(options) => run::run(*options),
+        Command::Push(options) => push::dispatch(*options),
         Command::Serve(options) => serve::serve(*options),
         Command::Storage(options) => storage::list(&options),
         Command::Syncs(options) => syncs::list(&options),
@@ -53,6 +56,8 @@ struct Cli {
 enum Command {
     /// Registers a service worker, opens pages, and prints what happens
     Run(Box<run::RunOptions>),
+    /// Dispatches one push event now, at the worker of a state folder
+    Push(Box<push::PushOptions>),
     /// Puts a service worker behind an HTTP server, to be looked at with curl or a browser
     Serve(Box<serve::ServeOptions>),
     /// Lists what scripts have stored in a state folder: the databases of IndexedDB
@@ -81,6 +86,7 @@ const EXAMPLES: &str = "Examples:
   kittiwake storage --state ./state
   kittiwake syncs --state ./state
   kittiwake sync --state ./state outbox --last-chance
+  kittiwake push --state ./state --data hello
   kittiwake init sw.js
   kittiwake test tests/
   kittiwake wpt --root ../wpt url encoding";
@@ -90,6 +96,7 @@ impl Command {
     fn name(&self) -> &'static str {
         match self {
             Command::Run(_) => "run",
+            Command::Push(_) => "push",
             Command::Serve(_) => "serve",
             Command::Storage(_) => "storage",
             Command::Syncs(_) => "syncs",
