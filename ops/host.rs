@@ -10,9 +10,9 @@ use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
     BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
-    FetchResponse, IndexedDb, LockServices, NetworkInformation, NotificationServices, OpError,
-    Permission, PermissionState, RegisterWorker, RegistrationState, RequestBody, ScriptException,
-    ServiceWorkerState, SocketServices,
+    FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
+    NotificationServices, OpError, Permission, PermissionState, RegisterWorker, RegistrationState,
+    RequestBody, ScriptException, ServiceWorkerState, SocketServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -37,7 +37,13 @@ impl Host {
 
 /// The runtime, as its realms see it. All methods run on the host thread.
 pub trait Services:
-    BucketServices + CacheServices + IndexedDb + LockServices + NotificationServices + SocketServices
+    BucketServices
+    + CacheServices
+    + IndexedDb
+    + LockServices
+    + MessagePortServices
+    + NotificationServices
+    + SocketServices
 {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;

@@ -31,6 +31,7 @@ use crate::http::Http;
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
+use crate::message_ports::MessagePorts;
 use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
@@ -117,6 +118,7 @@ pub(crate) struct Shard {
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     pub(crate) locks: RefCell<Locks>,
+    pub(crate) message_ports: MessagePorts,
     pub(crate) notifications: RefCell<Vec<Shown>>,
     trace: RefCell<TraceSink>,
     started: Instant,
@@ -217,6 +219,7 @@ impl Shard {
             pages: RefCell::default(),
             firing: RefCell::default(),
             locks: RefCell::default(),
+            message_ports: MessagePorts::default(),
             notifications: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
@@ -309,6 +312,7 @@ impl Shard {
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
+        self.end_ports_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -347,6 +351,14 @@ impl Shard {
         if let Some(handle) = self.realms.borrow().get(&id) {
             // The task may have ended in this very moment: then the realm is gone too.
             let _ = handle.commands.send((Command::Call(call), self.activity.begin()));
+        }
+    }
+
+    /// Has a realm hear of its port at its next turn.
+    pub(crate) fn call_port(&self, id: RealmId, port: u32) {
+        if let Some(handle) = self.realms.borrow().get(&id) {
+            // As above.
+            let _ = handle.commands.send((Command::Port(port), self.activity.begin()));
         }
     }
 

@@ -25,6 +25,8 @@ mod indexed_db;
 mod lifecycle;
 mod listing;
 mod locks;
+mod message_ports;
+mod messages;
 mod navigation;
 mod network;
 mod notifications;

@@ -220,6 +220,18 @@ impl LockServices for Stage {
     }
 }
 
+impl MessagePortServices for Stage {
+    fn port_create(&self, _: RealmId) -> Result<(u32, u32), OpError> {
+        Ok((1, 2))
+    }
+    fn port_post(&self, _: RealmId, _: u32, _: SerializedMessage) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn port_start(&self, _: RealmId, _: u32) {}
+    fn port_close(&self, _: RealmId, _: u32, _: PortEnd) {}
+    fn client_messages_start(&self, _: RealmId) {}
+}
+
 impl NotificationServices for Stage {
     fn notification_show(
         &self,

@@ -7,7 +7,7 @@ use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
     ClientState, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse,
-    NetworkInformation, OpError, Permission, PermissionState, RealmId, Recipient, RegisterWorker,
+    NetworkInformation, OpError, Permission, PermissionState, RealmId, RegisterWorker,
     RegistrationState, RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
 };
 use kittiwake_store::{SyncChange, SyncType};
@@ -15,8 +15,7 @@ use tokio::task::{JoinSet, spawn_local};
 
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::lifecycle::Registration;
-use crate::realm::{Call, ExtendableInit, Message};
-use crate::trace::{MessageRecipient, TraceKind};
+use crate::trace::TraceKind;
 
 impl Services for Shard {
     fn now_ms(&self) -> f64 {
@@ -186,40 +185,7 @@ impl Services for Shard {
     }
 
     fn post_message(&self, realm: RealmId, delivery: Delivery) -> Result<(), OpError> {
-        let origin = self.origin_of(realm);
-        match delivery.to {
-            Recipient::Worker(id) => {
-                // A redundant worker drops its messages.
-                let Some(worker) = self.worker(id) else {
-                    return Ok(());
-                };
-                if Some(&worker.origin) != origin.as_ref() {
-                    return Err(OpError::RecipientGone);
-                }
-                let source = match self.realm_owner(realm) {
-                    Some(RealmOwner::Page(page)) => Some(page.describe()),
-                    _ => None,
-                };
-                let message = Message::Serialized(delivery.data);
-                self.send_to_worker(worker, message, source, delivery.text);
-            }
-            Recipient::Client(id) => {
-                let Some((to, page)) = self.page_by_client_id(&id) else {
-                    return Ok(());
-                };
-                if Some(&page.origin) != origin.as_ref() {
-                    return Err(OpError::RecipientGone);
-                }
-                let source = match self.realm_owner(realm) {
-                    Some(RealmOwner::Worker(worker)) => Some(worker.describe()),
-                    _ => None,
-                };
-                let text = delivery.text;
-                self.trace(TraceKind::Message { to: MessageRecipient::Page, text });
-                self.call_realm(to, Call::ClientMessage { data: delivery.data, source });
-            }
-        }
-        Ok(())
+        self.deliver(realm, delivery)
     }
 
     fn clients(&self, realm: RealmId, include_uncontrolled: bool) -> Vec<ClientState> {
@@ -243,24 +209,6 @@ impl Shard {
         if let EventEnd::Rejected(rejection) = end {
             self.trace_exception(rejection);
         }
-    }
-
-    /// Traces a message to a worker and dispatches it; a sleeping worker starts for it.
-    pub(crate) fn send_to_worker(
-        &self,
-        worker: std::rc::Rc<crate::lifecycle::Worker>,
-        message: Message,
-        source: Option<ClientState>,
-        text: String,
-    ) {
-        self.trace(TraceKind::Message { to: MessageRecipient::Worker, text });
-        let (shard, busy) = (self.me(), self.activity.begin());
-        spawn_local(async move {
-            let init = ExtendableInit::Message { message, source };
-            let end = shard.dispatch_functional(&worker, init, shard.limits.event).await;
-            shard.trace_rejection(end);
-            drop(busy);
-        });
     }
 
     pub(crate) fn origin_of(&self, realm: RealmId) -> Option<String> {

@@ -24,7 +24,7 @@ use crate::host::Shard;
 use crate::lifecycle::{RegisterError, RegisterRequest, plain_exception};
 use crate::network::{Network, NetworkSignal, RealNetwork, RealSignal, Timeline};
 use crate::pages::PageSource;
-use crate::realm::{Message, RealmError};
+use crate::realm::{Message, MessageSource, RealmError};
 
 pub use builder::Builder;
 pub use error::Error;
@@ -150,7 +150,8 @@ impl Runtime {
                 serde_json::Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            shard.send_to_worker(worker, Message::Json(message), None, text);
+            let source = MessageSource::default();
+            shard.send_to_worker(worker, Message::Json(message), source, text);
             Ok(())
         })
         .await?
