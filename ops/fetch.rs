@@ -102,15 +102,19 @@ pub async fn op_http_fetch(
     let body = body_of(&mut state.borrow_mut(), bytes, request.body_stream)?;
     let sent = services.fetch(realm, request, body).or_cancel(cancel).await;
     let response = sent.map_err(|_| OpError::Aborted)??;
-    let body = response.body.map(|body| add_body(&mut state.borrow_mut(), body));
-    Ok(FetchResponseHead {
+    Ok(head_of(&mut state.borrow_mut(), response))
+}
+
+/// The head of a response, and a resource for its body.
+pub(crate) fn head_of(state: &mut OpState, response: FetchResponse) -> FetchResponseHead {
+    FetchResponseHead {
         r#type: response.kind,
         status: response.status,
         status_text: response.status_text,
         headers: response.headers,
         url_list: response.url_list,
-        body,
-    })
+        body: response.body.map(|body| add_body(state, body)),
+    }
 }
 
 /// A body that JavaScript gives away: bytes, a resource that is read for it, or none.

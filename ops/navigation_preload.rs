@@ -54,7 +54,7 @@ pub fn op_preload_state(state: &mut OpState, #[string] scope: &str) -> Navigatio
 }
 
 /// `NavigationPreloadManager.enable()`, `disable()` and `setHeaderValue()`.
-#[op2]
+#[op2(fast)]
 pub fn op_preload_set(
     state: &mut OpState,
     #[string] scope: &str,

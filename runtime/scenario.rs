@@ -3,6 +3,7 @@
 //!
 //! Invariant: a scenario touches no socket and no real clock, so each run has the same trace.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::network::{Network, NetworkState, Timeline};
 use crate::pages::PageSource;
 use crate::permissions::PermissionPolicy;
 use crate::policy::PolicyOptions;
-use crate::runtime::{Builder, Error, Runtime, UnsettledSync};
+use crate::runtime::{Builder, Error, PageId, Runtime, UnsettledSync};
 use crate::simulation::ScriptedServers;
 
 /// A scenario, read from its folder.
@@ -77,6 +78,8 @@ enum Step {
     Open(String),
     /// Opens a page by its URL, as somebody who follows a link; a worker may answer.
     Navigate(String),
+    /// Closes an open page.
+    Close(String),
     /// Posts a message to the worker.
     Message(serde_json::Value),
     /// Sets the network signal, and what requests meet.
@@ -115,6 +118,12 @@ pub enum ScenarioError {
     Link {
         /// What stands there.
         link: String,
+    },
+    /// A step names a page that no step before it opened.
+    #[error("no page `{page}` is open; name it as the step that opened it does")]
+    Page {
+        /// What stands there.
+        page: String,
     },
     /// A step went wrong.
     #[error("{0}")]
@@ -181,8 +190,9 @@ impl Scenario {
         }
         let always_online = || Timeline::constant(NetworkState::Online);
         runtime.play_network(script.network.unwrap_or_else(always_online)).await?;
+        let mut pages = BTreeMap::new();
         for step in steps {
-            take(&runtime, &folder, &origin, step).await?;
+            take(&runtime, &folder, &origin, &mut pages, step).await?;
         }
         runtime.idle().await?;
         let unsettled = runtime.unsettled_syncs().await?;
@@ -195,6 +205,7 @@ async fn take(
     runtime: &Runtime,
     folder: &Path,
     origin: &Url,
+    pages: &mut BTreeMap<String, PageId>,
     step: Step,
 ) -> Result<(), ScenarioError> {
     match step {
@@ -202,15 +213,21 @@ async fn take(
             let text = read(&folder.join(&name))?;
             let url = at(origin, &name);
             let (url, source) = page_from_file(url, text);
-            runtime.open_page(url, source).await?;
+            pages.insert(name, runtime.open_page(url, source).await?);
         }
         Step::Navigate(path) => {
-            let url = origin.join(&path).map_err(|_| ScenarioError::Link { link: path })?;
+            let url = origin.join(&path);
+            let url = url.map_err(|_| ScenarioError::Link { link: path.clone() })?;
             match runtime.open_page(url, PageSource::Url).await {
+                Ok(page) => drop(pages.insert(path, page)),
                 // A browser would show an error page; the trace says why.
-                Err(Error::PageLoad { .. }) | Ok(_) => {}
+                Err(Error::PageLoad { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        Step::Close(page) => {
+            let open = pages.remove(&page).ok_or(ScenarioError::Page { page })?;
+            runtime.close_page(open).await?;
         }
         Step::Message(message) => runtime.post_message(None, message).await?,
         Step::Network(network) => runtime.set_network(network).await?,
