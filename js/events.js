@@ -25,6 +25,12 @@ const {
   SafeWeakSet,
 } = primordials;
 
+/** Whether anybody listens at `target`. */
+export function hasListener(target, type) {
+  const own = target[eventTargetData]?.listeners?.[type];
+  return own !== undefined && own.length > 0;
+}
+
 let platformEvent = null;
 
 let nextAfterCheckpoint = () => {};

@@ -39,6 +39,25 @@ pub enum OpError {
     #[class(type)]
     #[error("Failed to fetch")]
     FailedToFetch,
+    /// The request that was made ahead of a fetch event got no response.
+    #[class("DOMExceptionNetworkError")]
+    #[error(
+        "The service worker navigation preload request failed due to a network error. This may \
+         have been an actual network error, or caused by the browser simulating offline to see \
+         if the page works offline: see https://w3c.github.io/manifest/#installability-signals"
+    )]
+    PreloadFailed,
+    /// Navigation preload of a registration without an active worker. JavaScript says what it is.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("The registration does not have an active worker.")]
+    NoPreload,
+    /// `addRoutes()` when the worker is installed.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error(
+        "Failed to execute 'addRoutes' on 'InstallEvent': The event handler is already finished \
+         and no extend lifetime promises are outstanding."
+    )]
+    RoutesAfterInstall,
     /// The caller aborted; JavaScript rejects with the signal's own reason.
     #[class("DOMExceptionAbortError")]
     #[error("The user aborted a request.")]

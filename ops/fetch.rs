@@ -113,6 +113,14 @@ pub async fn op_http_fetch(
         None => sent.await?,
         Some(cancel) => sent.or_cancel(cancel).await.map_err(|_| OpError::Aborted)??,
     };
+    Ok(head_of(&state, response).await)
+}
+
+/// The head of a response, with its body, or with a resource for it.
+pub(crate) async fn head_of(
+    state: &RefCell<OpState>,
+    response: FetchResponse,
+) -> FetchResponseHead {
     let (bytes, body) = match response.body {
         None => (None, None),
         Some(chunks) => match all_that_came(chunks).await {
@@ -120,7 +128,7 @@ pub async fn op_http_fetch(
             Err(chunks) => (None, Some(add_body(&mut state.borrow_mut(), chunks))),
         },
     };
-    Ok(FetchResponseHead {
+    FetchResponseHead {
         r#type: response.kind,
         status: response.status,
         status_text: response.status_text,
@@ -128,7 +136,7 @@ pub async fn op_http_fetch(
         url_list: response.url_list,
         bytes,
         body,
-    })
+    }
 }
 
 /// A body that JavaScript gives away: bytes, a resource that is read for it, or none.

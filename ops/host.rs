@@ -10,10 +10,10 @@ use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
     BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
-    FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
-    NotificationServices, OpError, Permission, PermissionState, PushServices, RegisterWorker,
-    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, SocketServices,
-    TestServices, WindowServices,
+    FetchResponse, IndexedDb, LockServices, MessagePortServices, NavigationPreloadServices,
+    NetworkInformation, NotificationServices, OpError, Permission, PermissionState, PushServices,
+    RegisterWorker, RegistrationState, RequestBody, RouterRule, ScriptException,
+    ServiceWorkerState, SocketServices, TestServices, WindowServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -43,6 +43,7 @@ pub trait Services:
     + IndexedDb
     + LockServices
     + MessagePortServices
+    + NavigationPreloadServices
     + NotificationServices
     + PushServices
     + SocketServices
@@ -106,6 +107,8 @@ pub trait Services:
     /// The source of an imported script: from the network while the worker installs, later from
     /// its script resource map. Blocks the host thread.
     fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError>;
+    /// Adds router rules to the asking worker, which installs.
+    fn add_routes(&self, realm: RealmId, rules: Vec<RouterRule>) -> Result<(), OpError>;
     /// The asking worker no longer waits for its predecessor's clients.
     fn skip_waiting(&self, realm: RealmId);
     /// The asking worker becomes the controller of the clients in its scope.

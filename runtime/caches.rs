@@ -5,6 +5,7 @@
 
 mod body;
 mod commits;
+mod routed;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

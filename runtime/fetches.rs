@@ -115,7 +115,12 @@ impl Shard {
     }
 
     /// The response as it crosses the border; a body that breaks later is traced then.
-    fn to_fetch_response(&self, response: Response, method: String, url: String) -> FetchResponse {
+    pub(crate) fn to_fetch_response(
+        &self,
+        response: Response,
+        method: String,
+        url: String,
+    ) -> FetchResponse {
         let shard = self.me();
         let body = response.body.map(|body| {
             let told = move |error: HttpError| {

@@ -32,9 +32,6 @@ impl Shard {
             let controller =
                 controller.map(|worker| Controller { shard: self.me(), worker, client });
             let response = self.fetch_as_browser(&url, controller, request).await?;
-            if let Some(registration) = self.match_registration(url.as_str()) {
-                self.plan_soft_update(&registration);
-            }
             if response.kind != ResponseType::OpaqueRedirect {
                 // The document's URL, whatever the URL of a response that the worker brought.
                 return Ok(Loaded { url, ..loaded(response).await? });

@@ -146,6 +146,9 @@ impl Services for Stage {
     fn import_script(&self, _: RealmId, _: &str) -> Result<String, OpError> {
         Ok(String::new())
     }
+    fn add_routes(&self, _: RealmId, _: Vec<RouterRule>) -> Result<(), OpError> {
+        Ok(())
+    }
     fn skip_waiting(&self, _: RealmId) {}
     fn claim(&self, _: RealmId) -> Result<(), OpError> {
         Ok(())
@@ -383,5 +386,22 @@ impl BucketServices for Stage {
     }
     fn storage_estimate(&self, _: RealmId, _: i64) -> Result<Option<StorageEstimate>, OpError> {
         unreachable!()
+    }
+}
+
+impl NavigationPreloadServices for Stage {
+    fn preload_state(&self, _: RealmId, _: &str) -> NavigationPreloadState {
+        NavigationPreloadState::default()
+    }
+    fn set_preload_state(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: NavigationPreloadState,
+    ) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn fetch_event_preload(&self, _: RealmId, _: u32) -> Answer<FetchResponse> {
+        Box::pin(ready(Err(OpError::PreloadFailed)))
     }
 }

@@ -8,7 +8,8 @@ use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
     ClientState, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse,
     NetworkInformation, OpError, Permission, PermissionState, RealmId, RegisterWorker,
-    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
+    RegistrationState, RequestBody, RouterRule, ScriptException, ServiceWorkerState, Services,
+    WorkerState,
 };
 use kittiwake_store::{SyncChange, SyncType};
 use tokio::task::JoinSet;
@@ -121,6 +122,16 @@ impl Services for Shard {
         match self.realm_owner(realm) {
             Some(RealmOwner::Worker(worker)) => self.import_script_for(&worker, url),
             _ => Err(OpError::ImportFailed { url: url.to_owned() }),
+        }
+    }
+
+    fn add_routes(&self, realm: RealmId, rules: Vec<RouterRule>) -> Result<(), OpError> {
+        match self.realm_owner(realm) {
+            Some(RealmOwner::Worker(worker)) if worker.is_installing() => {
+                worker.router.borrow_mut().add(rules);
+                Ok(())
+            }
+            _ => Err(OpError::RoutesAfterInstall),
         }
     }
 

@@ -33,6 +33,7 @@
 //!     script_url: "https://app.test/sw.js".into(),
 //!     script_type: ScriptType::Classic,
 //!     update_via_cache: Default::default(),
+//!     router_rules: "[]".into(),
 //!     resources: vec![ScriptResource {
 //!         url: "https://app.test/sw.js".into(),
 //!         content_type: "text/javascript".into(),
@@ -85,8 +86,8 @@ pub use crate::periodic::{
 };
 pub use crate::push::PushSubscription;
 pub use crate::registrations::{
-    InstalledWorker, Registration, RegistrationId, ScriptResource, ScriptType, Unregistered,
-    UpdateViaCache, Version, VersionId, VersionState,
+    InstalledWorker, NavigationPreload, Registration, RegistrationId, ScriptResource, ScriptType,
+    Unregistered, UpdateViaCache, Version, VersionId, VersionState,
 };
 pub use crate::sync::{
     ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
@@ -407,6 +408,7 @@ mod tests {
             script_url: "https://app.test/sw.js".into(),
             script_type: ScriptType::Classic,
             update_via_cache: UpdateViaCache::Imports,
+            router_rules: "[]".into(),
             resources: vec![ScriptResource {
                 url: "https://app.test/sw.js".into(),
                 content_type: "text/javascript".into(),

@@ -151,7 +151,8 @@ function hostRequest(inner, bodyStream, cancel) {
   };
 }
 
-function responseFrom(head, body) {
+/** The response whose head and body the host gave. */
+export function responseFrom(head, body) {
   const inner = newInnerResponse(head.status, head.statusText);
   inner.headerList = head.headers;
   inner.urlList = head.urlList;

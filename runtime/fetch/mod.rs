@@ -188,6 +188,23 @@ pub(crate) enum ServiceWorkersMode {
     None,
 }
 
+impl Request {
+    /// The same request, with nothing to send.
+    pub(crate) fn without_body(&self) -> Request {
+        Request {
+            method: self.method.clone(),
+            url_list: self.url_list.clone(),
+            headers: self.headers.clone(),
+            body: Body::Empty,
+            origin: self.origin.clone(),
+            referrer: self.referrer.clone(),
+            integrity: self.integrity.clone(),
+            destination: self.destination.clone(),
+            ..*self
+        }
+    }
+}
+
 /// <https://fetch.spec.whatwg.org/#concept-request-credentials-mode>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -73,6 +73,7 @@ impl Shard {
                 script_url: worker.script_url.clone(),
                 script_type: worker.script_type,
                 update_via_cache: registration.update_via_cache.get(),
+                router_rules: worker.router.borrow().to_json(),
                 resources,
             })
             .map_err(|error| RegisterError::Store(Arc::new(error)))?;

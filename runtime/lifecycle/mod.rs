@@ -21,12 +21,15 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use kittiwake_ops::{RealmId, RegistrationState, ScriptException, ServiceWorkerState, WorkerState};
-use kittiwake_store::{RegistrationId, ScriptResource, ScriptType, UpdateViaCache, VersionId};
+use kittiwake_store::{
+    NavigationPreload, RegistrationId, ScriptResource, ScriptType, UpdateViaCache, VersionId,
+};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use crate::host::{RealmOwner, Shard};
 use crate::realm::Call;
+use crate::static_routing::Router;
 use crate::trace::{LifecycleSubject, TraceKind};
 
 pub(crate) use jobs::{Done, Job, Jobs};
@@ -53,6 +56,7 @@ pub(crate) struct Registration {
     unregistered: Cell<bool>,
     /// When its script was last compared with its server's, in Unix epoch milliseconds.
     update_checked_ms: Cell<Option<i64>>,
+    pub(crate) preload: RefCell<NavigationPreload>,
     /// Whether a task waits to compare it after a navigation.
     update_planned: Cell<bool>,
 }
@@ -71,6 +75,8 @@ pub(crate) struct Worker {
     version: Cell<Option<VersionId>>,
     /// The script resource map until then; after that the store has it.
     resources: RefCell<BTreeMap<String, ScriptResource>>,
+    /// Who answers requests instead of its fetch event.
+    pub(crate) router: RefCell<Router>,
     skip_waiting: Cell<bool>,
     events_under_way: Cell<u32>,
     last_event_ended: Cell<Instant>,
@@ -94,6 +100,7 @@ impl Registration {
             changed: Notify::new(),
             unregistered: Cell::default(),
             update_checked_ms: Cell::default(),
+            preload: RefCell::new(no_preload()),
             update_planned: Cell::default(),
         })
     }
@@ -169,7 +176,7 @@ impl Worker {
         }
     }
 
-    fn is_installing(&self) -> bool {
+    pub(crate) fn is_installing(&self) -> bool {
         matches!(self.state.get(), WorkerState::Parsed | WorkerState::Installing)
     }
 }
@@ -195,6 +202,7 @@ impl Shard {
             realm: Cell::default(),
             version: Cell::default(),
             resources: RefCell::default(),
+            router: RefCell::default(),
             skip_waiting: Cell::default(),
             events_under_way: Cell::default(),
             last_event_ended: Cell::new(Instant::now()),
@@ -259,6 +267,10 @@ impl Shard {
             self.call_realm(realm, Call::ChangeRegistration { registration, update_found });
         }
     }
+}
+
+fn no_preload() -> NavigationPreload {
+    NavigationPreload { enabled: false, header: "true".to_owned() }
 }
 
 /// An exception that the host itself has to report, without a place in any script.

@@ -17,6 +17,7 @@ use url::Url;
 
 use super::Registration;
 use crate::host::Shard;
+use crate::static_routing::Router;
 
 /// What is in memory of it.
 #[derive(Default)]
@@ -166,9 +167,11 @@ impl Shard {
         self.set_registration_id(&registration, stored.id);
         registration.update_via_cache.set(stored.update_via_cache);
         registration.update_checked_ms.set(stored.update_checked_ms);
+        *registration.preload.borrow_mut() = stored.preload;
         let worker = |version: Version, state| {
             let worker = self.new_worker(&registration, version.script_url, version.script_type);
             worker.version.set(Some(version.id));
+            *worker.router.borrow_mut() = Router::from_json(&version.router_rules);
             worker.state.set(state);
             worker
         };

@@ -24,6 +24,7 @@ fn worker(origin: &str) -> InstalledWorker {
         script_url: format!("{origin}/sw.js"),
         script_type: ScriptType::Classic,
         update_via_cache: UpdateViaCache::Imports,
+        router_rules: "[]".into(),
         resources: vec![
             script(&format!("{origin}/sw.js"), b"importScripts('/lib.js')"),
             script(&format!("{origin}/lib.js"), b"onsync = () => {}"),

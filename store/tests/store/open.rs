@@ -268,6 +268,8 @@ fn a_folder_of_the_first_schema_is_upgraded_and_keeps_what_it_has() {
     let store = Store::open(folder.path()).unwrap();
     let registrations = store.registrations().unwrap();
     assert_eq!(registrations[0].scope, "https://app.test/");
+    assert!(!registrations[0].preload.enabled);
+    assert_eq!(registrations[0].active.as_ref().unwrap().router_rules, "[]");
     assert_eq!(store.sync_tags(registrations[0].id).unwrap(), ["outbox"]);
     store.cache_open("https://app.test", &[], |_| 1_000).unwrap();
     let subscription = PushSubscription {
