@@ -1,4 +1,5 @@
-//! What background sync costs: durable registrations, one event, and a claim among many.
+//! What background sync costs: durable registrations, one event, and a start, a registration and a
+//! claim among many.
 //! What the numbers mean and how they are taken: benches/README.md.
 //!
 //! Invariant: each figure is a ratio to something measured in the same run; a missed target is
@@ -30,6 +31,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Workers that register at the same time, and registrations of each, one after the other.
 const WORKERS: usize = 100;
 const REGISTRATIONS_EACH: usize = 50;
+const ROUNDS: usize = 5;
 /// Events measured, after as many that are not.
 const EVENTS: usize = 2_000;
 /// Claims measured.
@@ -38,9 +40,10 @@ const CLAIMS: usize = 2_000;
 fn main() {
     // V8 wants the host threads to descend from the thread that initialises it.
     JsRuntime::init_platform(None);
-    let benches: [(&str, Bench); 3] = [
+    let benches: [(&str, Bench); 4] = [
         ("durable registrations", durable_registrations),
         ("one sync event", one_event),
+        ("a start and a registration among many", cost_against_count),
         ("a claim among many", claim_among_many),
     ];
     // `cargo bench --bench background_sync -- claim` runs those whose name contains the word.
@@ -62,11 +65,21 @@ fn main() {
 fn durable_registrations() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let total = WORKERS * REGISTRATIONS_EACH;
-    let kittiwake = register_from_many_workers(&folder.path().join("state"))?;
-    let store = commit_with_store(&folder.path().join("store"))?;
-    let bare = commit_with_rusqlite(&folder.path().join("bare.sqlite"))?;
+    let mut times = [Duration::MAX; 3];
+    // In turns, because other work on the machine slows whoever is there.
+    for round in 0..ROUNDS {
+        let place = |name: &str| folder.path().join(format!("{name}-{round}"));
+        for (best, time) in times.iter_mut().zip([
+            register_from_many_workers(&place("state"))?,
+            commit_with_store(&place("store"))?,
+            commit_with_rusqlite(&place("bare.sqlite"))?,
+        ]) {
+            *best = time.min(*best);
+        }
+    }
+    let [kittiwake, store, bare] = times;
     let per_second = |time: Duration| total as f64 / time.as_secs_f64();
-    println!("  {total} registrations from {WORKERS} pages at once");
+    println!("  {total} registrations from {WORKERS} pages at once; the best of {ROUNDS}");
     println!("  kittiwake  {:>9.0} a second", per_second(kittiwake));
     println!("  its store  {:>9.0} a second, {WORKERS} a commit", per_second(store));
     println!("  rusqlite   {:>9.0} a second, {WORKERS} a commit", per_second(bare));
@@ -125,20 +138,28 @@ fn commit_with_store(folder: &Path) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
+/// What it takes without Kittiwake: the same rows with the same constraints and indexes, which
+/// anybody needs who wants to know what is due.
 fn commit_with_rusqlite(file: &Path) -> Result<Duration> {
     let connection = rusqlite::Connection::open(file)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.execute_batch(
-        "CREATE TABLE syncs (registration INTEGER, tag TEXT, state TEXT, attempts INTEGER,
-         PRIMARY KEY (registration, tag)) STRICT, WITHOUT ROWID",
-    )?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.execute_batch(include_str!("../store/schema.sql"))?;
+    for number in 0..WORKERS {
+        connection.execute(
+            "INSERT INTO registrations (origin, scope, update_via_cache) VALUES (?1, ?2, 'all')",
+            [format!("https://app{number}.test"), format!("https://app{number}.test/")],
+        )?;
+    }
     let started = Instant::now();
     for tag in 0..REGISTRATIONS_EACH {
         let transaction = connection.unchecked_transaction()?;
-        for registration in 0..WORKERS {
+        for registration in 1..=WORKERS {
             transaction
-                .prepare_cached("INSERT INTO syncs VALUES (?1, ?2, 'pending', 0)")?
+                .prepare_cached(
+                    "INSERT INTO sync_registrations VALUES (?1, ?2, 'pending', 0, NULL, 0)",
+                )?
                 .execute((registration as i64, format!("tag-{tag}")))?;
         }
         transaction.commit()?;
@@ -216,6 +237,96 @@ fn async_calls() -> Result<Vec<Duration>> {
         times.push(started.elapsed());
     }
     Ok(times.split_off(EVENTS))
+}
+
+/// What a start costs, and one registration after it, when a million of 10,000 workers are pending
+/// on disk; beside a thousand of 10.
+fn cost_against_count() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let [few, many] = [("few", 10), ("many", 10_000)].map(|(name, workers)| {
+        let state = folder.path().join(name);
+        fill(&state, workers, 100).map(|()| state)
+    });
+    let states = [few?, many?];
+    let mut starts = [Duration::MAX; 2];
+    let mut registrations = [Duration::MAX; 2];
+    let mut grown = [0; 2];
+    for round in 0..ROUNDS {
+        for (index, state) in states.iter().enumerate() {
+            let before = resident_kib()?;
+            let started = Instant::now();
+            // Nothing fires before somebody says that the network is there.
+            let runtime = Runtime::builder().state_folder(state).await_network_signal().start()?;
+            block_on(runtime.run_for(Duration::ZERO))?;
+            starts[index] = starts[index].min(started.elapsed());
+            if round == 0 {
+                grown[index] = resident_kib()?.saturating_sub(before);
+            }
+            registrations[index] = registrations[index].min(one_registration(runtime, round)?);
+        }
+    }
+    for (index, name) in ["1,000 of 10 workers", "1,000,000 of 10,000"].into_iter().enumerate() {
+        let (start, one) = (starts[index], registrations[index]);
+        let mib = grown[index] as f64 / 1024.0;
+        println!("  {name:<20} start {start:>9.1?}, {mib:>5.1} MiB; a registration {one:>9.1?}");
+    }
+    let ratio = |[few, many]: [Duration; 2]| many.as_secs_f64() / few.as_secs_f64();
+    target("times the start with a thousand", ratio(starts), 2.0, true);
+    target("times a registration among a thousand", ratio(registrations), 2.0, true);
+    Ok(())
+}
+
+/// A state folder with so many workers, each with so many pending syncs.
+fn fill(state: &Path, workers: usize, tags: usize) -> Result<()> {
+    drop(Store::open(state)?);
+    let database = rusqlite::Connection::open(state.join(kittiwake_store::DATABASE_FILE))?;
+    database.execute_batch(&format!(
+        "BEGIN;
+         CREATE TEMP TABLE numbers AS WITH RECURSIVE counted (n) AS
+           (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {workers}) SELECT n FROM counted;
+         CREATE TEMP TABLE tags AS WITH RECURSIVE counted (n) AS
+           (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {tags}) SELECT n FROM counted;
+         INSERT INTO registrations (id, origin, scope, update_via_cache)
+           SELECT n, 'https://app' || n || '.test', 'https://app' || n || '.test/', 'imports'
+           FROM numbers;
+         INSERT INTO versions (id, registration_id, script_url, script_type, state)
+           SELECT n, n, 'https://app' || n || '.test/sw.js', 'classic', 'activated' FROM numbers;
+         INSERT INTO script_resources
+           SELECT n, 'https://app' || n || '.test/sw.js', 'text/javascript', x'' FROM numbers;
+         INSERT INTO sync_registrations
+           SELECT w.n, 'tag-' || t.n, 'pending', 0, NULL, 0
+           FROM numbers w, tags t;
+         COMMIT;"
+    ))?;
+    Ok(())
+}
+
+/// Of many that follow each other, on disk; and ends the runtime.
+fn one_registration(runtime: Runtime, round: usize) -> Result<Duration> {
+    let origin = Url::parse("https://app7.test/")?;
+    let page = format!(
+        "addEventListener('offline', async () => {{
+            const {{ sync }} = await navigator.serviceWorker.ready;
+            for (let i = 0; i < {REGISTRATIONS_EACH}; i++) await sync.register(`{round}-${{i}}`);
+        }});"
+    );
+    block_on(async {
+        let script = origin.join("page.js")?;
+        runtime.open_page(origin, PageSource::Script(script, page)).await?;
+        let started = Instant::now();
+        runtime.set_network(NetworkState::Offline).await?;
+        runtime.idle().await?;
+        let time = started.elapsed() / REGISTRATIONS_EACH as u32;
+        runtime.shut_down().await?;
+        Ok(time)
+    })
+}
+
+/// What the process has in memory.
+fn resident_kib() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    Ok(line.ok_or("no VmRSS")?.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// A claim and its settlement when a million registrations are pending, beside a thousand.

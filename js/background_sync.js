@@ -2,8 +2,9 @@
 //
 // Invariant: the promise of register() resolves only after the host has the registration on disk.
 
-import { core } from "ext:core/mod.js";
+import { core, primordials } from "ext:core/mod.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
+import { onDisk } from "ext:kittiwake/sync_writes.js";
 import {
   assertThis,
   hostKey,
@@ -16,7 +17,8 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { op_sync_register, op_sync_resolved, op_sync_tags } = core.ops;
+const { op_sync_register, op_sync_tags } = core.ops;
+const { PromiseReject } = primordials;
 
 // https://wicg.github.io/background-sync/spec/#sync-manager-interface
 export class SyncManager {
@@ -29,12 +31,15 @@ export class SyncManager {
   }
 
   // https://wicg.github.io/background-sync/spec/#dom-syncmanager-register
-  async register(tag) {
+  register(tag) {
     const prefix = "Failed to execute 'register' on 'SyncManager'";
-    assertThis(this, SyncManager, prefix);
-    requireArguments(arguments.length, 1, prefix);
-    await op_sync_register(this.#scope, storableTag(tag, prefix));
-    op_sync_resolved();
+    try {
+      assertThis(this, SyncManager, prefix);
+      requireArguments(arguments.length, 1, prefix);
+      return onDisk(op_sync_register(this.#scope, storableTag(tag, prefix)));
+    } catch (error) {
+      return PromiseReject(error);
+    }
   }
 
   // https://wicg.github.io/background-sync/spec/#dom-syncmanager-gettags

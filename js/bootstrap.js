@@ -19,7 +19,8 @@ import {
 } from "ext:kittiwake/events.js";
 import { EventSource } from "ext:kittiwake/event_source.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
-import { afterFetchEvent, createFetchEvent, FetchEvent } from "ext:kittiwake/fetch_event.js";
+import { FetchEvent } from "ext:kittiwake/fetch_event.js";
+import { dispatchFunctionalEvent } from "ext:kittiwake/functional_events.js";
 import { fetch } from "ext:kittiwake/fetch/fetch.js";
 import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Request } from "ext:kittiwake/fetch/request.js";
@@ -28,6 +29,7 @@ import { indexedDbInterfaces } from "ext:kittiwake/indexed_db/interfaces.js";
 import { indexedDB } from "ext:kittiwake/indexed_db/factory.js";
 import { deliver } from "ext:kittiwake/indexed_db/delivery.js";
 import { Lock, LockManager } from "ext:kittiwake/locks.js";
+import * as messagePort from "ext:kittiwake/message_port.js";
 import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as networkInformation from "ext:kittiwake/network_information.js";
@@ -38,7 +40,10 @@ import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
+import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
+import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -81,7 +86,6 @@ const timers = web("02_timers.js");
 const url = web("00_url.js");
 const { CompressionStream, DecompressionStream } = web("14_compression.js");
 const { FileReader } = web("10_filereader.js");
-const { MessageChannel, MessagePort, structuredClone } = web("13_message_port.js");
 const { URLPattern } = web("01_urlpattern.js");
 const { WorkerGlobalScope, Window } = web("04_global_interfaces.js");
 const { FormData } = core.loadExtScript("ext:deno_fetch/21_formdata.js");
@@ -151,9 +155,9 @@ const interfaces = {
   ...indexedDbInterfaces,
   Lock,
   LockManager,
-  MessageChannel,
+  MessageChannel: messagePort.MessageChannel,
   MessageEvent: event.MessageEvent,
-  MessagePort,
+  MessagePort: messagePort.MessagePort,
   NavigationPreloadManager,
   NavigatorUAData,
   NetworkInformation: networkInformation.NetworkInformation,
@@ -185,6 +189,8 @@ const interfaces = {
   ServiceWorker: serviceWorker.ServiceWorker,
   ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
+  StorageBucket,
+  StorageBucketManager,
   StorageManager,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
@@ -236,7 +242,7 @@ function defineSharedScope(target) {
     reportError,
     setInterval: timers.setInterval,
     setTimeout: timers.setTimeout,
-    structuredClone,
+    structuredClone: structuredTransfer.structuredClone,
   });
   defineGetter(target, "caches", () => ownCaches);
   defineGetter(target, "crossOriginIsolated", () => false);
@@ -341,6 +347,8 @@ function reportError(error) {
   event.reportException(error);
 }
 
+structuredTransfer.setScopeName(scopeName);
+
 function scopeName() {
   return startedAs.kind === "page" ? "Window" : "WorkerGlobalScope";
 }
@@ -373,6 +381,7 @@ function startServiceWorker(options) {
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
   delete StorageManager.prototype.persist; // [Exposed=Window]
+  delete StorageBucket.prototype.persist; // [Exposed=Window]
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);
@@ -455,27 +464,9 @@ async function skipWaiting() {
   core.ops.op_worker_skip_waiting();
 }
 
-// https://w3c.github.io/ServiceWorker/#activation-algorithm and the other functional events
-const makeEvent = {
-  install: () => new extendable.InstallEvent("install"),
-  activate: () => new extendable.ExtendableEvent("activate"),
-  fetch: createFetchEvent,
-  sync: (init) => new backgroundSync.SyncEvent("sync", init),
-  periodicsync: (init) => new periodicSync.PeriodicSyncEvent("periodicsync", init),
-  message: (init) =>
-    new extendable.ExtendableMessageEvent("message", {
-      data: init.data === null ? init.json : serviceWorker.receiveMessage(init.data),
-      origin: startedAs.origin,
-      source: init.source === null ? null : clients.createClient(init.source),
-    }),
-};
-
-const afterDispatch = { __proto__: null, fetch: afterFetchEvent };
-
 const hostCalls = new SafeMap(Object.entries({
   start,
-  dispatchExtendable: (type, id, init) =>
-    extendable.dispatchExtendableEvent(id, makeEvent[type](init), afterDispatch[type]),
+  dispatchExtendable: dispatchFunctionalEvent,
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
   changeConnection: networkInformation.changeConnection,
@@ -483,7 +474,11 @@ const hostCalls = new SafeMap(Object.entries({
   changeWorkerState: serviceWorker.changeWorkerState,
   changeController: serviceWorker.changeController,
   clientMessage: serviceWorker.receiveClientMessage,
+  resolveSyncs,
+  rejectSync,
   indexedDb: deliver,
+  portMessage: messagePort.receivePortMessage,
+  portEnded: messagePort.endPort,
 }));
 
 // Rust takes this function off the global before the first user script runs.

@@ -5,6 +5,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { dispatchPlatformEvent, forgiveRejection } from "ext:kittiwake/events.js";
+import { MessagePort } from "ext:kittiwake/message_port.js";
 import {
   assertThis,
   dictionary,
@@ -16,7 +17,6 @@ import {
 const { Event } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_event_settled } = core.ops;
-const { MessagePort } = core.loadExtScript("ext:deno_web/13_message_port.js");
 const {
   ArrayPrototypePush,
   ObjectFreeze,

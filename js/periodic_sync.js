@@ -5,6 +5,7 @@
 
 import { core } from "ext:core/mod.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
+import { onDisk } from "ext:kittiwake/sync_writes.js";
 import {
   assertThis,
   dictionary,
@@ -37,7 +38,7 @@ export class PeriodicSyncManager {
     assertThis(this, PeriodicSyncManager, prefix);
     requireArguments(arguments.length, 1, prefix);
     const text = storableTag(tag, prefix);
-    await op_periodic_register(this.#scope, text, minInterval(options, prefix));
+    await onDisk(op_periodic_register(this.#scope, text, minInterval(options, prefix)));
   }
 
   // https://wicg.github.io/periodic-background-sync/#dom-periodicsyncmanager-gettags
@@ -51,7 +52,7 @@ export class PeriodicSyncManager {
     const prefix = "Failed to execute 'unregister' on 'PeriodicSyncManager'";
     assertThis(this, PeriodicSyncManager, prefix);
     requireArguments(arguments.length, 1, prefix);
-    await op_periodic_unregister(this.#scope, string(tag, prefix));
+    await onDisk(op_periodic_unregister(this.#scope, string(tag, prefix)));
   }
 }
 webidl.configureInterface(PeriodicSyncManager);

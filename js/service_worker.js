@@ -6,12 +6,14 @@
 import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
-import { defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
+import { afterSetting, defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
 import { createNavigationPreload } from "ext:kittiwake/navigation_preload.js";
+import { messageEvent } from "ext:kittiwake/message_port.js";
 import { getNotifications, showNotification } from "ext:kittiwake/notifications.js";
 import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
 import { createPushManager } from "ext:kittiwake/push.js";
+import { serializeWithTransfer, transferList } from "ext:kittiwake/structured_transfer.js";
 import {
   assertThis,
   dictionary,
@@ -23,14 +25,14 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { Event, EventTarget, MessageEvent } = core.loadExtScript(
+const { Event, EventTarget } = core.loadExtScript(
   "ext:deno_web/02_event.js",
 );
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const { getLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
-const messagePort = core.loadExtScript("ext:deno_web/13_message_port.js");
 const {
+  op_client_messages_start,
   op_message_post,
   op_worker_controller,
   op_worker_register,
@@ -38,8 +40,6 @@ const {
   op_worker_unregister,
 } = core.ops;
 const {
-  ArrayBufferPrototypeGetDetached,
-  ArrayBufferPrototypeTransfer,
   Promise,
   PromiseReject,
   SafeMap,
@@ -51,42 +51,11 @@ const registrations = new SafeMap(); // scope -> ServiceWorkerRegistration
 const workers = new SafeMap(); // Kittiwake's id -> ServiceWorker
 
 /** Serialises `message` and hands it to the host for `to`. */
-export function postMessage(to, message, transferOrOptions, prefix) {
-  const transfer = [...(transferOrOptions?.transfer ?? transferOrOptions ?? [])];
+export function postMessage(to, message, options, prefix) {
+  const transferred = transferList(options, prefix);
   const text = describe(message);
-  const refuse = (reason) => {
-    throw new DOMException(`${prefix}: ${reason}`, "DataCloneError");
-  };
-  const buffers = transfer.filter((each) => core.isArrayBuffer(each));
-  const others = transfer.filter((each) => !core.isArrayBuffer(each));
-  const detached = buffers.find((buffer) => ArrayBufferPrototypeGetDetached(buffer));
-  if (detached !== undefined) {
-    refuse(`ArrayBuffer at index ${transfer.indexOf(detached)} is already detached.`);
-  }
-  const twice = transfer.findIndex((each, index) =>
-    core.isArrayBuffer(each) && transfer.indexOf(each) !== index
-  );
-  if (twice !== -1) {
-    refuse(`ArrayBuffer at index ${twice} is a duplicate of an earlier ArrayBuffer.`);
-  }
-  let serialized;
-  try {
-    serialized = messagePort.serializeJsMessageData(message, others);
-  } catch (error) {
-    if (error?.name !== "DataCloneError") throw error;
-    refuse(error.message);
-  }
-  if (serialized.transferables.length > 0) {
-    refuse("Kittiwake cannot transfer this object to another realm yet.");
-  }
-  // The bytes are in the message; what is left of a transfer is that they are gone here.
-  for (const buffer of buffers) ArrayBufferPrototypeTransfer(buffer, 0);
-  op_message_post(to, serialized.data, text);
-}
-
-/** The message that `postMessage` serialised in another realm. */
-export function receiveMessage(data) {
-  return messagePort.deserializeJsMessageData({ data, transferables: [] })[0];
+  const { data, transfer } = serializeWithTransfer(message, transferred, prefix);
+  op_message_post(to, data, transfer, text);
 }
 
 let workerInternals;
@@ -295,13 +264,9 @@ export function changeController() {
 }
 
 /** A message of a worker to this client. */
-export function receiveClientMessage(data, source) {
-  const init = {
-    data: receiveMessage(data),
-    origin: new URL(getLocationHref()).origin,
-    source: workerFor(source),
-  };
-  dispatchPlatformEvent(ownContainer(), new MessageEvent("message", init));
+export function receiveClientMessage(message, source) {
+  const init = { origin: new URL(getLocationHref()).origin, source: workerFor(source) };
+  dispatchPlatformEvent(ownContainer(), messageEvent(message, init));
 }
 
 const registrationChanged = Symbol("registrationChanged");
@@ -358,9 +323,10 @@ export class ServiceWorkerContainer extends EventTarget {
     return op_worker_registrations().map(registrationFor);
   }
 
-  // Messages are never held back here: a page's script has run before the first can arrive.
+  // https://w3c.github.io/ServiceWorker/#dom-serviceworkercontainer-startmessages
   startMessages() {
     webidl.assertBranded(this, ServiceWorkerContainer.prototype);
+    op_client_messages_start();
   }
 
   [registrationChanged](registration) {
@@ -373,6 +339,8 @@ webidl.configureInterface(ServiceWorkerContainer);
 for (const name of ["controllerchange", "message", "messageerror"]) {
   defineHandler(ServiceWorkerContainer.prototype, name);
 }
+// https://w3c.github.io/ServiceWorker/#dom-serviceworkercontainer-onmessage: it starts the messages
+afterSetting(ServiceWorkerContainer.prototype, "message", op_client_messages_start);
 
 // https://w3c.github.io/ServiceWorker/#match-service-worker-registration
 function matchRegistration(url) {

@@ -6,6 +6,7 @@ import { core, primordials } from "ext:core/mod.js";
 const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
 const {
   MathTrunc,
+  NumberIsFinite,
   NumberIsNaN,
   NumberMAX_SAFE_INTEGER,
   ObjectHasOwn,
@@ -108,6 +109,17 @@ export function unsignedLongLong(value, prefix) {
     throw new TypeError(`${prefix}: Value is outside the ${type} value range.`);
   }
   return integer;
+}
+
+/** A `double`: https://webidl.spec.whatwg.org/#js-double */
+export function finiteDouble(value, prefix) {
+  if (typeof value === "symbol" || typeof value === "bigint") {
+    const kind = typeof value === "symbol" ? "Symbol" : "BigInt";
+    throw new TypeError(`${prefix}: Cannot convert a ${kind} value to a number`);
+  }
+  const number = +value;
+  if (NumberIsFinite(number)) return number;
+  throw new TypeError(`${prefix}: The provided double value is non-finite.`);
 }
 
 export function isObject(value) {

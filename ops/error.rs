@@ -73,6 +73,17 @@ pub enum OpError {
          larger than 1 MiB."
     )]
     NotificationTooLarge,
+    /// More messages that nobody has received than one origin may have.
+    #[class("DOMExceptionDataCloneError")]
+    #[error(
+        "The message could not be posted: messages of 256 MiB that nobody has received wait \
+         already."
+    )]
+    TooManyMessages,
+    /// More open ports than one origin may have.
+    #[class("DOMExceptionQuotaExceededError")]
+    #[error("Failed to construct 'MessageChannel': 65536 message ports are open already.")]
+    TooManyPorts,
     /// A message to a worker or client that is gone.
     #[class("DOMExceptionInvalidStateError")]
     #[error("ServiceWorker is in an invalid state.")]
@@ -92,6 +103,10 @@ pub enum OpError {
     #[class("DOMExceptionUnknownError")]
     #[error("Unexpected internal error.")]
     CacheFailed,
+    /// The store failed while a storage bucket was read or written.
+    #[class("DOMExceptionUnknownError")]
+    #[error("Unknown error occurred while using storage.")]
+    StorageUnusable,
     /// The store failed while a registration was written.
     #[class("DOMExceptionUnknownError")]
     #[error("The service worker registration could not be stored.")]

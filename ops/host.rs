@@ -9,10 +9,10 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, IndexedDb,
-    LockServices, NetworkInformation, NotificationServices, OpError, Permission, PermissionState,
-    RegisterWorker, RegistrationState, RequestBody, ScriptException, ServiceWorkerState,
-    SocketServices,
+    BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
+    FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
+    NotificationServices, OpError, Permission, PermissionState, RegisterWorker, RegistrationState,
+    RequestBody, ScriptException, ServiceWorkerState, SocketServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -37,7 +37,13 @@ impl Host {
 
 /// The runtime, as its realms see it. All methods run on the host thread.
 pub trait Services:
-    CacheServices + IndexedDb + LockServices + NotificationServices + SocketServices
+    BucketServices
+    + CacheServices
+    + IndexedDb
+    + LockServices
+    + MessagePortServices
+    + NotificationServices
+    + SocketServices
 {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;
@@ -58,34 +64,23 @@ pub trait Services:
     /// An extendable event has no pending promise left; `rejection` is the first of its reasons.
     fn event_settled(&self, realm: RealmId, event: u32, rejection: Option<ScriptException>);
 
-    /// Registers a background sync; when the future resolves, the registration is on disk.
-    fn sync_register(
-        &self,
-        realm: RealmId,
-        scope: &str,
-        tag: String,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
-    /// A promise of `register()` resolves: its event may fire as soon as this turn is over.
-    fn sync_resolved(&self);
+    /// Asks for a background sync, and answers the number of the write. As soon as it is on disk,
+    /// the realm is called by `resolveSyncs`, or by `rejectSync` if it could not be made.
+    fn sync_register(&self, realm: RealmId, scope: &str, tag: String) -> Result<u64, OpError>;
     /// The tags of the registration's background syncs.
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
 
-    /// Registers a periodic background sync; when the future resolves, it is on disk.
+    /// As [`Services::sync_register`], for a periodic background sync.
     fn periodic_register(
         &self,
         realm: RealmId,
         scope: &str,
         tag: String,
         min_interval_ms: i64,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
-    /// Ends a periodic background sync, if there is one; when the future resolves, it is gone from
-    /// disk.
-    fn periodic_unregister(
-        &self,
-        realm: RealmId,
-        scope: &str,
-        tag: String,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>>;
+    ) -> Result<u64, OpError>;
+    /// Ends a periodic background sync, if there is one; as [`Services::sync_register`].
+    fn periodic_unregister(&self, realm: RealmId, scope: &str, tag: String)
+    -> Result<u64, OpError>;
     /// The tags of the registration's periodic background syncs.
     fn periodic_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError>;
     /// Whether the asking realm's origin may use a feature.

@@ -8,6 +8,7 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod buckets;
 mod cache;
 mod clients;
 mod clock;
@@ -19,6 +20,7 @@ mod fetch_event;
 mod host;
 mod indexed_db;
 mod locks;
+mod message_port;
 mod network;
 mod notifications;
 mod periodic;
@@ -27,6 +29,7 @@ mod service_worker;
 mod sync;
 mod web_socket;
 
+pub use buckets::*;
 pub use cache::*;
 pub use clients::*;
 pub use clock::*;
@@ -38,6 +41,7 @@ pub use fetch_event::*;
 pub use host::{Host, RealmId, Services};
 pub use indexed_db::*;
 pub use locks::*;
+pub use message_port::*;
 pub use network::*;
 pub use notifications::*;
 pub use periodic::*;

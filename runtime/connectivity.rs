@@ -3,6 +3,8 @@
 //! Invariant: requests, syncs and scripts hear of one and the same state, and syncs do not fire
 //! while the signal looks anew.
 
+use std::collections::BTreeSet;
+
 use deno_core::futures::FutureExt;
 use kittiwake_ops::{NetworkInformation, RealmId};
 use tokio::task::spawn_local;
@@ -25,11 +27,14 @@ impl Shard {
 
     /// Where the workers come from, as far as that is on the network.
     pub(crate) fn remote_origins(&self) -> Vec<Url> {
-        let registrations = self.registrations.borrow();
-        let scopes = registrations.keys().filter_map(|scope| Url::parse(scope).ok());
-        let mut origins: Vec<_> =
-            scopes.map(|scope| scope.join("/").expect("a scope has a path")).collect();
-        origins.dedup();
+        let stored = self.store.origins().unwrap_or_else(|error| {
+            self.trace_store_error(&error);
+            Vec::new()
+        });
+        let in_memory = self.registrations_in_memory();
+        let in_memory = in_memory.iter().map(|registration| registration.origin.clone());
+        let all: BTreeSet<_> = stored.into_iter().chain(in_memory).collect();
+        let mut origins: Vec<_> = all.iter().filter_map(|origin| Url::parse(origin).ok()).collect();
         origins.retain(|url| !self.served.iter().any(|(origin, _)| *origin == url.origin()));
         origins
     }

@@ -79,17 +79,18 @@ impl Shard {
     }
 
     fn registration_to_ask(&self, scope: Option<Url>) -> Result<Rc<Registration>, Error> {
-        let registrations = self.registrations.borrow();
         if let Some(scope) = scope {
-            let found = registrations.get(scope.as_str()).cloned();
+            let found = self.registration(scope.as_str());
             return found.ok_or_else(|| Error::NoWorker { scope: scope.to_string() });
         }
-        let mut all = registrations.values();
+        let registrations = self.all_registrations()?;
+        let mut all = registrations.iter();
         match (all.next(), all.next()) {
             (None, _) => Err(Error::NoWorker { scope: "any scope".to_owned() }),
             (Some(only), None) => Ok(only.clone()),
             (Some(_), Some(_)) => {
-                Err(Error::ManyWorkers { scopes: registrations.keys().cloned().collect() })
+                let scopes = registrations.iter().map(|each| each.scope.clone()).collect();
+                Err(Error::ManyWorkers { scopes })
             }
         }
     }

@@ -11,6 +11,7 @@ use kittiwake_store::{
 use tokio::task::spawn_local;
 
 use crate::activity::Busy;
+use crate::commits::Answer;
 use crate::host::{EventEnd, Shard};
 use crate::lifecycle::{Registration, Worker};
 use crate::realm::ExtendableInit;
@@ -76,20 +77,21 @@ impl Firing {
 
     fn hand_back(self, shard: &Shard) {
         let write = self.write(SyncChange::HandBack(self.sync_type));
-        shard.commit(write, move |shard, _, written| {
+        let answer = Answer::Call(Box::new(move |shard, _, written| {
             shard.firing.borrow_mut().remove(&self.key());
             // Nobody is woken: it would be claimed again at once. Activation or the network will.
             if let Err(error) = written {
                 shard.trace_store_error(&error);
             }
             drop(self.busy);
-        });
+        }));
+        shard.commit(write, answer);
     }
 
     fn settle(self, shard: &Shard, registration: Rc<Registration>, end: EventEnd) {
         let (outcome, reason) = outcome_of(&end);
         let write = self.write(SyncChange::Settle(self.sync_type, outcome));
-        shard.commit(write, move |shard, _, written| {
+        let answer = Answer::Call(Box::new(move |shard, _, written| {
             shard.firing.borrow_mut().remove(&self.key());
             match written {
                 Ok(SyncWritten::Settled(settled)) => {
@@ -103,7 +105,8 @@ impl Firing {
                 Err(error) => shard.trace_store_error(&error),
             }
             drop(self.busy);
-        });
+        }));
+        shard.commit(write, answer);
     }
 }
 

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kittiwake_ops::{RealmId, ScriptException, Services};
@@ -18,17 +19,19 @@ use tokio::time::{Instant, timeout};
 use url::Origin;
 
 use crate::activity::{Activity, Busy};
+use crate::buckets::Buckets;
 use crate::caches::Caches;
-use crate::commits;
+use crate::commits::Commits;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::{Http, Root};
-use crate::indexed_db::IndexedDbs;
-use crate::lifecycle::{Registration, Worker};
+use crate::indexed_db::{IndexedDbs, Threads};
+use crate::lifecycle::{ScopeMap, Worker};
 use crate::locks::Locks;
+use crate::message_ports::MessagePorts;
 use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
@@ -78,7 +81,7 @@ impl Default for Limits {
 /// One host thread's state.
 pub(crate) struct Shard {
     me: Weak<Shard>,
-    pub(crate) store: Rc<Store>,
+    pub(crate) store: Arc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
     pub(crate) http: Rc<dyn Http>,
@@ -106,15 +109,15 @@ pub(crate) struct Shard {
     pub(crate) seed: Option<u64>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
-    pub(crate) commits: commits::Queue,
+    pub(crate) commits: Commits,
     pub(crate) indexed_db: IndexedDbs,
     pub(crate) caches: Caches,
-    pub(crate) registrations: RefCell<BTreeMap<String, Rc<Registration>>>,
-    /// Of the registrations that the store knows.
-    pub(crate) scopes: RefCell<BTreeMap<RegistrationId, String>>,
+    pub(crate) buckets: Buckets,
+    pub(crate) scope_map: ScopeMap,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     pub(crate) locks: RefCell<Locks>,
+    pub(crate) message_ports: MessagePorts,
     pub(crate) notifications: RefCell<Vec<Shown>>,
     trace: RefCell<TraceSink>,
     started: Instant,
@@ -149,7 +152,10 @@ pub(crate) struct ShardParts {
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
+    /// Where commits of syncs wait for the disk.
+    pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) buckets: Buckets,
     pub(crate) trace: TraceSink,
 }
 
@@ -180,7 +186,7 @@ impl Shard {
         let time_of_day = TimeOfDay::new(&*parts.clock);
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
-            store: Rc::new(parts.store),
+            store: Arc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
             http: parts.http,
@@ -203,14 +209,15 @@ impl Shard {
             seed: parts.seed,
             activity: Activity::default(),
             wake: Wake::default(),
-            commits: Default::default(),
+            commits: Commits::new(parts.sync_threads),
             indexed_db: parts.indexed_db,
             caches: Caches::default(),
-            registrations: RefCell::default(),
-            scopes: RefCell::default(),
+            buckets: parts.buckets,
+            scope_map: ScopeMap::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
             locks: RefCell::default(),
+            message_ports: MessagePorts::default(),
             notifications: RefCell::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
@@ -303,6 +310,7 @@ impl Shard {
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
+        self.end_ports_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -336,6 +344,14 @@ impl Shard {
         if let Some(handle) = self.realms.borrow().get(&id) {
             // The task may have ended in this very moment: then the realm is gone too.
             let _ = handle.commands.send((Command::Call(call), self.activity.begin()));
+        }
+    }
+
+    /// Has a realm hear of its port at its next turn.
+    pub(crate) fn call_port(&self, id: RealmId, port: u32) {
+        if let Some(handle) = self.realms.borrow().get(&id) {
+            // As above.
+            let _ = handle.commands.send((Command::Port(port), self.activity.begin()));
         }
     }
 

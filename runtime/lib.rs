@@ -5,6 +5,7 @@
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
 mod activity;
+mod buckets;
 mod caches;
 mod client_fetch;
 mod commits;
@@ -24,6 +25,8 @@ mod indexed_db;
 mod lifecycle;
 mod listing;
 mod locks;
+mod message_ports;
+mod messages;
 mod navigation;
 mod network;
 mod notifications;

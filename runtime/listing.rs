@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kittiwake_store::indexed_db::{IndexedDbError, IndexedDbFolder};
 use kittiwake_store::{
     PeriodicSyncRegistration, PeriodicSyncState, Registration, Store, SyncRecord, SyncRegistration,
-    SyncState, SyncType,
+    SyncState, SyncType, parse_storage_key,
 };
 
 use crate::doors::{Clock, SystemClock};
@@ -46,6 +46,8 @@ pub struct StoredSync {
 pub struct StoredDatabase {
     /// Whose it is.
     pub origin: String,
+    /// The name of its storage bucket, if it is not in the one that every origin has.
+    pub bucket: Option<String>,
     /// Its name; a lone surrogate shows as U+FFFD.
     pub name: String,
     /// Its version.
@@ -77,7 +79,8 @@ pub struct StoredObjectStore {
 /// [`Error::Store`], if the folder is not there, in use, or unreadable, or a database is damaged.
 pub fn stored_databases(folder: &Path) -> Result<Vec<StoredDatabase>, Error> {
     // Held to the end: it has the folder's lock.
-    let Some(_store) = Store::open_existing(folder)? else { return Ok(Vec::new()) };
+    let Some(store) = Store::open_existing(folder)? else { return Ok(Vec::new()) };
+    let buckets = store.buckets()?;
     let mut databases = Vec::new();
     for file in IndexedDbFolder::list_all(folder) {
         let file = file?;
@@ -91,16 +94,23 @@ pub fn stored_databases(folder: &Path) -> Result<Vec<StoredDatabase>, Error> {
                 .map(|index| String::from_utf16_lossy(&index.name))
                 .collect(),
         });
+        let (origin, id) = parse_storage_key(&file.origin);
+        let bucket = buckets.iter().find(|bucket| Some(bucket.id) == id);
+        // The next start of a runtime removes what is left of a bucket.
+        if id.is_some() && bucket.is_none() {
+            continue;
+        }
         databases.push(StoredDatabase {
+            origin: origin.to_owned(),
+            bucket: bucket.map(|bucket| bucket.name.clone()),
             name: String::from_utf16_lossy(&file.name),
             version: file.version,
             object_stores: object_stores.collect(),
             bytes: std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len()),
-            origin: file.origin,
             path: file.path,
         });
     }
-    databases.sort_by_key(|database| (database.origin.clone(), database.name.clone()));
+    databases.sort_by_key(|each| (each.origin.clone(), each.bucket.clone(), each.name.clone()));
     Ok(databases)
 }
 

@@ -6,11 +6,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use html5gum::{DefaultEmitter, Token, Tokenizer};
-use kittiwake_ops::{ClientState, RealmId};
+use kittiwake_ops::{ClientState, MessagePortServices, RealmId, ServiceWorkerState};
 use url::Url;
 
 use crate::host::{RealmOwner, Shard};
 use crate::lifecycle::{Worker, decode, is_javascript, plain_exception};
+use crate::message_ports::Posted;
 use crate::realm::{Call, RealmError, RealmKind, StartOptions};
 use crate::runtime::Error;
 use crate::trace::{LifecycleSubject, TraceKind};
@@ -21,7 +22,13 @@ pub(crate) struct Page {
     pub(crate) url: Url,
     pub(crate) origin: String,
     pub(crate) controller: RefCell<Option<Rc<Worker>>>,
+    /// The client message queue while it is disabled: until the document is loaded, or the page
+    /// wants them. <https://w3c.github.io/ServiceWorker/#dfn-client-message-queue>
+    pub(crate) held_messages: RefCell<Option<Vec<HeldMessage>>>,
 }
+
+/// A message, and the worker that sent it.
+pub(crate) type HeldMessage = (Posted, Option<ServiceWorkerState>);
 
 /// What a page is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +72,7 @@ impl Shard {
             origin: url.origin().ascii_serialization(),
             url,
             controller: RefCell::new(controller),
+            held_messages: RefCell::new(Some(Vec::new())),
         });
         let start = StartOptions {
             kind: RealmKind::Page,
@@ -92,6 +100,7 @@ impl Shard {
             }
             result = result.and(evaluated);
         }
+        self.client_messages_start(realm);
         self.call_realm(realm, Call::DispatchSimple { name: "load" });
         Ok((realm, result))
     }
@@ -150,8 +159,7 @@ impl Shard {
     /// Closes a page; a worker that waited for it may activate now.
     pub(crate) fn close_page(&self, realm: RealmId) {
         self.drop_realm(realm);
-        let registrations: Vec<_> = self.registrations.borrow().values().cloned().collect();
-        for registration in registrations {
+        for registration in self.registrations_in_memory() {
             self.try_activate(&registration);
         }
     }

@@ -111,21 +111,20 @@ impl Services for Stage {
         panic!("the rehearsal throws: {exception}");
     }
     fn event_settled(&self, _: RealmId, _: u32, _: Option<ScriptException>) {}
-    fn sync_register(&self, _: RealmId, _: &str, _: String) -> Answer<()> {
-        Box::pin(ready(Ok(())))
+    fn sync_register(&self, _: RealmId, _: &str, _: String) -> Result<u64, OpError> {
+        Ok(1)
     }
-    fn sync_resolved(&self) {}
     fn sync_tags(&self, _: RealmId, _: &str) -> Result<Vec<String>, OpError> {
         Ok(vec![])
     }
-    fn periodic_register(&self, _: RealmId, _: &str, _: String, _: i64) -> Answer<()> {
-        Box::pin(ready(Ok(())))
+    fn periodic_register(&self, _: RealmId, _: &str, _: String, _: i64) -> Result<u64, OpError> {
+        Ok(1)
     }
     fn periodic_tags(&self, _: RealmId, _: &str) -> Result<Vec<String>, OpError> {
         Ok(vec![])
     }
-    fn periodic_unregister(&self, _: RealmId, _: &str, _: String) -> Answer<()> {
-        Box::pin(ready(Ok(())))
+    fn periodic_unregister(&self, _: RealmId, _: &str, _: String) -> Result<u64, OpError> {
+        Ok(1)
     }
     fn permission(&self, _: RealmId, _: Permission) -> PermissionState {
         PermissionState::Granted
@@ -184,9 +183,9 @@ impl Services for Stage {
 
 /// The rehearsal opens no database.
 impl IndexedDb for Stage {
-    fn indexed_db_open(&self, _: RealmId, _: u32, _: Vec<u16>, _: Option<u64>) {}
-    fn indexed_db_delete(&self, _: RealmId, _: u32, _: Vec<u16>) {}
-    fn indexed_db_list(&self, _: RealmId, _: u32) {}
+    fn indexed_db_open(&self, _: RealmId, _: i64, _: u32, _: Vec<u16>, _: Option<u64>) {}
+    fn indexed_db_delete(&self, _: RealmId, _: i64, _: u32, _: Vec<u16>) {}
+    fn indexed_db_list(&self, _: RealmId, _: i64, _: u32) {}
     fn indexed_db_close(&self, _: RealmId, _: u32) {}
     fn indexed_db_acknowledge(&self, _: RealmId, _: u32) {}
     fn indexed_db_begin(&self, _: RealmId, _: u32, _: IndexedDbBegin) -> u32 {
@@ -217,6 +216,18 @@ impl LockServices for Stage {
     }
 }
 
+impl MessagePortServices for Stage {
+    fn port_create(&self, _: RealmId) -> Result<(u32, u32), OpError> {
+        Ok((1, 2))
+    }
+    fn port_post(&self, _: RealmId, _: u32, _: SerializedMessage) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn port_start(&self, _: RealmId, _: u32) {}
+    fn port_close(&self, _: RealmId, _: u32, _: PortEnd) {}
+    fn client_messages_start(&self, _: RealmId) {}
+}
+
 impl NotificationServices for Stage {
     fn notification_show(
         &self,
@@ -241,21 +252,22 @@ impl SocketServices for Stage {
 
 /// The rehearsal asks for no cache.
 impl CacheServices for Stage {
-    fn cache_open(&self, _: RealmId, _: &[u16]) -> Result<i64, OpError> {
+    fn cache_open(&self, _: RealmId, _: i64, _: &[u16]) -> Result<i64, OpError> {
         unreachable!()
     }
-    fn cache_has(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+    fn cache_has(&self, _: RealmId, _: i64, _: &[u16]) -> Result<bool, OpError> {
         unreachable!()
     }
-    fn cache_delete(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+    fn cache_delete(&self, _: RealmId, _: i64, _: &[u16]) -> Result<bool, OpError> {
         unreachable!()
     }
-    fn cache_names(&self, _: RealmId) -> Result<Vec<Vec<u16>>, OpError> {
+    fn cache_names(&self, _: RealmId, _: i64) -> Result<Vec<Vec<u16>>, OpError> {
         unreachable!()
     }
     fn cache_match_any(
         &self,
         _: RealmId,
+        _: i64,
         _: CacheQuery,
         _: Option<&[u16]>,
     ) -> Result<Option<CacheMatch>, OpError> {
@@ -287,7 +299,26 @@ impl CacheServices for Stage {
     fn cache_put(&self, _: RealmId, _: i64, _: Vec<CacheEntry>) -> Answer<()> {
         unreachable!()
     }
-    fn storage_estimate(&self, _: RealmId) -> Result<StorageEstimate, OpError> {
+}
+
+/// Nor for a bucket.
+impl BucketServices for Stage {
+    fn bucket_open(&self, _: RealmId, _: String, _: BucketOptions) -> Result<i64, OpError> {
+        unreachable!()
+    }
+    fn bucket_names(&self, _: RealmId) -> Result<Vec<String>, OpError> {
+        unreachable!()
+    }
+    fn bucket_delete(&self, _: RealmId, _: String) -> Answer<()> {
+        unreachable!()
+    }
+    fn bucket_state(&self, _: RealmId, _: i64) -> Option<BucketState> {
+        unreachable!()
+    }
+    fn bucket_change(&self, _: RealmId, _: i64, _: BucketChange) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn storage_estimate(&self, _: RealmId, _: i64) -> Result<Option<StorageEstimate>, OpError> {
         unreachable!()
     }
 }

@@ -7,7 +7,7 @@ use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
     ClientState, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse,
-    NetworkInformation, OpError, Permission, PermissionState, RealmId, Recipient, RegisterWorker,
+    NetworkInformation, OpError, Permission, PermissionState, RealmId, RegisterWorker,
     RegistrationState, RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
 };
 use kittiwake_store::{ScriptType, SyncChange, SyncType, UpdateViaCache};
@@ -16,8 +16,7 @@ use url::Url;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::lifecycle::{Refusal, RegisterError, RegisterRequest, Registration, refused};
-use crate::realm::{Call, ExtendableInit, Message};
-use crate::trace::{MessageRecipient, TraceKind};
+use crate::trace::TraceKind;
 
 impl Services for Shard {
     fn now_ms(&self) -> f64 {
@@ -52,17 +51,8 @@ impl Services for Shard {
         self.settle_event(realm, event, rejection);
     }
 
-    fn sync_register(
-        &self,
-        realm: RealmId,
-        scope: &str,
-        tag: String,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>> {
+    fn sync_register(&self, realm: RealmId, scope: &str, tag: String) -> Result<u64, OpError> {
         self.change_sync(realm, scope, tag, SyncChange::Register)
-    }
-
-    fn sync_resolved(&self) {
-        self.wake.wake(&self.activity);
     }
 
     fn sync_tags(&self, realm: RealmId, scope: &str) -> Result<Vec<String>, OpError> {
@@ -75,7 +65,7 @@ impl Services for Shard {
         scope: &str,
         tag: String,
         min_interval_ms: i64,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>> {
+    ) -> Result<u64, OpError> {
         self.change_sync(realm, scope, tag, SyncChange::RegisterPeriodic { min_interval_ms })
     }
 
@@ -84,7 +74,7 @@ impl Services for Shard {
         realm: RealmId,
         scope: &str,
         tag: String,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>> {
+    ) -> Result<u64, OpError> {
         self.change_sync(realm, scope, tag, SyncChange::UnregisterPeriodic)
     }
 
@@ -178,9 +168,8 @@ impl Services for Shard {
 
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState> {
         let origin = self.origin_of(realm);
-        let registrations = self.registrations.borrow();
-        let own = registrations.values().filter(|each| origin.as_ref() == Some(&each.origin));
-        own.map(|registration| registration.describe()).collect()
+        let own = origin.map_or(vec![], |origin| self.registrations_of(&origin));
+        own.iter().map(|registration| registration.describe()).collect()
     }
 
     fn controller(&self, realm: RealmId) -> Option<ServiceWorkerState> {
@@ -193,40 +182,7 @@ impl Services for Shard {
     }
 
     fn post_message(&self, realm: RealmId, delivery: Delivery) -> Result<(), OpError> {
-        let origin = self.origin_of(realm);
-        match delivery.to {
-            Recipient::Worker(id) => {
-                // A redundant worker drops its messages.
-                let Some(worker) = self.worker(id) else {
-                    return Ok(());
-                };
-                if Some(&worker.origin) != origin.as_ref() {
-                    return Err(OpError::RecipientGone);
-                }
-                let source = match self.realm_owner(realm) {
-                    Some(RealmOwner::Page(page)) => Some(page.describe()),
-                    _ => None,
-                };
-                let message = Message::Serialized(delivery.data);
-                self.send_to_worker(worker, message, source, delivery.text);
-            }
-            Recipient::Client(id) => {
-                let Some((to, page)) = self.page_by_client_id(&id) else {
-                    return Ok(());
-                };
-                if Some(&page.origin) != origin.as_ref() {
-                    return Err(OpError::RecipientGone);
-                }
-                let source = match self.realm_owner(realm) {
-                    Some(RealmOwner::Worker(worker)) => Some(worker.describe()),
-                    _ => None,
-                };
-                let text = delivery.text;
-                self.trace(TraceKind::Message { to: MessageRecipient::Page, text });
-                self.call_realm(to, Call::ClientMessage { data: delivery.data, source });
-            }
-        }
-        Ok(())
+        self.deliver(realm, delivery)
     }
 
     fn clients(&self, realm: RealmId, include_uncontrolled: bool) -> Vec<ClientState> {
@@ -250,24 +206,6 @@ impl Shard {
         if let EventEnd::Rejected(rejection) = end {
             self.trace_exception(rejection);
         }
-    }
-
-    /// Traces a message to a worker and dispatches it; a sleeping worker starts for it.
-    pub(crate) fn send_to_worker(
-        &self,
-        worker: std::rc::Rc<crate::lifecycle::Worker>,
-        message: Message,
-        source: Option<ClientState>,
-        text: String,
-    ) {
-        self.trace(TraceKind::Message { to: MessageRecipient::Worker, text });
-        let (shard, busy) = (self.me(), self.activity.begin());
-        spawn_local(async move {
-            let init = ExtendableInit::Message { message, source };
-            let end = shard.dispatch_functional(&worker, init, shard.limits.event).await;
-            shard.trace_rejection(end);
-            drop(busy);
-        });
     }
 
     pub(crate) fn origin_of(&self, realm: RealmId) -> Option<String> {

@@ -3,41 +3,39 @@
 //! Invariant: a promise resolves after the change is on disk, and a list has every change that was
 //! asked for before it.
 
-use deno_core::futures::FutureExt;
-use deno_core::futures::future::LocalBoxFuture;
+use std::rc::Rc;
+
 use kittiwake_ops::{OpError, Permission, RealmId};
 use kittiwake_store::{
     PeriodicRegistered, PeriodicUnregistered, Registered, RegistrationId, StoreError, SyncChange,
     SyncType, SyncWrite, SyncWritten,
 };
-use tokio::sync::oneshot;
 
+use crate::commits::{Answer, Written};
 use crate::host::Shard;
+use crate::lifecycle::Registration;
+use crate::realm::Call;
 use crate::trace::{SyncTraceState, TraceKind};
 
 impl Shard {
-    /// `register()` or `unregister()` of either type's manager.
+    /// `register()` or `unregister()` of either type's manager. The realm hears by the number that
+    /// is returned when the change is on disk, or why it could not be made.
     pub(crate) fn change_sync(
         &self,
         realm: RealmId,
         scope: &str,
         tag: String,
         change: SyncChange,
-    ) -> LocalBoxFuture<'static, Result<(), OpError>> {
-        let registration = match self.registration_that_may(realm, scope, &tag, change) {
-            Ok(Some(registration)) => registration,
-            Ok(None) => return std::future::ready(Ok(())).boxed_local(),
-            Err(refusal) => return std::future::ready(Err(refusal)).boxed_local(),
-        };
-        let (answer, written) = oneshot::channel();
-        let scope = scope.to_owned();
-        self.commit(SyncWrite { registration, tag, change }, move |shard, write, written| {
-            let interface = interface_of(type_of(change));
-            let written = written.map_err(|error| shard.sync_error(&error, interface));
-            // Whoever asked may have been terminated meanwhile.
-            let _ = answer.send(written.map(|written| shard.tell(write, scope, written)));
-        });
-        async { written.await.expect("a commit answers every write") }.boxed_local()
+    ) -> Result<u64, OpError> {
+        let number = self.commits.next_number();
+        match self.registration_that_may(realm, scope, &tag, change)? {
+            Some((id, registration)) => {
+                let write = SyncWrite { registration: id, tag, change };
+                self.commit(write, Answer::Promise { realm, number, registration });
+            }
+            None => self.call_realm(realm, Call::ResolveSyncs { numbers: vec![number] }),
+        }
+        Ok(number)
     }
 
     /// The tags of a registration's syncs, by their bytes.
@@ -66,26 +64,31 @@ impl Shard {
         scope: &str,
         tag: &str,
         change: SyncChange,
-    ) -> Result<Option<RegistrationId>, OpError> {
+    ) -> Result<Option<(RegistrationId, Rc<Registration>)>, OpError> {
         let registration = self.own_registration(realm, scope);
+        let known = |registration: Rc<Registration>| Some((registration.id.get()?, registration));
         if change == SyncChange::UnregisterPeriodic {
-            return Ok(registration.and_then(|found| found.id.get()));
+            return Ok(registration.and_then(known));
         }
         let (interface, permission) = match type_of(change) {
             SyncType::OneShot => (SYNC_MANAGER, Permission::BackgroundSync),
             SyncType::Periodic => (PERIODIC_SYNC_MANAGER, Permission::PeriodicBackgroundSync),
         };
         let active = registration.filter(|found| found.active().is_some());
-        let id = active.and_then(|found| found.id.get());
-        let id = id.ok_or(OpError::NoActiveWorker { interface })?;
+        let known = active.and_then(known).ok_or(OpError::NoActiveWorker { interface })?;
         self.require_permission(permission, tag)?;
-        Ok(Some(id))
+        Ok(Some(known))
     }
 
-    /// Tells the trace, and of a periodic sync the scheduler; of a one-shot sync it hears when the
-    /// script does.
-    fn tell(&self, SyncWrite { tag, change, .. }: SyncWrite, scope: String, written: SyncWritten) {
+    /// Tells the trace what a script's write did, or the script why it could not be made.
+    pub(crate) fn tell_written(
+        &self,
+        SyncWrite { tag, change, .. }: SyncWrite,
+        scope: &str,
+        written: Written,
+    ) -> Result<(), OpError> {
         let sync_type = type_of(change);
+        let written = written.map_err(|error| self.sync_error(&error, interface_of(sync_type)))?;
         let (state, delay_ms) = match written {
             SyncWritten::Registered(Registered::New | Registered::WaitEnded) => {
                 (SyncTraceState::Registered, None)
@@ -105,26 +108,23 @@ impl Shard {
             }
             SyncWritten::Registered(Registered::Unchanged)
             | SyncWritten::PeriodicRegistered(PeriodicRegistered::Unchanged)
-            | SyncWritten::PeriodicUnregistered(PeriodicUnregistered::NotFound) => return,
+            | SyncWritten::PeriodicUnregistered(PeriodicUnregistered::NotFound) => return Ok(()),
             SyncWritten::Settled(_) | SyncWritten::HandedBack(_) => {
                 unreachable!("{change:?} is answered as one, not as {written:?}")
             }
         };
         let (attempt, last_chance, reason) = (0, false, None);
-        let line = TraceKind::Sync {
+        self.trace(TraceKind::Sync {
             sync_type,
             tag,
-            scope,
+            scope: scope.to_owned(),
             state,
             attempt,
             last_chance,
             delay_ms,
             reason,
-        };
-        self.trace(line);
-        if sync_type == SyncType::Periodic {
-            self.wake.wake(&self.activity);
-        }
+        });
+        Ok(())
     }
 
     /// What a script learns of a failure; `interface` is the one that it called.

@@ -1,4 +1,5 @@
-//! The Cache API on disk: caches of an origin, and the requests and responses in them.
+//! The Cache API on disk: caches of an origin, and the requests and responses in them. The caches
+//! of a storage bucket are those of an origin that is spelt as its storage key.
 //! Invariant: an entry is put whole or not at all; no sum of entries exceeds its origin's quota.
 
 mod bodies;
@@ -97,7 +98,7 @@ impl Store {
         &self,
         origin: &str,
         name: &[u16],
-        quota_bytes: u64,
+        quota_bytes: impl Fn(&str) -> u64,
     ) -> Result<CacheId, StoreError> {
         if let Some(found) = self.cache_find(origin, name)? {
             return Ok(found);
@@ -105,7 +106,7 @@ impl Store {
         self.write(|transaction| {
             let name = from_utf16(name);
             let size = ROW_BYTES + name.len() as u64;
-            require_quota(transaction, origin, size, quota_bytes)?;
+            require_quota(transaction, origin, size, quota_bytes(origin))?;
             let sql = "INSERT INTO caches (origin, name, size_bytes) VALUES (?1, ?2, ?3)";
             transaction.prepare_cached(sql)?.execute((origin, name, size as i64))?;
             Ok(CacheId(transaction.last_insert_rowid()))
@@ -147,6 +148,8 @@ impl Store {
     /// entries that its request matches, and each write succeeds or fails alone:
     /// <https://w3c.github.io/ServiceWorker/#batch-cache-operations-algorithm>
     ///
+    /// `quota_bytes` is asked for what the caches of an origin may have, before each write.
+    ///
     /// # Errors
     ///
     /// The failures of the database; then nothing of any write was put. Of one write alone:
@@ -154,10 +157,10 @@ impl Store {
     pub fn cache_put_all(
         &self,
         writes: &[CacheWrite],
-        quota_bytes: u64,
+        quota_bytes: impl Fn(&str) -> u64,
     ) -> Result<Vec<Result<Released, StoreError>>, StoreError> {
         self.write(|transaction| {
-            let one = |write| match put(transaction, write, quota_bytes) {
+            let one = |write| match put(transaction, write, &quota_bytes) {
                 Ok(released) => Ok(Ok(released)),
                 Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
                 Err(failure) => Err(failure),
@@ -277,7 +280,7 @@ fn find(connection: &Connection, origin: &str, name: &[u16]) -> Result<Option<Ca
 fn put(
     transaction: &Connection,
     write: &CacheWrite,
-    quota_bytes: u64,
+    quota_bytes: impl Fn(&str) -> u64,
 ) -> Result<Released, Failure> {
     let cache = write.cache;
     for (index, entry) in write.entries.iter().enumerate() {
@@ -293,7 +296,7 @@ fn put(
     // Before anything is written, so that a refusal changes nothing. Entries that are replaced make
     // room only afterwards: a body that is being read stays on disk.
     let size = write.entries.iter().map(entry_size).sum();
-    require_quota(transaction, &origin, size, quota_bytes)?;
+    require_quota(transaction, &origin, size, quota_bytes(&origin))?;
     let mut released = vec![];
     for entry in &write.entries {
         let query =

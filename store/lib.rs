@@ -45,6 +45,7 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod buckets;
 mod caches;
 mod columns;
 mod cookies;
@@ -59,6 +60,7 @@ mod write;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -68,6 +70,7 @@ use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
 
+pub use crate::buckets::{BucketId, StorageBucket, parse_storage_key};
 pub use crate::caches::{
     BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
     EntryResponse, HeaderList, NewBody, Released, ResponseType,
@@ -102,15 +105,16 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("schema_fetch.sql"),
     include_str!("caches/schema.sql"),
+    include_str!("buckets_schema.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
-/// `Send`, not `Sync`: it lives on one thread at a time.
+/// Threads may share it; their calls take turns.
 #[derive(Debug)]
 pub struct Store {
     // Fields drop in this order: the database is closed before the lock is released.
-    connection: Connection,
+    connection: Mutex<Connection>,
     database: PathBuf,
     bodies: Bodies,
     _lock: Option<File>,
@@ -138,7 +142,7 @@ impl Store {
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
         let bodies = Bodies::beside(folder);
-        Ok(Self { connection, database, bodies, _lock: Some(lock) })
+        Ok(Self { connection: Mutex::new(connection), database, bodies, _lock: Some(lock) })
     }
 
     /// Opens the state folder only if a runtime has kept state in it: a folder without a database
@@ -165,7 +169,8 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        Ok(Self { connection, database, bodies: Bodies::temporary(), _lock: None })
+        let bodies = Bodies::temporary();
+        Ok(Self { connection: Mutex::new(connection), database, bodies, _lock: None })
     }
 
     /// One statement that only reads.
@@ -173,7 +178,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        work(&self.connection).map_err(|failure| failure.at(&self.database))
+        work(&self.connection()).map_err(|failure| failure.at(&self.database))
     }
 
     /// One transaction: committed if `work` succeeds, rolled back if it or the commit fails.
@@ -181,13 +186,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let commit = || -> Result<T, Failure> {
-            let transaction = Transaction::begin(&self.connection)?;
-            let value = work(&self.connection)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        commit().map_err(|failure| failure.at(&self.database))
+        commit(&self.connection(), work).map_err(|failure| failure.at(&self.database))
     }
 
     /// As [`Store::write`], but without waiting for the disk: a power cut may undo it, whole. The
@@ -196,15 +195,31 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
+        // Nobody else may commit meanwhile: it would not wait for the disk either.
+        let connection = self.connection();
         let set = |synchronous| {
-            let pragma = self.connection.pragma_update(None, "synchronous", synchronous);
+            let pragma = connection.pragma_update(None, "synchronous", synchronous);
             pragma.map_err(|error| Failure::from(error).at(&self.database))
         };
         set("NORMAL")?;
-        let written = self.write(work);
+        let written = commit(&connection, work).map_err(|failure| failure.at(&self.database));
         set("FULL")?;
         written
     }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().expect("no holder of this lock panics")
+    }
+}
+
+fn commit<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let transaction = Transaction::begin(connection)?;
+    let value = work(connection)?;
+    transaction.commit()?;
+    Ok(value)
 }
 
 /// Makes a connection keep the crate's contract, or refuses its database.
@@ -317,8 +332,9 @@ mod tests {
     use super::*;
 
     fn plan(store: &Store, sql: &str) -> String {
+        let connection = store.connection();
         let mut statement =
-            store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("valid SQL");
+            connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("valid SQL");
         // What the schedule's queries are asked with does not matter to their plan.
         for parameter in 1..=statement.parameter_count() {
             statement.raw_bind_parameter(parameter, 0).expect("a parameter of the statement");
@@ -372,6 +388,7 @@ mod tests {
         assert_eq!(store.registrations().unwrap()[0].scope, "https://a.test/");
         assert_eq!(store.cookies("https://a.test", 0).unwrap(), []);
         assert_eq!(store.cached_responses("https://a.test", "u").unwrap(), []);
+        assert_eq!(store.buckets().unwrap(), []);
     }
 
     #[test]
@@ -394,7 +411,7 @@ mod tests {
         store.activating(version).unwrap();
         let before = store.registrations().unwrap();
 
-        store.connection.pragma_update(None, "max_page_count", 40).unwrap();
+        store.connection().pragma_update(None, "max_page_count", 40).unwrap();
         let error = store.install(&script(1_000_000)).unwrap_err();
         let StoreError::DiskFull { place } = &error else { panic!("{error}") };
         assert_eq!(*place, folder.path().join(DATABASE_FILE));
@@ -403,7 +420,7 @@ mod tests {
         // Small changes still fit: one failure does not poison the store.
         store.sync_register(registration, "outbox", &SyncPolicy::default(), 0).unwrap();
 
-        store.connection.pragma_update(None, "max_page_count", 4_000).unwrap();
+        store.connection().pragma_update(None, "max_page_count", 4_000).unwrap();
         store.install(&script(1_000_000)).unwrap();
         assert!(store.registrations().unwrap()[0].waiting.is_some());
     }
@@ -413,10 +430,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let text = |pragma| {
-            store.connection.pragma_query_value(None, pragma, |row| row.get::<_, String>(0))
+            store.connection().pragma_query_value(None, pragma, |row| row.get::<_, String>(0))
         };
-        let number =
-            |pragma| store.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        let number = |pragma| {
+            store.connection().pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
+        };
         assert_eq!(text("journal_mode").unwrap(), "wal");
         assert_eq!(number("synchronous").unwrap(), 2, "FULL");
         assert_eq!(number("foreign_keys").unwrap(), 1);
@@ -428,9 +446,10 @@ mod tests {
     fn a_statement_is_compiled_once_whatever_it_is_asked_with() {
         let store = Store::in_memory().unwrap();
         let sql = "SELECT id FROM cache_entries WHERE cache_id = ?1 AND key_url = ?2 ORDER BY id";
+        let connection = store.connection();
         let mut compiled_again = 0;
         for number in 0..3 {
-            let mut statement = store.connection.prepare_cached(sql).unwrap();
+            let mut statement = connection.prepare_cached(sql).unwrap();
             assert!(!statement.exists((number, "https://app.test/")).unwrap());
             compiled_again = statement.get_status(StatementStatus::RePrepare);
         }
@@ -441,7 +460,7 @@ mod tests {
     fn the_schema_refuses_rows_that_no_transition_makes() {
         let store = Store::in_memory().unwrap();
         store
-            .connection
+            .connection()
             .execute_batch(
                 "INSERT INTO registrations VALUES (1, 'https://a.test', 'https://a.test/', 'all');
                  INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated');",
@@ -461,7 +480,7 @@ mod tests {
             ("versions", "2, 1, 'unknown state', 'classic', 'redundant'"),
         ] {
             let sql = format!("INSERT INTO {table} VALUES ({impossible})");
-            let error = store.connection.execute_batch(&sql).unwrap_err();
+            let error = store.connection().execute_batch(&sql).unwrap_err();
             assert!(error.to_string().contains("constraint failed"), "{sql}: {error}");
         }
     }

@@ -218,6 +218,45 @@ impl Store {
         self.read(|connection| select_registrations(connection, "ORDER BY registrations.id", []))
     }
 
+    /// The registrations of an origin, in the order of first registration.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn registrations_of(&self, origin: &str) -> Result<Vec<Registration>, StoreError> {
+        // A scope is a URL of its origin, and the index of scopes has them in a row: `0` follows
+        // the slash after the origin.
+        let range = (format!("{origin}/"), format!("{origin}0"));
+        let filter = "WHERE scope >= ?1 AND scope < ?2 ORDER BY registrations.id";
+        self.read(|connection| select_registrations(connection, filter, range))
+    }
+
+    /// Registrations with a worker that waits, or whose `activate` event has not settled: in the
+    /// order of first registration.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn registrations_to_activate(&self) -> Result<Vec<Registration>, StoreError> {
+        let filter = "WHERE registrations.id IN (SELECT registration_id FROM versions \
+             WHERE state <> 'activated') ORDER BY registrations.id";
+        self.read(|connection| select_registrations(connection, filter, []))
+    }
+
+    /// The origins that have registrations, ordered by their bytes.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn origins(&self) -> Result<Vec<String>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT DISTINCT origin FROM registrations ORDER BY origin";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// One registration by its identifier.
     ///
     /// # Errors

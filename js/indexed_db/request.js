@@ -14,7 +14,9 @@ import {
 } from "ext:kittiwake/webidl.js";
 
 const { Event, EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
-const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
+const { DOMException, QuotaExceededError } = core.loadExtScript(
+  "ext:deno_web/01_dom_exception.js",
+);
 const { ObjectPrototypeIsPrototypeOf, SafeMap } = primordials;
 
 /** The state of a request that a script cannot reach. */
@@ -78,6 +80,12 @@ export class IDBOpenDBRequest extends IDBRequest {
 webidl.configureInterface(IDBOpenDBRequest);
 defineHandler(IDBOpenDBRequest.prototype, "blocked");
 defineHandler(IDBOpenDBRequest.prototype, "upgradeneeded");
+
+/** What the host says of a failure, as a script sees it. */
+export function exceptionOf({ message, name }) {
+  if (name === "QuotaExceededError") return new QuotaExceededError(message);
+  return new DOMException(message, name);
+}
 
 /** Whether it is a script's, and not a step of our own. */
 export function isRequest(object) {

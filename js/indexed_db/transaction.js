@@ -8,7 +8,12 @@ import { core, primordials } from "ext:core/mod.js";
 import { afterCheckpoint, defineHandler } from "ext:kittiwake/events.js";
 import { dispatchUp, isHeard } from "ext:kittiwake/indexed_db/dispatch.js";
 import { createObjectStore } from "ext:kittiwake/indexed_db/object_store.js";
-import { createRequest, isRequest, requestState } from "ext:kittiwake/indexed_db/request.js";
+import {
+  createRequest,
+  exceptionOf,
+  isRequest,
+  requestState,
+} from "ext:kittiwake/indexed_db/request.js";
 import { sortedList } from "ext:kittiwake/indexed_db/string_list.js";
 import {
   hostKey,
@@ -309,7 +314,7 @@ function settleSilently(transaction, state, { finish }, succeeded, answer) {
     succeeded = false;
     answer = unreadable(error);
   }
-  if (!succeeded) abort(transaction, new DOMException(answer.message, answer.name));
+  if (!succeeded) abort(transaction, exceptionOf(answer));
   commitIfIdle(state);
 }
 
@@ -334,7 +339,7 @@ function settle(transaction, state, request, succeeded, answer) {
     fireSuccess(transaction, state, request);
   } else {
     requested.result = undefined;
-    requested.error = new DOMException(answer.message, answer.name);
+    requested.error = exceptionOf(answer);
     fireError(transaction, state, request);
   }
   commitIfIdle(state);
@@ -399,7 +404,7 @@ export function aborted(id, failure) {
   if (transaction === undefined) return;
   const state = transactionState(transaction);
   if (state.phase !== "finished") {
-    abort(transaction, failure === null ? null : new DOMException(failure.message, failure.name));
+    abort(transaction, failure === null ? null : exceptionOf(failure));
   }
   live.delete(id);
   for (let i = 0; i < state.aborted.length; i++) {

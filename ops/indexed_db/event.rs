@@ -56,6 +56,11 @@ pub enum IndexedDbEvent {
         /// `None` if the database is to be deleted.
         new_version: Option<u64>,
     },
+    /// A connection was closed, because its storage is deleted.
+    Closed {
+        /// The connection.
+        connection: u32,
+    },
     /// A database is deleted.
     Deleted {
         /// Who asked.
@@ -63,12 +68,12 @@ pub enum IndexedDbEvent {
         /// The version that it had.
         old_version: u64,
     },
-    /// The origin's databases.
+    /// The bucket's databases.
     Listed {
         /// Who asked.
         request: u32,
-        /// Names and versions.
-        databases: Vec<(Vec<u16>, u64)>,
+        /// Names and versions; `None` if their bucket is gone.
+        databases: Option<Vec<(Vec<u16>, u64)>>,
     },
     /// What steps of a transaction answered, in their order.
     Answered {
@@ -206,12 +211,16 @@ impl IndexedDbEvent {
             Self::VersionChange { connection, old_version, new_version } => {
                 versions(scope, "versionChange", connection, old_version, new_version)
             }
+            Self::Closed { connection } => {
+                vec![to_v8(scope, &"closed"), to_v8(scope, &connection)]
+            }
             Self::Deleted { request, old_version } => {
                 versions(scope, "deleted", request, old_version, None)
             }
             Self::Listed { request, databases } => {
-                let databases: Vec<(serde_v8::U16String, u64)> =
-                    databases.into_iter().map(|(name, version)| (name.into(), version)).collect();
+                let databases: Option<Vec<(serde_v8::U16String, u64)>> = databases
+                    .map(|all| all.into_iter().map(|(name, version)| (name.into(), version)))
+                    .map(Iterator::collect);
                 vec![to_v8(scope, &"listed"), to_v8(scope, &request), to_v8(scope, &databases)]
             }
             Self::Answered { transaction, answers } => {

@@ -13,7 +13,7 @@ mod operation;
 use deno_core::{JsBuffer, OpState, ToJsBuffer, op2, serde_v8, v8};
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, RealmId};
+use crate::{BucketNumber, Host, RealmId};
 
 pub use event::{
     IndexedDbAnswer, IndexedDbError, IndexedDbEvent, IndexedDbIndex, IndexedDbMetadata,
@@ -25,11 +25,18 @@ pub use operation::{IndexedDbFrom, IndexedDbIndexKeys, IndexedDbOperation, Index
 /// The part of the runtime that has databases.
 pub trait IndexedDb {
     /// Opens a database; events tell how it went.
-    fn indexed_db_open(&self, realm: RealmId, request: u32, name: Vec<u16>, version: Option<u64>);
+    fn indexed_db_open(
+        &self,
+        realm: RealmId,
+        bucket: BucketNumber,
+        request: u32,
+        name: Vec<u16>,
+        version: Option<u64>,
+    );
     /// Deletes a database; events tell how it went.
-    fn indexed_db_delete(&self, realm: RealmId, request: u32, name: Vec<u16>);
-    /// Lists the databases of the realm's origin; an event has the answer.
-    fn indexed_db_list(&self, realm: RealmId, request: u32);
+    fn indexed_db_delete(&self, realm: RealmId, bucket: BucketNumber, request: u32, name: Vec<u16>);
+    /// Lists the databases of a bucket of the realm's origin; an event has the answer.
+    fn indexed_db_list(&self, realm: RealmId, bucket: BucketNumber, request: u32);
     /// A connection begins no transaction any more.
     fn indexed_db_close(&self, realm: RealmId, connection: u32);
     /// A connection's `versionchange` event has been dispatched.
@@ -129,30 +136,33 @@ pub enum IndexedDbChange {
 #[op2]
 pub fn op_indexed_db_open(
     state: &mut OpState,
+    #[number] bucket: i64,
     #[smi] request: u32,
     #[serde] name: serde_v8::U16String,
     #[number] version: u64,
 ) {
     let (services, realm) = Host::of(state);
-    services.indexed_db_open(realm, request, name.to_vec(), (version > 0).then_some(version));
+    let version = (version > 0).then_some(version);
+    services.indexed_db_open(realm, bucket, request, name.to_vec(), version);
 }
 
 /// `indexedDB.deleteDatabase()`
 #[op2]
 pub fn op_indexed_db_delete(
     state: &mut OpState,
+    #[number] bucket: i64,
     #[smi] request: u32,
     #[serde] name: serde_v8::U16String,
 ) {
     let (services, realm) = Host::of(state);
-    services.indexed_db_delete(realm, request, name.to_vec());
+    services.indexed_db_delete(realm, bucket, request, name.to_vec());
 }
 
 /// `indexedDB.databases()`
 #[op2(fast)]
-pub fn op_indexed_db_list(state: &mut OpState, #[smi] request: u32) {
+pub fn op_indexed_db_list(state: &mut OpState, #[number] bucket: i64, #[smi] request: u32) {
     let (services, realm) = Host::of(state);
-    services.indexed_db_list(realm, request);
+    services.indexed_db_list(realm, bucket, request);
 }
 
 /// `IDBDatabase.close()`

@@ -53,7 +53,7 @@ impl Shard {
             writes.push(write);
             waiting.push((bodies, answer));
         }
-        match self.store.cache_put_all(&writes, self.limits.storage) {
+        match self.store.cache_put_all(&writes, |key| self.quota_of_caches(key)) {
             Ok(results) => {
                 for ((bodies, answer), result) in waiting.into_iter().zip(results) {
                     let result = result.map_err(|error| self.cache_error(&error));

@@ -44,6 +44,7 @@ fn json_line(database: &StoredDatabase) -> String {
     let line = json!({
         "kind": "indexed-db",
         "origin": database.origin,
+        "bucket": database.bucket,
         "name": database.name,
         "version": database.version,
         "bytes": database.bytes,
@@ -56,7 +57,8 @@ fn json_line(database: &StoredDatabase) -> String {
 /// Names are quoted, for they may be empty, have blanks, or mean something to a terminal.
 fn text(database: &StoredDatabase) -> String {
     let StoredDatabase { origin, name, version, bytes, .. } = database;
-    let mut text = format!("{origin}  {name:?}  version {version}  {bytes} bytes");
+    let bucket = database.bucket.as_ref().map_or(String::new(), |name| format!("  bucket {name}"));
+    let mut text = format!("{origin}{bucket}  {name:?}  version {version}  {bytes} bytes");
     for store in &database.object_stores {
         text += &format!("\n  {:?}  {} records", store.name, store.records);
         if !store.indexes.is_empty() {

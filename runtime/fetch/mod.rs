@@ -20,6 +20,7 @@ mod tee;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -48,7 +49,7 @@ pub(crate) struct Environment {
     pub(crate) interceptor: Option<Rc<dyn Interceptor>>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
-    pub(crate) store: Rc<Store>,
+    pub(crate) store: Arc<Store>,
     /// Whose cookies and whose part of the HTTP cache it uses.
     pub(crate) partition: Rc<str>,
     pub(crate) jar: Rc<RefCell<Jar>>,

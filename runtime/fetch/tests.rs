@@ -33,7 +33,7 @@ fn environment(servers: &ScriptedServers, cors: Cors) -> Environment {
         interceptor: None,
         cors,
         preflights: Rc::default(),
-        store: Rc::new(Store::in_memory().unwrap()),
+        store: Arc::new(Store::in_memory().unwrap()),
         partition: "https://a.test".into(),
         jar: Rc::default(),
         on_store_error: Rc::new(|error| panic!("{error}")),

@@ -216,8 +216,11 @@ impl Shard {
         let requests = requests.into_iter().map(|(id, each)| (id, border::operation(each)));
         let requests: Vec<_> = requests.collect();
         let mut answers: Vec<(u32, Result<Outcome, IndexedDbError>)> = Vec::new();
-        let served = transaction.connection.database.work(threads, move |engine| {
+        let database = &transaction.connection.database;
+        let quota = if begin { self.quota_of_database(database) } else { 0 };
+        let served = database.work(threads, move |engine| {
             if begin {
+                engine.limit(quota)?;
                 engine.begin(durability)?;
             }
             let mut failure = None;
@@ -253,8 +256,13 @@ impl Shard {
         let threads = if durable { self.indexed_db.threads } else { Threads::HostOnly };
         if transaction.begun.get() {
             let database = &transaction.connection.database;
-            if let Err(error) = database.work(threads, |engine| engine.commit()).await {
-                return self.roll_back(transaction, Some(error)).await;
+            let committed = database.work(threads, |engine| {
+                engine.commit()?;
+                engine.bytes()
+            });
+            match committed.await {
+                Ok(bytes) => self.indexed_db.sizes.note(database, bytes),
+                Err(error) => return self.roll_back(transaction, Some(error)).await,
             }
         }
         let event = IndexedDbEvent::Completed { transaction: transaction.id };

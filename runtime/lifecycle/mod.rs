@@ -7,6 +7,7 @@
 mod modules;
 mod register;
 mod running;
+mod scopes;
 mod script;
 
 use std::cell::{Cell, RefCell};
@@ -15,7 +16,7 @@ use std::rc::{Rc, Weak};
 
 use kittiwake_ops::{RealmId, RegistrationState, ScriptException, ServiceWorkerState, WorkerState};
 use kittiwake_store::{
-    RegistrationId, ScriptResource, ScriptType, StoreError, UpdateViaCache, VersionId, VersionState,
+    RegistrationId, ScriptResource, ScriptType, StoreError, UpdateViaCache, VersionId,
 };
 use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_local;
@@ -26,6 +27,7 @@ use crate::realm::{Call, ExtendableInit};
 use crate::trace::{LifecycleSubject, TraceKind};
 
 pub(crate) use register::{Refusal, RegisterError, RegisterRequest, refused};
+pub(crate) use scopes::ScopeMap;
 pub(crate) use script::{decode, is_javascript};
 
 /// A registration, with its workers: <https://w3c.github.io/ServiceWorker/#dfn-service-worker-registration>
@@ -148,38 +150,6 @@ impl Worker {
 }
 
 impl Shard {
-    /// Brings back what the store knows, and activates what waited for the process to end.
-    pub(crate) fn load_registrations(&self) -> Result<(), StoreError> {
-        for stored in self.store.registrations()? {
-            let registration = Registration::new(stored.origin.clone(), stored.scope.clone());
-            self.set_registration_id(&registration, stored.id);
-            registration.update_via_cache.set(stored.update_via_cache);
-            let worker = |version: kittiwake_store::Version, state| {
-                let worker =
-                    self.new_worker(&registration, version.script_url, version.script_type);
-                worker.version.set(Some(version.id));
-                worker.state.set(state);
-                worker
-            };
-            for version in [stored.active, stored.waiting].into_iter().flatten() {
-                match version.state {
-                    VersionState::Activated => {
-                        *registration.active.borrow_mut() =
-                            Some(worker(version, WorkerState::Activated));
-                    }
-                    // A crash cut its activate event short: it is dispatched anew.
-                    VersionState::Activating | VersionState::Installed => {
-                        *registration.waiting.borrow_mut() =
-                            Some(worker(version, WorkerState::Installed));
-                    }
-                }
-            }
-            self.registrations.borrow_mut().insert(stored.scope, registration.clone());
-            self.try_activate(&registration);
-        }
-        Ok(())
-    }
-
     fn new_worker(
         &self,
         registration: &Rc<Registration>,
@@ -206,32 +176,9 @@ impl Shard {
         })
     }
 
-    pub(crate) fn registration(&self, scope: &str) -> Option<Rc<Registration>> {
-        self.registrations.borrow().get(scope).cloned()
-    }
-
-    pub(crate) fn registration_by_id(&self, id: RegistrationId) -> Option<Rc<Registration>> {
-        let scope = self.scopes.borrow().get(&id).cloned()?;
-        self.registration(&scope).filter(|registration| registration.id.get() == Some(id))
-    }
-
-    /// The store knows the registration, by this.
-    fn set_registration_id(&self, registration: &Registration, id: RegistrationId) {
-        registration.id.set(Some(id));
-        self.scopes.borrow_mut().insert(id, registration.scope.clone());
-    }
-
-    /// The registration with the longest scope that starts `url`.
-    /// <https://w3c.github.io/ServiceWorker/#match-service-worker-registration>
-    pub(crate) fn match_registration(&self, url: &str) -> Option<Rc<Registration>> {
-        let registrations = self.registrations.borrow();
-        let matching = registrations.values().filter(|each| url.starts_with(&each.scope));
-        matching.max_by_key(|each| each.scope.len()).cloned()
-    }
-
     pub(crate) fn worker(&self, id: u32) -> Option<Rc<Worker>> {
-        let registrations = self.registrations.borrow();
-        let mut workers = registrations.values().flat_map(|registration| {
+        let registrations = self.registrations_in_memory();
+        let mut workers = registrations.iter().flat_map(|registration| {
             let installing = registration.installing.borrow().clone();
             [installing, registration.waiting(), registration.active()].into_iter().flatten()
         });
@@ -293,14 +240,13 @@ impl Shard {
         self.flush_commits();
         if let Some(id) = registration.id.get() {
             self.store.unregister(id)?;
-            self.scopes.borrow_mut().remove(&id);
         }
         let mut workers = Vec::new();
         for slot in [&registration.installing, &registration.waiting, &registration.active] {
             workers.extend(slot.borrow_mut().take());
         }
         self.tell_registration(&registration, false);
-        self.registrations.borrow_mut().remove(scope);
+        self.remove_registration(&registration);
         for worker in workers {
             self.retire(&worker);
         }

@@ -196,7 +196,7 @@ impl Shard {
         *registration.installing.borrow_mut() = Some(worker.clone());
         // A page that registers never sees the worker in its first state.
         self.enter_worker_state(&worker, WorkerState::Installing);
-        self.registrations.borrow_mut().insert(registration.scope.clone(), registration.clone());
+        self.add_registration(&registration);
         let (done, installed) = oneshot::channel();
         let (shard, busy) = (self.me(), self.activity.begin());
         spawn_local(async move {
@@ -278,7 +278,7 @@ impl Shard {
         self.set_worker_state(worker, WorkerState::Redundant);
         self.stop_worker(worker);
         if registration.newest().is_none() {
-            self.registrations.borrow_mut().remove(&registration.scope);
+            self.remove_registration(registration);
         }
     }
 }

@@ -16,6 +16,8 @@ host("start", {
 self.addEventListener("online", () => {});
 host("dispatchSimple", "online");
 navigator.serviceWorker.register("/sw.js").then(async (registration) => {
-  await registration.sync.register("outbox");
+  const registered = registration.sync.register("outbox");
+  host("resolveSyncs", 1);
+  await registered;
   registration.active.postMessage({ a: 1 });
 });

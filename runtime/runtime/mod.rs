@@ -25,7 +25,7 @@ use crate::host::Shard;
 use crate::lifecycle::{RegisterError, RegisterRequest, plain_exception};
 use crate::network::{Network, NetworkSignal, RealNetwork, RealSignal, Timeline};
 use crate::pages::PageSource;
-use crate::realm::{Message, RealmError};
+use crate::realm::{Message, MessageSource, RealmError};
 
 pub use builder::Builder;
 pub use error::Error;
@@ -142,7 +142,7 @@ impl Runtime {
             let scope = scope.map(|scope| scope.to_string());
             let registration = match &scope {
                 Some(scope) => shard.registration(scope),
-                None => shard.registrations.borrow().values().next().cloned(),
+                None => shard.all_registrations()?.into_iter().next(),
             };
             let worker = registration.and_then(|registration| registration.active());
             let scope = scope.unwrap_or_else(|| "any scope".to_owned());
@@ -151,7 +151,8 @@ impl Runtime {
                 serde_json::Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            shard.send_to_worker(worker, Message::Json(message), None, text);
+            let source = MessageSource::default();
+            shard.send_to_worker(worker, Message::Json(message), source, text);
             Ok(())
         })
         .await?
@@ -287,6 +288,7 @@ impl Runtime {
         self.ask(|shard| async move {
             shard.flush_commits();
             let syncs = shard.store.sync_registrations()?;
+            shard.all_registrations()?;
             Ok(syncs
                 .into_iter()
                 .map(|sync| UnsettledSync {
@@ -304,17 +306,21 @@ impl Runtime {
     }
 
     /// The registrations that have an active worker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
     pub async fn registrations(&self) -> Result<Vec<RegistrationInfo>, Error> {
         self.ask(|shard| async move {
-            let registrations = shard.registrations.borrow();
-            let active = registrations.values().filter_map(|registration| {
+            let registrations = shard.all_registrations()?;
+            let active = registrations.iter().filter_map(|registration| {
                 let worker = registration.active()?;
                 let scope = Url::parse(&registration.scope).ok()?;
                 Some(RegistrationInfo { scope, script: Url::parse(&worker.script_url).ok()? })
             });
-            active.collect()
+            Ok(active.collect())
         })
-        .await
+        .await?
     }
 
     /// Ends the runtime: syncs whose event is under way are given back uncounted, and all is on

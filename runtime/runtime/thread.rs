@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 
 use super::builder::Time;
 use super::{Builder, Command, Error};
+use crate::buckets::Buckets;
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 use crate::host::{Shard, ShardParts};
 use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Upstream};
@@ -70,6 +71,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     };
     let store = store?;
     store.cache_recover()?;
+    let buckets = Buckets::recover(&store, builder.state.as_deref())?;
     let network = Rc::new(Cell::new(NetworkState::Online));
     let policy = Arc::new(builder.network_policy);
     let servers: Rc<dyn Http> = match (builder.servers, builder.time) {
@@ -124,11 +126,14 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         limits: builder.limits,
         user_agent: builder.user_agent,
         seed,
+        // Memory is not waited for.
+        sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         indexed_db: IndexedDbs::new(builder.state, threads),
+        buckets,
         trace: builder.trace,
     });
     scheduler::recover(&shard)?;
-    shard.load_registrations()?;
+    shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
 }

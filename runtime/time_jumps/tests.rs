@@ -215,7 +215,9 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         limits: Limits::default(),
         user_agent: "test".to_owned(),
         seed: None,
+        sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
+        buckets: Default::default(),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
     })
 }

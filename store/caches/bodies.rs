@@ -2,11 +2,12 @@
 //! Invariant: a file that a row names is whole and on disk; one that no row names is removed, at
 //! the latest when the folder is opened again.
 
-use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use tempfile::TempDir;
 
@@ -166,9 +167,9 @@ fn sync_entries(folder: &Path) -> io::Result<()> {
 #[derive(Debug)]
 pub(crate) struct Bodies {
     /// Unset for a store in memory that has had no large body yet.
-    folder: OnceCell<BodyFolder>,
-    temporary: OnceCell<TempDir>,
-    next: Cell<i64>,
+    folder: OnceLock<BodyFolder>,
+    temporary: OnceLock<TempDir>,
+    next: AtomicI64,
 }
 
 impl Bodies {
@@ -181,18 +182,17 @@ impl Bodies {
 
     /// In a folder of the system's, for as long as the store lives.
     pub(crate) fn temporary() -> Self {
-        Self { folder: OnceCell::new(), temporary: OnceCell::new(), next: Cell::new(1) }
+        Self { folder: OnceLock::new(), temporary: OnceLock::new(), next: AtomicI64::new(1) }
     }
 
     /// Removes every file but those of `kept`.
     pub(super) fn sweep(&self, kept: &BTreeSet<BodyId>) -> Result<(), StoreError> {
-        self.next.set(kept.last().map_or(1, |last| last.0 + 1));
+        self.next.store(kept.last().map_or(1, |last| last.0 + 1), Ordering::Relaxed);
         self.folder.get().map_or(Ok(()), |folder| folder.sweep(kept))
     }
 
     pub(super) fn begin(&self) -> Result<NewBody, StoreError> {
-        let id = BodyId(self.next.get());
-        self.next.set(id.0 + 1);
+        let id = BodyId(self.next.fetch_add(1, Ordering::Relaxed));
         Ok(NewBody { id, path: self.folder()?.path(id), file: None })
     }
 

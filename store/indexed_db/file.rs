@@ -23,9 +23,9 @@ use crate::error::{Failure, StoreError};
 use crate::folder;
 
 /// Beside the store's own database, in the state folder.
-const FOLDER: &str = "indexed_db";
-const ORIGIN_FILE: &str = "origin";
-const EXTENSION: &str = "sqlite";
+pub(super) const FOLDER: &str = "indexed_db";
+pub(super) const ORIGIN_FILE: &str = "origin";
+pub(super) const EXTENSION: &str = "sqlite";
 
 /// "KTWI": tells these files from those of other programs.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWI");
@@ -57,6 +57,15 @@ impl IndexedDbFolder {
     pub fn new(state: Option<&Path>, origin: &str) -> Self {
         let folder = state.map(|state| state.join(FOLDER).join(digest(origin.as_bytes())));
         Self { folder, origin: origin.to_owned() }
+    }
+
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// The name of a database's file, as [`IndexedDbFolder::sizes`] has it.
+    pub fn file_name(name: &[u16]) -> String {
+        file_name(name)
     }
 
     /// Opens a database, which is created with version 0 if there is none.
@@ -207,7 +216,8 @@ fn opened(
     let has_blobs = connection.query_row(sql, [], |row| row.get(0));
     let has_blobs = has_blobs.map_err(|error| Failure::from(error).at(&path))?;
     let durability = Durability::Strict;
-    Ok(IndexedDatabase { connection, path, generators: BTreeMap::new(), durability, has_blobs })
+    let generators = BTreeMap::new();
+    Ok(IndexedDatabase { connection, path, generators, durability, has_blobs, limit_pages: 0 })
 }
 
 /// As the store's own database: exclusive, in WAL, on disk when committed.
@@ -302,7 +312,7 @@ fn log_of(path: &Path) -> PathBuf {
 }
 
 /// Makes what was created or removed in a folder last. Only Unix opens folders as files.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     fs::File::open(folder)?.sync_all()?;
     Ok(())

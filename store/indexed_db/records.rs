@@ -29,6 +29,14 @@ pub struct Put {
     pub overwrite: bool,
 }
 
+impl Put {
+    /// Bytes of the value and of what it refers to.
+    pub(super) fn bytes(&self) -> u64 {
+        let blobs = self.blobs.iter().map(|blob| blob.bytes.len() as u64);
+        (*self.value).as_ref().len() as u64 + blobs.sum::<u64>()
+    }
+}
+
 /// The bytes of a Blob or File object, or of a part of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlobPart {

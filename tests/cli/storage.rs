@@ -68,3 +68,43 @@ fn a_damaged_database_is_unknown_error_to_the_script_and_told_to_the_operator() 
     let aside = fs::read(path.with_extension("damaged-1")).expect("it was set aside");
     assert!(aside.starts_with(b"something else "));
 }
+
+#[test]
+fn buckets_outlive_the_process_and_what_they_hold_goes_with_them() {
+    let writer = r#"
+        self.addEventListener("install", (event) => event.waitUntil((async () => {
+          for (const name of ["kept", "dropped"]) {
+            const bucket = await navigator.storageBuckets.open(name, { persisted: true });
+            const cache = await bucket.caches.open("letters");
+            await cache.put("/", new Response(new Uint8Array(100_000)));
+            await new Promise((resolve) => {
+              const request = bucket.indexedDB.open("mail");
+              request.onsuccess = resolve;
+            });
+          }
+          await navigator.storageBuckets.delete("dropped");
+        })()));
+    "#;
+    let project = folder(&[("sw.js", writer)]);
+    run(project.path(), &["run", "sw.js", "--state", "state"]).expect_code(0);
+    let bodies = fs::read_dir(project.path().join("state/caches")).expect("a folder").count();
+    let databases = fs::read_dir(project.path().join("state/indexed_db")).expect("a folder");
+    assert_eq!((bodies, databases.count()), (1, 1));
+    let listed = run(project.path(), &["storage", "--state", "state"]).expect_code(0);
+    let start = "https://app.test  bucket kept  \"mail\"  version 1  ";
+    assert!(listed.stdout[0].starts_with(start), "{listed:?}");
+
+    let reader = r#"
+        self.addEventListener("install", (event) => event.waitUntil((async () => {
+          const names = await navigator.storageBuckets.keys();
+          const bucket = await navigator.storageBuckets.open("kept");
+          const databases = (await bucket.indexedDB.databases()).length;
+          const found = await bucket.caches.match("/");
+          const bytes = (await found.bytes()).length;
+          console.log(`${names} ${await bucket.persisted()} ${databases} ${bytes}`);
+        })()));
+    "#;
+    fs::write(project.path().join("reader.js"), reader).expect("a file");
+    let run = run(project.path(), &["run", "reader.js", "--state", "state", "--format", "json"]);
+    assert_eq!(run.lines_with("kept true 1 100000").len(), 1, "{run:#?}");
+}

@@ -269,7 +269,7 @@ fn a_folder_of_the_first_schema_is_upgraded_and_keeps_what_it_has() {
     let registrations = store.registrations().unwrap();
     assert_eq!(registrations[0].scope, "https://app.test/");
     assert_eq!(store.sync_tags(registrations[0].id).unwrap(), ["outbox"]);
-    store.cache_open("https://app.test", &[], 1_000).unwrap();
+    store.cache_open("https://app.test", &[], |_| 1_000).unwrap();
     drop(store);
     assert_eq!(Store::open(folder.path()).unwrap().cache_names("https://app.test").unwrap(), [[]]);
 }
