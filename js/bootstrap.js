@@ -44,6 +44,7 @@ import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_bucke
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
 import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
+import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -359,6 +360,8 @@ function start(options) {
   ownCaches = cache.createCacheStorage();
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
+  // deno_core's own keeps the engine's when it is first called, and finds it now alone.
+  if (!options.rehearsal) globalThis.queueMicrotask(() => {});
   delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
   delete globalThis.queueMicrotask;
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
@@ -479,6 +482,8 @@ const hostCalls = new SafeMap(Object.entries({
   indexedDb: deliver,
   portMessage: messagePort.receivePortMessage,
   portEnded: messagePort.endPort,
+  lendTestDoor: () => defineInterface("__kittiwakeTest", testDoor),
+  testMessage,
 }));
 
 // Rust takes this function off the global before the first user script runs.

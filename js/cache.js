@@ -318,8 +318,8 @@ function responseFrom(found) {
   const inner = newInnerResponse(response.status, response.statusText);
   inner.headerList = response.headers;
   inner.urlList = response.urlList;
-  if (bytes !== null) inner.body = new InnerBody(bytes);
-  else if (body !== null) inner.body = new InnerBody(new HostBody(body, null));
+  if (bytes !== null) inner.body = InnerBody.own(bytes);
+  else if (body !== null) inner.body = new InnerBody(new HostBody(body, null, null));
   const type = response.responseType;
   const isHidden = type === "opaque" || type === "opaqueredirect";
   if (!isHidden) inner.type = type;

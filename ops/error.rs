@@ -62,6 +62,10 @@ pub enum OpError {
     #[class("DOMExceptionSecurityError")]
     #[error("{0}")]
     RegistrationForbidden(String),
+    /// `update()` of a registration that is gone, or by a worker that installs.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("{0}")]
+    UpdateInInvalidState(String),
     /// More locks, or longer names of them, than one origin may have.
     #[class("DOMExceptionQuotaExceededError")]
     #[error("Failed to execute 'request' on 'LockManager': {0}")]

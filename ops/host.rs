@@ -12,7 +12,7 @@ use crate::{
     BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
     FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
     NotificationServices, OpError, Permission, PermissionState, RegisterWorker, RegistrationState,
-    RequestBody, ScriptException, ServiceWorkerState, SocketServices,
+    RequestBody, ScriptException, ServiceWorkerState, SocketServices, TestServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -44,6 +44,7 @@ pub trait Services:
     + MessagePortServices
     + NotificationServices
     + SocketServices
+    + TestServices
 {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;
@@ -114,7 +115,18 @@ pub trait Services:
         options: RegisterWorker,
     ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// Drops a registration with its background syncs; whether there was one.
-    fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError>;
+    fn unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+    ) -> LocalBoxFuture<'static, Result<bool, OpError>>;
+    /// Updates the registration with this scope and number.
+    fn update_worker(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        number: u32,
+    ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// The registrations of the asking realm's origin.
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState>;
     /// The worker that controls the asking page.

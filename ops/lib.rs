@@ -27,6 +27,7 @@ mod periodic;
 mod permissions;
 mod service_worker;
 mod sync;
+mod testing;
 mod web_socket;
 
 pub use buckets::*;
@@ -48,4 +49,5 @@ pub use periodic::*;
 pub use permissions::*;
 pub use service_worker::*;
 pub use sync::*;
+pub use testing::*;
 pub use web_socket::*;

@@ -48,6 +48,7 @@ pub(crate) async fn drive(
 ) {
     let mut busy: Option<Busy> = Some(shard.activity.begin());
     let ended = poll_fn(|context| {
+        shard.turns.note();
         loop {
             match commands.poll_recv(context) {
                 Poll::Ready(Some((command, _busy))) => {

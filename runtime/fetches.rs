@@ -94,7 +94,7 @@ impl Shard {
         jar
     }
 
-    fn client_url(&self, realm: RealmId) -> Option<Url> {
+    pub(crate) fn client_url(&self, realm: RealmId) -> Option<Url> {
         match self.realm_owner(realm)? {
             RealmOwner::Worker(worker) => Url::parse(&worker.script_url).ok(),
             RealmOwner::Page(page) => Some(page.url.clone()),

@@ -29,7 +29,7 @@ use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::{Http, Root};
 use crate::indexed_db::{IndexedDbs, Threads};
-use crate::lifecycle::{ScopeMap, Worker};
+use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
 use crate::message_ports::MessagePorts;
 use crate::network::{Conditions, NetworkState, Outlook};
@@ -38,6 +38,7 @@ use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
 use crate::scheduler::Wake;
+use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
 use crate::watchdog::Watchdog;
@@ -102,7 +103,7 @@ pub(crate) struct Shard {
     /// The origins that are served from this machine's files, and where these are.
     pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
-    pub(crate) permissions: PermissionPolicy,
+    pub(crate) permissions: RefCell<PermissionPolicy>,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     /// Set in a simulation.
@@ -114,13 +115,17 @@ pub(crate) struct Shard {
     pub(crate) caches: Caches,
     pub(crate) buckets: Buckets,
     pub(crate) scope_map: ScopeMap,
+    pub(crate) jobs: Jobs,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     pub(crate) locks: RefCell<Locks>,
     pub(crate) message_ports: MessagePorts,
     pub(crate) notifications: RefCell<Vec<Shown>>,
+    /// Set in the world of a test.
+    pub(crate) test: RefCell<Option<Rc<TestPage>>>,
+    pub(crate) turns: Turns,
     trace: RefCell<TraceSink>,
-    started: Instant,
+    pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
@@ -203,7 +208,7 @@ impl Shard {
             signal: RefCell::default(),
             served: parts.served,
             policy: parts.policy,
-            permissions: parts.permissions,
+            permissions: RefCell::new(parts.permissions),
             limits: parts.limits,
             user_agent: parts.user_agent,
             seed: parts.seed,
@@ -214,11 +219,14 @@ impl Shard {
             caches: Caches::default(),
             buckets: parts.buckets,
             scope_map: ScopeMap::default(),
+            jobs: Jobs::default(),
             pages: RefCell::default(),
             firing: RefCell::default(),
             locks: RefCell::default(),
             message_ports: MessagePorts::default(),
             notifications: RefCell::default(),
+            test: RefCell::default(),
+            turns: Turns::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -306,7 +314,7 @@ impl Shard {
         if let Some(RealmHandle { owner: RealmOwner::Worker(worker), .. }) = handle {
             worker.realm.set(None);
         }
-        self.pages.borrow_mut().remove(&id);
+        let page = self.pages.borrow_mut().remove(&id);
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
@@ -318,6 +326,11 @@ impl Shard {
         let ended: Vec<_> = events.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
         for key in ended {
             events.remove(&key);
+        }
+        drop(events);
+        // A worker may have waited for the page to go.
+        if let Some(controller) = page.and_then(|page| page.controller.take()) {
+            self.has_left(&controller.registration);
         }
     }
 
@@ -392,12 +405,13 @@ impl Shard {
         let (settle, settled) = oneshot::channel();
         self.events.borrow_mut().insert((realm, event), settle);
         let _busy = self.activity.begin();
+        let noted = self.note_event(realm, &init);
         if self.realms.borrow().contains_key(&realm) {
             self.call_realm(realm, Call::DispatchExtendable { event, init });
         } else {
             self.events.borrow_mut().remove(&(realm, event));
         }
-        match timeout(limit, settled).await {
+        let end = match timeout(limit, settled).await {
             Ok(Ok(None)) => EventEnd::Fulfilled,
             Ok(Ok(Some(rejection))) => EventEnd::Rejected(rejection),
             Ok(Err(_)) => EventEnd::Terminated,
@@ -406,7 +420,9 @@ impl Shard {
                 self.call_realm(realm, Call::TimeOutEvent { event });
                 EventEnd::TimedOut
             }
-        }
+        };
+        self.note_end(noted, &end);
+        end
     }
 
     pub(crate) fn settle_event(

@@ -36,12 +36,14 @@ mod policy;
 mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
+mod registering;
 mod runtime;
 mod scenario;
 mod scheduler;
 mod services;
 mod simulation;
 mod sync;
+mod testing;
 mod time_jumps;
 mod trace;
 mod watchdog;
@@ -68,6 +70,10 @@ pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};
 pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSync};
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
+pub use testing::{
+    SnapshotMode, Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
+    TestWorldOptions,
+};
 pub use trace::{
     DispatchTraceState, LifecycleSubject, MessageRecipient, NotificationTraceState, SyncTraceState,
     TraceEvent, TraceKind,

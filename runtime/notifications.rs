@@ -24,6 +24,17 @@ pub(crate) struct Shown {
     data: Vec<u8>,
 }
 
+impl Shard {
+    /// What a person would see now: title and text of each.
+    pub(crate) fn shown_titles(&self) -> Vec<serde_json::Value> {
+        let shown = self.notifications.borrow();
+        let each = shown.iter().map(|Shown { entry, .. }| {
+            serde_json::json!({ "title": entry.title, "body": entry.body, "tag": entry.tag })
+        });
+        each.collect()
+    }
+}
+
 impl NotificationServices for Shard {
     fn notification_show(
         &self,

@@ -10,7 +10,7 @@ use kittiwake_ops::{ClientState, MessagePortServices, RealmId, ServiceWorkerStat
 use url::Url;
 
 use crate::host::{RealmOwner, Shard};
-use crate::lifecycle::{Worker, decode, is_javascript, plain_exception};
+use crate::lifecycle::{Registration, Worker, decode, is_javascript, plain_exception};
 use crate::message_ports::Posted;
 use crate::realm::{Call, RealmError, RealmKind, StartOptions};
 use crate::runtime::Error;
@@ -46,6 +46,12 @@ impl Page {
         self.controller.borrow().as_ref().is_some_and(|controller| controller.id == worker.id)
     }
 
+    /// <https://w3c.github.io/ServiceWorker/#dfn-use>
+    pub(crate) fn uses(&self, registration: &Rc<Registration>) -> bool {
+        let controller = self.controller.borrow();
+        controller.as_ref().is_some_and(|worker| Rc::ptr_eq(&worker.registration, registration))
+    }
+
     pub(crate) fn describe(&self) -> ClientState {
         ClientState {
             id: self.id.clone(),
@@ -66,6 +72,23 @@ impl Shard {
     ) -> Result<(RealmId, Result<(), RealmError>), Error> {
         let id = format!("client-{}", self.next_id());
         let (url, scripts) = self.load_page(url, source, &id).await?;
+        let (realm, page) = self.start_page(id, url);
+        let mut result = Ok(());
+        for script in scripts {
+            let Some((url, source)) = self.source_of(&page, script).await else { continue };
+            let evaluated = self.evaluate(realm, &url, source).await;
+            if let Err(RealmError::Exception(exception)) = &evaluated {
+                self.trace_exception(exception.clone());
+            }
+            result = result.and(evaluated);
+        }
+        self.client_messages_start(realm);
+        self.call_realm(realm, Call::DispatchSimple { name: "load" });
+        Ok((realm, result))
+    }
+
+    /// Makes the page's realm, which has run no script yet.
+    pub(crate) fn start_page(&self, id: String, url: Url) -> (RealmId, Rc<Page>) {
         let controller = self.match_registration(url.as_str()).and_then(|found| found.active());
         let page = Rc::new(Page {
             id,
@@ -91,18 +114,7 @@ impl Shard {
             url: page.url.to_string(),
             state: "opened",
         });
-        let mut result = Ok(());
-        for script in scripts {
-            let Some((url, source)) = self.source_of(&page, script).await else { continue };
-            let evaluated = self.evaluate(realm, &url, source).await;
-            if let Err(RealmError::Exception(exception)) = &evaluated {
-                self.trace_exception(exception.clone());
-            }
-            result = result.and(evaluated);
-        }
-        self.client_messages_start(realm);
-        self.call_realm(realm, Call::DispatchSimple { name: "load" });
-        Ok((realm, result))
+        (realm, page)
     }
 
     /// Answers the page's URL and its scripts. A page whose URL is a script's has the script's
@@ -159,9 +171,6 @@ impl Shard {
     /// Closes a page; a worker that waited for it may activate now.
     pub(crate) fn close_page(&self, realm: RealmId) {
         self.drop_realm(realm);
-        for registration in self.registrations_in_memory() {
-            self.try_activate(&registration);
-        }
     }
 
     pub(crate) fn page_by_client_id(&self, id: &str) -> Option<(RealmId, Rc<Page>)> {

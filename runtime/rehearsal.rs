@@ -152,6 +152,7 @@ impl Services for Stage {
     }
     fn register_worker(&self, _: RealmId, _: RegisterWorker) -> Answer<RegistrationState> {
         Box::pin(ready(Ok(RegistrationState {
+            number: 1,
             scope: "https://rehearsal.test/".into(),
             update_via_cache: "imports".into(),
             installing: None,
@@ -164,8 +165,11 @@ impl Services for Stage {
             }),
         })))
     }
-    fn unregister(&self, _: RealmId, _: &str) -> Result<bool, OpError> {
-        Ok(true)
+    fn update_worker(&self, _: RealmId, _: &str, _: u32) -> Answer<RegistrationState> {
+        Box::pin(ready(Err(OpError::StorageFailed)))
+    }
+    fn unregister(&self, _: RealmId, _: &str) -> Answer<bool> {
+        Box::pin(ready(Ok(true)))
     }
     fn registrations(&self, _: RealmId) -> Vec<RegistrationState> {
         vec![]
@@ -192,7 +196,24 @@ impl IndexedDb for Stage {
         0
     }
     fn indexed_db_request(&self, _: RealmId, _: u32, _: u32, _: IndexedDbOperation) {}
+    fn indexed_db_serve(
+        &self,
+        _: RealmId,
+        _: u32,
+        _: usize,
+        _: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)> {
+        vec![]
+    }
     fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
+}
+
+/// The rehearsal is no test.
+impl TestServices for Stage {
+    fn test_ask(&self, _: RealmId, _: u32, _: String) {}
+    fn test_call(&self, _: RealmId, _: &str) -> String {
+        unreachable!()
+    }
 }
 
 impl LockServices for Stage {

@@ -11,6 +11,7 @@ mod servers;
 mod storage;
 mod sync;
 mod syncs;
+mod test;
 mod wpt;
 
 use std::fmt::Display;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Storage(options) => storage::list(&options),
         Command::Syncs(options) => syncs::list(&options),
         Command::Sync(options) => sync::dispatch(*options),
+        Command::Test(options) => test::run(*options),
         Command::Wpt(options) => wpt::run(&options),
         Command::WptProcess { setup } => wpt::serve_jobs(&setup),
     };
@@ -58,6 +60,8 @@ enum Command {
     Syncs(syncs::SyncsOptions),
     /// Dispatches one sync event now, at the worker of a state folder; leaves registrations alone
     Sync(Box<sync::SyncOptions>),
+    /// Runs tests in JavaScript, each in a world whose network, clock and servers it moves
+    Test(Box<test::TestOptions>),
     /// Runs web-platform-tests for service workers, and compares with what is expected
     Wpt(wpt::WptOptions),
     /// What `wpt` starts for itself
@@ -74,6 +78,7 @@ const EXAMPLES: &str = "Examples:
   kittiwake storage --state ./state
   kittiwake syncs --state ./state
   kittiwake sync --state ./state outbox --last-chance
+  kittiwake test tests/
   kittiwake wpt --root ../wpt url encoding";
 
 impl Command {
@@ -85,6 +90,7 @@ impl Command {
             Command::Storage(_) => "storage",
             Command::Syncs(_) => "syncs",
             Command::Sync(_) => "sync",
+            Command::Test(_) => "test",
             Command::Wpt(_) => "wpt",
             Command::WptProcess { .. } => "wpt-process",
         }

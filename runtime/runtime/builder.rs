@@ -31,6 +31,8 @@ pub struct Builder {
     pub(super) time: Time,
     pub(super) signal_is_known: bool,
     pub(super) servers: Option<ScriptedServers>,
+    /// What comes before files.
+    pub(super) servers_first: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
     pub(super) upstreams: Vec<(Url, Url)>,
     pub(super) cors: Cors,
@@ -57,6 +59,7 @@ impl Default for Builder {
             time: Time::Real,
             signal_is_known: true,
             servers: None,
+            servers_first: None,
             files: Vec::new(),
             upstreams: Vec::new(),
             cors: Cors::default(),
@@ -98,6 +101,12 @@ impl Builder {
     pub fn servers(mut self, servers: ScriptedServers) -> Self {
         self.servers = Some(servers);
         self
+    }
+
+    /// As [`Builder::servers`], for the world of a test: what they script at an origin that is
+    /// served from files comes before the files, and one thread alone works beside the host's.
+    pub(crate) fn test_servers(self, servers: ScriptedServers) -> Self {
+        Builder { servers: Some(servers.clone()), servers_first: Some(servers), ..self }
     }
 
     /// Answers requests to the origin of `origin` with the files under `folder`. Like all requests,

@@ -32,7 +32,7 @@ pub use error::Error;
 
 /// Virtual time after which a simulation that never becomes idle counts as idle anyway: a page
 /// with an interval, for example.
-const SIMULATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const SIMULATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Command = Box<dyn FnOnce(Rc<Shard>) -> LocalBoxFuture<'static, ()> + Send>;
 
@@ -364,7 +364,7 @@ impl Runtime {
         result
     }
 
-    async fn ask<R, F>(
+    pub(crate) async fn ask<R, F>(
         &self,
         command: impl FnOnce(Rc<Shard>) -> F + Send + 'static,
     ) -> Result<R, Error>
@@ -396,6 +396,7 @@ async fn register(
         scope,
         script_type,
         update_via_cache: UpdateViaCache::default(),
+        referrer: None,
     };
     let failed = |error| match error {
         RegisterError::Refused { reason, cause, .. } => {
@@ -406,9 +407,12 @@ async fn register(
         }
         RegisterError::Store(error) => Error::Store(error),
     };
-    let (registration, installation) = shard.register(request).await.map_err(failed)?;
-    if let Some(installation) = installation {
-        installation.await.map_err(|_| Error::Stopped)?.map_err(failed)?;
+    let (registration, installation) = shard.register_or_update(request).await.map_err(failed)?;
+    if let Some(mut installation) = installation {
+        let ended = installation.wait_for(Option::is_some).await.map_err(|_| Error::Stopped)?;
+        let result = ended.clone().expect("waited for it");
+        drop(ended);
+        result.map_err(failed)?;
     }
     registration.activated_worker().await;
     let scope = Url::parse(&registration.scope).expect("a scope is a URL");

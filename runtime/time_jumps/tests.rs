@@ -166,6 +166,7 @@ impl Night {
             scope: None,
             script_type: kittiwake_store::ScriptType::Classic,
             update_via_cache: UpdateViaCache::default(),
+            referrer: None,
         };
         shard.register(request).await.expect("the worker is registered");
         let mut night = Night { clock, shard, trace };
