@@ -40,7 +40,7 @@ const PLAIN_MEMBERS = 8;
 
 /**
  * The text of a plain object of plain values, as messages usually are; null for what needs a closer
- * look. Each message is told to the trace, and the console's inspection costs more than the message.
+ * look. The trace tells each message, and the console's inspection costs more than the message.
  */
 function plainText(value) {
   if (typeof value !== "object" || value === null || core.isProxy(value)) return null;
