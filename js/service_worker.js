@@ -158,7 +158,7 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://w3c.github.io/push-api/#extensions-to-the-serviceworkerregistration-interface
   get pushManager() {
-    this.#pushManager ??= createPushManager();
+    this.#pushManager ??= createPushManager(this.#state.scope);
     return this.#pushManager;
   }
 

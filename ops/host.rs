@@ -11,8 +11,9 @@ use deno_core::futures::future::LocalBoxFuture;
 use crate::{
     BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
     FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
-    NotificationServices, OpError, Permission, PermissionState, RegisterWorker, RegistrationState,
-    RequestBody, ScriptException, ServiceWorkerState, SocketServices, TestServices,
+    NotificationServices, OpError, Permission, PermissionState, PushServices, RegisterWorker,
+    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, SocketServices,
+    TestServices, WindowServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -43,8 +44,10 @@ pub trait Services:
     + LockServices
     + MessagePortServices
     + NotificationServices
+    + PushServices
     + SocketServices
     + TestServices
+    + WindowServices
 {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;

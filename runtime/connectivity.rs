@@ -119,6 +119,7 @@ impl Shard {
         for page in self.realms_where(|owner| matches!(owner, RealmOwner::Page(_))) {
             self.call_realm(page, Call::DispatchSimple { name });
         }
+        self.deliver_held_pushes();
         self.wake.wake(&self.activity);
     }
 

@@ -16,7 +16,7 @@ use kittiwake_store::{
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
-use url::Origin;
+use url::{Origin, Url};
 
 use crate::activity::{Activity, Busy};
 use crate::buckets::Buckets;
@@ -36,12 +36,14 @@ use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
+use crate::push::HeldPush;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
 use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
 use crate::watchdog::Watchdog;
+use crate::windows::Windows;
 
 /// Whoever watches the trace.
 pub(crate) type TraceSink = Box<dyn FnMut(&TraceEvent) + Send>;
@@ -57,6 +59,8 @@ pub(crate) struct Limits {
     pub(crate) event: Duration,
     /// Time without an event after which a worker is stopped.
     pub(crate) idle: Duration,
+    /// Pages that may be open.
+    pub(crate) pages: usize,
     /// Bytes that one origin may keep.
     pub(crate) storage: u64,
     /// Sync events under way in all.
@@ -72,6 +76,7 @@ impl Default for Limits {
             heap: 256 << 20,
             event: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(30),
+            pages: 1000,
             storage: 10 << 30,
             syncs: 256,
             syncs_per_registration: 64,
@@ -117,10 +122,14 @@ pub(crate) struct Shard {
     pub(crate) scope_map: ScopeMap,
     pub(crate) jobs: Jobs,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
+    pub(crate) windows: Windows,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     pub(crate) locks: RefCell<Locks>,
     pub(crate) message_ports: MessagePorts,
     pub(crate) notifications: RefCell<Vec<Shown>>,
+    /// Where endpoints of push subscriptions are.
+    pub(crate) push_service: Url,
+    pub(crate) held_pushes: RefCell<Vec<HeldPush>>,
     /// Set in the world of a test.
     pub(crate) test: RefCell<Option<Rc<TestPage>>>,
     pub(crate) turns: Turns,
@@ -160,6 +169,7 @@ pub(crate) struct ShardParts {
     /// Where commits of syncs wait for the disk.
     pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) push_service: Url,
     pub(crate) buckets: Buckets,
     pub(crate) trace: TraceSink,
 }
@@ -221,10 +231,13 @@ impl Shard {
             scope_map: ScopeMap::default(),
             jobs: Jobs::default(),
             pages: RefCell::default(),
+            windows: Windows::default(),
             firing: RefCell::default(),
             locks: RefCell::default(),
             message_ports: MessagePorts::default(),
             notifications: RefCell::default(),
+            push_service: parts.push_service,
+            held_pushes: RefCell::default(),
             test: RefCell::default(),
             turns: Turns::default(),
             trace: RefCell::new(parts.trace),
@@ -319,6 +332,7 @@ impl Shard {
         self.release_locks_of(id);
         self.close_caches_of(id);
         self.end_ports_of(id);
+        self.drop_interactions(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.

@@ -265,6 +265,27 @@ impl NotificationServices for Stage {
     fn notification_close(&self, _: RealmId, _: u32) {}
 }
 
+impl PushServices for Stage {
+    fn push_subscribe(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: NewPushSubscription,
+    ) -> Result<PushSubscriptionState, OpError> {
+        Err(OpError::PushFailed)
+    }
+    fn push_subscription(
+        &self,
+        _: RealmId,
+        _: &str,
+    ) -> Result<Option<PushSubscriptionState>, OpError> {
+        Ok(None)
+    }
+    fn push_unsubscribe(&self, _: RealmId, _: &str, _: &str) -> Result<bool, OpError> {
+        Ok(false)
+    }
+}
+
 impl SocketServices for Stage {
     fn socket_connect(&self, _: RealmId, _: SocketRequest) -> Answer<SocketConnection> {
         Box::pin(ready(Err(OpError::FailedToFetch)))
@@ -272,6 +293,27 @@ impl SocketServices for Stage {
 }
 
 /// The rehearsal asks for no cache.
+impl WindowServices for Stage {
+    fn location_navigate(&self, _: RealmId, _: &str, _: HistoryHandling) {}
+    fn location_reload(&self, _: RealmId) {}
+    fn history_entry(&self, _: RealmId) -> HistoryEntry {
+        HistoryEntry { length: 1, state: None }
+    }
+    fn history_update(&self, _: RealmId, _: HistoryUpdate) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn history_go(&self, _: RealmId, _: i32) {}
+    fn client_focus(&self, _: RealmId, _: &str) -> Result<ClientState, OpError> {
+        Err(OpError::ClientNotFound)
+    }
+    fn client_navigate(&self, _: RealmId, _: String, _: String) -> Answer<Option<ClientState>> {
+        Box::pin(ready(Ok(None)))
+    }
+    fn window_open(&self, _: RealmId, _: String) -> Answer<Option<ClientState>> {
+        Box::pin(ready(Ok(None)))
+    }
+}
+
 impl CacheServices for Stage {
     fn cache_open(&self, _: RealmId, _: i64, _: &[u16]) -> Result<i64, OpError> {
         unreachable!()

@@ -195,8 +195,11 @@ impl Services for Shard {
         };
         let pages = self.pages.borrow();
         let own = pages.values().filter(|page| page.origin == worker.origin);
-        let chosen = own.filter(|page| include_uncontrolled || page.is_controlled_by(&worker));
-        chosen.map(|page| page.describe()).collect()
+        let mut chosen: Vec<_> =
+            own.filter(|page| include_uncontrolled || page.is_controlled_by(&worker)).collect();
+        // https://w3c.github.io/ServiceWorker/#clients-matchall: by the time of the last focus
+        chosen.sort_by_key(|page| std::cmp::Reverse(page.window.shown_at()));
+        chosen.into_iter().map(|page| page.describe()).collect()
     }
 }
 

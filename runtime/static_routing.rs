@@ -1,7 +1,7 @@
 //! Static routing: who answers a request, by the rules that the worker gave when it installed.
 //! <https://w3c.github.io/ServiceWorker/#get-router-source>
 //!
-//! Invariant: pure; the answer depends on the rules, on the request, and on whether the worker runs.
+//! Invariant: pure; the answer depends on the rules, the request, and on whether the worker runs.
 
 use kittiwake_ops::{RouterCondition, RouterRule, RouterSource, RouterUrlPattern};
 use url::Url;

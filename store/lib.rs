@@ -54,6 +54,7 @@ mod folder;
 mod http_cache;
 pub mod indexed_db;
 mod periodic;
+mod push;
 mod registrations;
 mod sync;
 mod write;
@@ -82,6 +83,7 @@ pub use crate::periodic::{
     IllegalPeriodicTransition, Moment, PeriodicRegistered, PeriodicSyncEvent, PeriodicSyncRecord,
     PeriodicSyncRegistration, PeriodicSyncState, PeriodicUnregistered, next_periodic,
 };
+pub use crate::push::PushSubscription;
 pub use crate::registrations::{
     InstalledWorker, Registration, RegistrationId, ScriptResource, ScriptType, Unregistered,
     UpdateViaCache, Version, VersionId, VersionState,
@@ -108,6 +110,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("buckets_schema.sql"),
     include_str!("schema_start.sql"),
     include_str!("schema_lifecycle.sql"),
+    include_str!("push/schema.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.

@@ -12,104 +12,130 @@ function duration(value) {
   throw new TypeError(`write a duration as "5m" or a number of milliseconds, not ${value}`);
 }
 
-function createNetwork() {
-  const down = new Set();
-  let state = "online";
-  let conditions = {};
+class Network {
+  #down = new Set();
+  #state = "online";
+  #conditions = {};
 
-  async function apply() {
-    const parts = Object.entries(conditions).map(([name, value]) => `${name}=${value}`);
-    for (const host of down) parts.push(`down=${host}`);
-    const text = state === "online" ? ["online", ...parts].join("+") : state;
+  async #apply() {
+    const parts = Object.entries(this.#conditions).map(([name, value]) => `${name}=${value}`);
+    for (const host of this.#down) parts.push(`down=${host}`);
+    const isOnline = this.#state === "online";
     // At once, for whoever forgets to wait; then until nothing more comes of it.
+    call("network", { text: isOnline ? ["online", ...parts].join("+") : this.#state });
+    await ask("settle");
+  }
+
+  #become(state) {
+    this.#state = state;
+    return this.#apply();
+  }
+
+  #set(condition, value) {
+    this.#conditions[condition] = value;
+    return this.#apply();
+  }
+
+  /** Takes the network away: requests fail, syncs wait. */
+  offline() {
+    return this.#become("offline");
+  }
+
+  /** Brings it back, with the conditions that it had. Waits for what needs no time. */
+  online() {
+    return this.#become("online");
+  }
+
+  /** A response begins so much later, in virtual time. */
+  latency(time) {
+    return this.#set("latency", duration(time));
+  }
+
+  /** So many requests and responses never arrive: "10%". */
+  loss(share) {
+    return this.#set("loss", share);
+  }
+
+  /** Bodies pass at this rate: "64kbit". */
+  bandwidth(rate) {
+    return this.#set("bandwidth", rate);
+  }
+
+  /** The host of a URL, or `host:port`, refuses connections from now on. */
+  fail(host) {
+    this.#down.add(hostOf(host));
+    return this.#apply();
+  }
+
+  /** It answers again; without an argument every host does, and no condition is left. */
+  recover(host) {
+    if (host === undefined) {
+      this.#down.clear();
+      this.#conditions = {};
+    } else {
+      this.#down.delete(hostOf(host));
+    }
+    return this.#apply();
+  }
+
+  /** Follows what comes: "offline,online@10s,offline@1m". Its changes come as time passes. */
+  async timeline(text) {
     call("network", { text });
     await ask("settle");
   }
 
-  return {
-    /** Takes the network away: requests fail, syncs wait. */
-    offline() {
-      state = "offline";
-      return apply();
-    },
-    /** Brings it back, with the conditions that it had. Waits for what needs no time. */
-    online() {
-      state = "online";
-      return apply();
-    },
-    /** A response begins so much later, in virtual time. */
-    latency(time) {
-      conditions.latency = duration(time);
-      return apply();
-    },
-    /** So many requests and responses never arrive: "10%". */
-    loss(share) {
-      conditions.loss = share;
-      return apply();
-    },
-    /** Bodies pass at this rate: "64kbit". */
-    bandwidth(rate) {
-      conditions.bandwidth = rate;
-      return apply();
-    },
-    /** The host of a URL, or `host:port`, refuses connections from now on. */
-    fail(host) {
-      down.add(host.includes("://") ? new URL(host).host : host);
-      return apply();
-    },
-    /** It answers again; without an argument every host does, and no condition is left. */
-    recover(host) {
-      if (host === undefined) {
-        down.clear();
-        conditions = {};
-      } else {
-        down.delete(host.includes("://") ? new URL(host).host : host);
-      }
-      return apply();
-    },
-    /** Follows what comes: "offline,online@10s,offline@1m". Its changes come as time passes. */
-    async timeline(text) {
-      call("network", { text });
-      await ask("settle");
-    },
-    get state() {
-      return navigator.onLine ? "online" : "offline";
-    },
-  };
+  get state() {
+    return navigator.onLine ? "online" : "offline";
+  }
 }
 
-const clock = {
+function hostOf(host) {
+  return host.includes("://") ? new URL(host).host : host;
+}
+
+class Clock {
   /** Milliseconds since the Unix epoch, as `Date.now()`. */
   get now() {
     return Date.now();
-  },
+  }
+
   /** Lets so much time pass: "5m", or milliseconds. */
-  advance: (time) => ask("advance", { time: duration(time) }),
+  async advance(time) {
+    await ask("advance", { time: duration(time) });
+  }
+
   /** Lets time pass until nothing is left to do: no event, timer, request or retry. */
-  runUntilIdle: () => ask("idle"),
+  async runUntilIdle() {
+    await ask("idle");
+  }
+
   /** Lets time pass until the predicate is true. It is asked after whatever happens. */
   async runUntil(predicate, { within = "24h" } = {}) {
     const failure = new Error();
     const deadline = call("deadline", { time: duration(within) });
-    while (!await predicate()) {
-      if (await ask("step", { deadline }) === "deadline" && !await predicate()) {
+    for (let last = ""; ; last = await ask("step", { deadline })) {
+      // What needs no time happens first.
+      await ask("settle");
+      if (await predicate()) return;
+      if (last === "deadline") {
         throw withMessage(failure, `the predicate did not become true within ${within}`);
       }
     }
-  },
-};
+  }
+}
 
 /** A request as a test reads it. */
 function request({ method, url, headers, body }) {
   const { pathname, search } = new URL(url);
-  return {
+  const fields = {
     method,
     url,
     path: pathname + search,
     headers: Object.fromEntries(headers),
     body,
-    json: () => JSON.parse(body),
   };
+  // Not enumerable, so that a request equals an object with its fields.
+  return Object.defineProperty(fields, "json", { value: () => JSON.parse(body) });
 }
 
 function createServer() {
@@ -221,8 +247,8 @@ export function createWorld() {
   const page = { url: location.href, messages };
   return {
     page,
-    network: createNetwork(),
-    clock,
+    network: new Network(),
+    clock: new Clock(),
     server: createServer(),
     worker: createWorker(),
     host,

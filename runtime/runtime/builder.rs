@@ -42,6 +42,7 @@ pub struct Builder {
     pub(super) permissions: PermissionPolicy,
     pub(super) limits: Limits,
     pub(super) user_agent: String,
+    pub(super) push_service: Url,
     pub(super) trace: TraceSink,
 }
 
@@ -69,6 +70,7 @@ impl Default for Builder {
             permissions: PermissionPolicy::default(),
             limits: Limits::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
+            push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
             trace: Box::new(|_| {}),
         }
     }
@@ -152,6 +154,21 @@ impl Builder {
     /// The rules of background sync. By default Chromium's.
     pub fn sync_policy(mut self, policy: SyncPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// How many pages may be open, those that scripts open included; each takes some megabytes. By
+    /// default 1000.
+    pub fn page_limit(mut self, pages: usize) -> Self {
+        self.limits.pages = pages;
+        self
+    }
+
+    /// Where the endpoints of push subscriptions are: a folder's URL, at which you answer with
+    /// [`Runtime::receive_push`]. Without it, `https://push.kittiwake.invalid/`, which no server
+    /// has. Subscriptions keep the last part of their endpoint when this changes.
+    pub fn push_service(mut self, folder: Url) -> Self {
+        self.push_service = folder;
         self
     }
 

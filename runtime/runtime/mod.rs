@@ -5,6 +5,8 @@
 
 mod builder;
 mod error;
+mod events;
+mod pages;
 mod thread;
 
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use deno_core::futures::future::LocalBoxFuture;
-use kittiwake_ops::{RealmId, ScriptException};
+use kittiwake_ops::ScriptException;
 use kittiwake_store::{ScriptType, SyncState, UpdateViaCache};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
@@ -29,6 +31,8 @@ use crate::realm::{Message, MessageSource, RealmError};
 
 pub use builder::Builder;
 pub use error::Error;
+pub use events::{NotificationId, NotificationInfo};
+pub use pages::OpenPage;
 
 /// Virtual time after which a simulation that never becomes idle counts as idle anyway: a page
 /// with an interval, for example.
@@ -46,9 +50,9 @@ pub struct Runtime {
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
-/// Names an open page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageId(RealmId);
+/// Names an open page: its window, which may go from one document to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PageId(pub(super) u32);
 
 /// Names a registered worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,16 +119,11 @@ impl Runtime {
     /// [`Error::PageLoad`]; [`Error::Page`] with the first exception, though the page is open then.
     pub async fn open_page(&self, url: Url, source: PageSource) -> Result<PageId, Error> {
         let opened = self.ask(move |shard| async move {
-            let (realm, result) = shard.open_page(url.clone(), source).await?;
+            let (window, result) = shard.open_page(url.clone(), source).await?;
             result.map_err(|error| Error::Page { url, cause: Box::new(exception_of(error)) })?;
-            Ok(PageId(realm))
+            Ok(PageId(window.id))
         });
         opened.await?
-    }
-
-    /// Closes a page.
-    pub async fn close_page(&self, page: PageId) -> Result<(), Error> {
-        self.ask(move |shard| async move { shard.close_page(page.0) }).await
     }
 
     /// Posts a message to the active worker of `scope`, or of the only registration. Answers when

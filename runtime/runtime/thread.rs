@@ -122,6 +122,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         indexed_db: IndexedDbs::new(builder.state, threads),
+        push_service: builder.push_service,
         buckets,
         trace: builder.trace,
     });

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kittiwake_ops::{RealmId, ScriptException};
+use kittiwake_ops::{MessagePortServices, RealmId, ScriptException};
 use url::Url;
 
 use super::TestFileError;
@@ -44,7 +44,10 @@ impl Shard {
         let unreadable = |cause| TestFileError::Read { path: file.to_owned(), cause };
         let path = file.canonicalize().map_err(|error| unreadable(Arc::new(error)))?;
         let url = Url::from_file_path(path).expect("a canonical path is absolute");
-        self.run_graph(realm, url, root, &mut seen).await
+        self.run_graph(realm, url, root, &mut seen).await?;
+        // As a document's, once its scripts have run.
+        self.client_messages_start(realm);
+        Ok(())
     }
 
     /// Compiles a graph but for what an earlier one has, and evaluates it.

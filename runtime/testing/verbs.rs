@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use kittiwake_ops::{Permission, PermissionState, RealmId};
+use kittiwake_ops::{Permission, PermissionState};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
@@ -135,11 +135,11 @@ impl Shard {
             Verb::Step { deadline } => return Ok(self.step(deadline).await),
             Verb::OpenPage { url } => {
                 let opened = self.open_page(url.clone(), PageSource::Url).await;
-                let (realm, result) = opened.map_err(|error| error.to_string())?;
+                let (window, result) = opened.map_err(|error| error.to_string())?;
                 let failure = result.err().map(|error| error.to_string());
-                return Ok(json!({ "id": realm.0, "url": url, "error": failure }));
+                return Ok(json!({ "id": window.id, "url": url, "error": failure }));
             }
-            Verb::ClosePage { id } => self.close_page(RealmId(id)),
+            Verb::ClosePage { id } => self.close_window(id).await,
             Verb::Kill { scope } => {
                 let registration = self.registration_of_test(page, scope.as_deref())?;
                 if let Some(worker) = registration.newest() {
@@ -217,14 +217,15 @@ impl Shard {
     }
 
     fn describe_worker(&self, page: &TestPage) -> Value {
-        let worker = self.registration_of_test(page, None).ok().and_then(|found| found.newest());
-        match worker {
+        let registration = self.registration_of_test(page, None).ok();
+        let newest = registration.and_then(|found| Some((found.newest()?, found)));
+        match newest {
             None => json!({ "state": "none", "running": false }),
-            Some(worker) => json!({
+            Some((worker, registration)) => json!({
                 "state": worker.describe().state,
                 "running": worker.realm.get().is_some(),
                 "script": worker.script_url,
-                "scope": worker.registration.scope,
+                "scope": registration.scope,
             }),
         }
     }

@@ -218,6 +218,7 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         seed: None,
         sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
+        push_service: Url::parse("https://push.test/").expect("a URL"),
         buckets: Default::default(),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
     })

@@ -4,8 +4,11 @@
 //! Invariant: every claim is about what the process writes and its exit code.
 
 mod bad_input;
+mod guide;
+mod habits;
 #[path = "../process/mod.rs"]
 mod process;
+mod reporters;
 mod verbs;
 
 use std::path::Path;

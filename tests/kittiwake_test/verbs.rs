@@ -28,6 +28,8 @@ test("sent when the network returns, and again after five minutes", async (world
     body: "a letter",
   });
 
+  expect(server.lastRequest.headers).toMatchObject({ Origin: "https://app.test" });
+
   const before = clock.now;
   await clock.advance("4m59s");
   expect(server.requests).toHaveLength(1);
@@ -157,6 +159,15 @@ test("a timeline", async ({ clock, network }) => {
   await clock.runUntilIdle();
   expect(changes.mock.calls).toEqual([["offline"], ["online"]]);
 });
+test("until something is true", async ({ clock }) => {
+  let answered = false;
+  setTimeout(() => answered = true, 3000);
+  const before = clock.now;
+  await clock.runUntil(() => answered);
+  expect(clock.now - before).toBe(3000);
+  await expect(clock.runUntil(() => false, { within: "1m" })).rejects.toThrow("within 1m");
+  expect(clock.now - before).toBe(63_000);
+});
 test("mistakes name what to write", async ({ clock, network, server }) => {
   await expect(clock.advance("soon")).rejects.toThrow('`soon` is no duration');
   await expect(network.timeline("onlin")).rejects.toThrow("onlin");
@@ -164,7 +175,7 @@ test("mistakes name what to write", async ({ clock, network, server }) => {
   expect(() => server.on("GET /outbox", 99)).toThrow("99 is no status");
 });
 "#;
-    assert!(text(&test(body, &[]).expect_code(0)).contains("4 passed"));
+    assert!(text(&test(body, &[]).expect_code(0)).contains("5 passed"));
 }
 
 #[test]

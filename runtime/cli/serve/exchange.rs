@@ -15,6 +15,8 @@ use kittiwake::{
 };
 use url::{Host, Url};
 
+use super::push;
+
 /// A body of this size at most, if its size is known, is read whole, so that it can follow a
 /// redirect.
 const WHOLE_BODY: u64 = 64 << 10;
@@ -33,7 +35,7 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// What a response is sent with.
-type Answer = Response<BoxBody<Bytes, Error>>;
+pub type Answer = Response<BoxBody<Bytes, Error>>;
 
 /// Answers a request with what the worker or its upstream says.
 pub async fn answer(runtime: &Runtime, origin: &Url, request: Request<Incoming>) -> Answer {
@@ -44,6 +46,9 @@ pub async fn answer(runtime: &Runtime, origin: &Url, request: Request<Incoming>)
     }
     if let Some(reason) = refusal(origin, request.headers()) {
         return plain(StatusCode::FORBIDDEN, format!("{reason}\n"));
+    }
+    if push::is_push(&request) {
+        return push::answer(runtime, origin, request).await;
     }
     let request = match converted(origin, request).await {
         Ok(request) => request,
@@ -210,7 +215,7 @@ fn relayed(origin: &Url, response: ClientResponse) -> Answer {
     answer
 }
 
-fn plain(status: StatusCode, text: String) -> Answer {
+pub fn plain(status: StatusCode, text: String) -> Answer {
     let mut answer = Response::new(full(Bytes::from(text)));
     *answer.status_mut() = status;
     let text = HeaderValue::from_static("text/plain; charset=utf-8");

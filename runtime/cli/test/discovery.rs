@@ -10,7 +10,7 @@ use kittiwake::Scenario;
 use crate::{Refusal, usage};
 
 /// What makes a folder the root of an app.
-const ROOT_FILES: [&str; 7] = [
+pub const ROOT_FILES: [&str; 7] = [
     "index.html",
     "sw.js",
     "service-worker.js",
@@ -80,13 +80,18 @@ fn walk(folder: &Path, root: Option<&Path>, suites: &mut Vec<Suite>) -> io::Resu
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         let kind = entry.file_type()?;
-        if kind.is_dir() && !name.starts_with('.') && !FOREIGN.contains(&name.as_str()) {
+        if kind.is_dir() && !is_foreign(&name) {
             walk(&path, root, suites)?;
         } else if kind.is_file() && (name.ends_with(".test.js") || name.ends_with(".test.mjs")) {
             suites.push(file_suite(&path, root));
         }
     }
     Ok(())
+}
+
+/// Whether a folder of this name is nobody's own work.
+pub fn is_foreign(name: &str) -> bool {
+    name.starts_with('.') || FOREIGN.contains(&name)
 }
 
 fn file_suite(path: &Path, root: Option<&Path>) -> Suite {

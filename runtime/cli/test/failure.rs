@@ -50,6 +50,13 @@ pub fn text(failure: &TestFailure) -> String {
     text
 }
 
+/// The same without colours and indentation.
+pub fn plain(failure: &TestFailure) -> String {
+    let text = anstream::adapter::strip_str(&text(failure)).to_string();
+    let lines = text.lines().map(|line| line.strip_prefix(INDENT).unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
 /// How two texts differ, by their lines.
 fn difference(expected: &str, actual: &str) -> String {
     if expected == actual {

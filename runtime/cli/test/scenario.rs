@@ -16,8 +16,8 @@ use super::report::{Ended, Outcome};
 
 const GOLDEN: &str = "trace.txt";
 
-/// Runs a scenario and compares.
-pub async fn run_scenario(folder: &Path) -> (TestCase, Ended) {
+/// Runs a scenario and compares, or with `update` writes its trace.
+pub async fn run_scenario(folder: &Path, update: bool) -> (TestCase, Ended) {
     let started = Instant::now();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().replace('_', " ");
     let case = TestCase {
@@ -27,7 +27,7 @@ pub async fn run_scenario(folder: &Path) -> (TestCase, Ended) {
         file: None,
         line: None,
     };
-    let failures = match check(folder).await {
+    let failures = match check(folder, update).await {
         Ok(()) => Vec::new(),
         Err(failure) => vec![failure],
     };
@@ -36,11 +36,16 @@ pub async fn run_scenario(folder: &Path) -> (TestCase, Ended) {
     (case, Ended { outcome, run, elapsed: started.elapsed() })
 }
 
-async fn check(folder: &Path) -> Result<(), TestFailure> {
+async fn check(folder: &Path, update: bool) -> Result<(), TestFailure> {
     let failed = |message| TestFailure { message, ..TestFailure::default() };
     let scenario = Scenario::load(folder).map_err(|error| failed(error.to_string()))?;
     let actual = traced(scenario).await;
     let golden = folder.join(GOLDEN);
+    if update {
+        let written = std::fs::write(&golden, actual);
+        return written
+            .map_err(|error| failed(format!("cannot write {}: {error}", golden.display())));
+    }
     let expected = std::fs::read_to_string(&golden).map_err(|error| {
         failed(format!("cannot read {}: {error}; --update writes it", golden.display()))
     })?;

@@ -2,15 +2,25 @@
 //!
 //! Invariant: every reporter is told of every suite once, in order, and of the end.
 
+mod machine;
 mod pretty;
 
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use kittiwake::{TestCase, TestFailure, TestRun};
 
 use super::discovery::Suite;
+use super::run::Listener;
+use machine::{Junit, Tap};
 use pretty::Pretty;
 pub use pretty::{BOLD, DIM, GREEN, RED};
+
+/// Stands for the tests of a file that could not be evaluated.
+pub const THE_FILE: &str = "(the file)";
 
 /// A suite whose tests have all ended.
 pub struct Report {
@@ -45,7 +55,25 @@ pub enum Outcome {
     LeftOut,
 }
 
+impl Outcome {
+    /// As machines read it.
+    fn word(self) -> &'static str {
+        match self {
+            Outcome::Passed => "passed",
+            Outcome::Failed => "failed",
+            Outcome::Skipped => "skipped",
+            Outcome::Todo => "todo",
+            Outcome::LeftOut => "left-out",
+        }
+    }
+}
+
 impl Ended {
+    /// Whether a reporter has anything to say of it.
+    fn is_told(&self) -> bool {
+        self.outcome != Outcome::LeftOut
+    }
+
     /// It failed before it began.
     pub fn failed(failure: TestFailure) -> Self {
         let run = TestRun { failures: vec![failure], ..TestRun::default() };
@@ -68,6 +96,8 @@ pub struct Summary {
     pub left_out: usize,
     /// The name and time of each test that ran.
     pub times: Vec<(String, Duration)>,
+    /// How many snapshots are new or others.
+    pub snapshots_written: usize,
     /// Real time of it all.
     pub elapsed: Duration,
 }
@@ -89,9 +119,9 @@ impl Summary {
         }
     }
 
-    /// Whether nothing failed, and something ran.
+    /// Whether nothing failed, and something was there to be told of.
     pub fn is_good(&self) -> bool {
-        self.failed == 0 && self.passed > 0
+        self.failed == 0 && self.passed + self.skipped + self.todo > 0
     }
 }
 
@@ -100,22 +130,145 @@ pub fn name(case: &TestCase) -> String {
     case.path.join(" > ")
 }
 
-/// Tells people or machines.
-pub struct Reporter(Pretty);
+/// How a person asks for a reporter: `junit`, or `junit=report.xml`.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    kind: Kind,
+    file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    Pretty,
+    Dot,
+    Tap,
+    Junit,
+    Json,
+    Github,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, file) = match text.split_once('=') {
+            Some((kind, file)) => (kind, Some(PathBuf::from(file))),
+            None => (text, None),
+        };
+        let kind = Kind::from_str(kind, false).map_err(|_| {
+            "write pretty, dot, tap, junit, json or github, and perhaps `=FILE`".to_owned()
+        })?;
+        Ok(Choice { kind, file })
+    }
+}
+
+/// All who tell, people or machines.
+pub struct Reporters {
+    all: Vec<(Reporter, Option<PathBuf>, String)>,
+    /// Whether a person looks on.
+    watched: bool,
+}
+
+enum Reporter {
+    Pretty(Pretty),
+    Dot(Pretty),
+    Tap(Tap),
+    Junit(Junit),
+    Json,
+    Github,
+}
+
+impl Reporters {
+    /// Those that were asked for, or the usual one.
+    pub fn new(choices: &[Choice]) -> Self {
+        let usual = [Choice { kind: Kind::Pretty, file: None }];
+        let choices = if choices.is_empty() { usual.as_slice() } else { choices };
+        let make = |choice: &Choice| {
+            let reporter = match choice.kind {
+                Kind::Pretty => Reporter::Pretty(Pretty::default()),
+                Kind::Dot => Reporter::Dot(Pretty::default()),
+                Kind::Tap => Reporter::Tap(Tap::default()),
+                Kind::Junit => Reporter::Junit(Junit::default()),
+                Kind::Json => Reporter::Json,
+                Kind::Github => Reporter::Github,
+            };
+            (reporter, choice.file.clone(), String::new())
+        };
+        let watched = io::stderr().is_terminal() && io::stdout().is_terminal();
+        Reporters { all: choices.iter().map(make).collect(), watched }
+    }
+
+    /// Tells of all. Answers the file that cannot be written, and why.
+    pub fn finish(&mut self, summary: &Summary) -> Result<(), (PathBuf, io::Error)> {
+        for (reporter, file, whole) in &mut self.all {
+            let text = reporter.finish(summary);
+            write_to(file.as_ref(), whole, &text);
+            if let Some(file) = file {
+                let written = std::fs::write(&*file, &*whole);
+                written.map_err(|error| (file.clone(), error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear_progress(&self) {
+        if self.watched {
+            // Only for somebody who watches.
+            let _ = write!(io::stderr(), "\r\u{1b}[K");
+        }
+    }
+}
+
+impl Listener for Reporters {
+    fn tell(&mut self, report: &Report) {
+        self.clear_progress();
+        for (reporter, file, whole) in &mut self.all {
+            let text = reporter.tell(report);
+            write_to(file.as_ref(), whole, &text);
+        }
+    }
+
+    fn progress(&mut self, ended: usize, known: usize) {
+        self.clear_progress();
+        if self.watched && ended < known {
+            let _ = write!(io::stderr(), "{ended} of {known} tests");
+        }
+    }
+}
 
 impl Reporter {
-    /// For people.
-    pub fn new() -> Self {
-        Reporter(Pretty::default())
+    fn tell(&mut self, report: &Report) -> String {
+        match self {
+            Reporter::Pretty(pretty) => pretty.tell(report),
+            Reporter::Dot(pretty) => pretty.tell_dots(report),
+            Reporter::Tap(tap) => tap.tell(report),
+            Reporter::Junit(junit) => {
+                junit.tell(report);
+                String::new()
+            }
+            Reporter::Json => machine::json(report),
+            Reporter::Github => machine::github(report),
+        }
     }
 
-    /// Tells of a suite.
-    pub fn tell(&mut self, report: &Report) {
-        self.0.tell(report);
+    fn finish(&mut self, summary: &Summary) -> String {
+        match self {
+            Reporter::Pretty(pretty) | Reporter::Dot(pretty) => pretty.finish(summary),
+            Reporter::Tap(tap) => tap.finish(),
+            Reporter::Junit(junit) => junit.finish(summary),
+            Reporter::Json => machine::json_sum(summary),
+            Reporter::Github => pretty::sum(summary),
+        }
     }
+}
 
-    /// Tells of all.
-    pub fn finish(&mut self, summary: &Summary) {
-        self.0.finish(summary);
+/// To the file's text, or at once to standard output, with colours if a person looks on.
+fn write_to(file: Option<&PathBuf>, whole: &mut String, text: &str) {
+    if file.is_some() {
+        whole.push_str(&anstream::adapter::strip_str(text).to_string());
+        return;
     }
+    let mut out = anstream::stdout().lock();
+    // Whoever read this may have had enough; the exit code still tells.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -1,8 +1,7 @@
 //! For people: each test a line, what failed with where and why.
 //!
-//! Invariant: colours only where a person sees them; `anstream` takes them away elsewhere.
+//! Invariant: colours are here always; they are taken away where no person would see them.
 
-use std::io::Write;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -19,7 +18,7 @@ pub const DIM: Style = Style::new().dimmed();
 pub const BOLD: Style = Style::new().bold();
 
 /// From then on a test's time is worth a line.
-const SLOW: Duration = Duration::from_millis(300);
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How many of the slowest are named.
 const SLOWEST: usize = 3;
@@ -28,11 +27,13 @@ const SLOWEST: usize = 3;
 #[derive(Default)]
 pub struct Pretty {
     failed: Vec<String>,
+    /// What dots could not say.
+    details: String,
 }
 
 impl Pretty {
-    /// Writes the suite's lines.
-    pub fn tell(&mut self, report: &Report) {
+    /// The suite's lines.
+    pub fn tell(&mut self, report: &Report) -> String {
         let mut text = String::new();
         let path = report.suite.path().display();
         let served = match &report.suite {
@@ -62,12 +63,26 @@ impl Pretty {
                 self.failed.push(format!("{path} > {name}"));
             }
         }
-        write_out(&text);
+        text
     }
 
-    /// Writes the sum.
-    pub fn finish(&mut self, summary: &Summary) {
+    /// A letter for each test; what failed is told at the end.
+    pub fn tell_dots(&mut self, report: &Report) -> String {
+        let dots = super::machine::dots(report);
+        let failed = report.tests.iter().any(|(_, ended)| ended.outcome == Outcome::Failed);
+        if failed {
+            let whole = self.tell(report);
+            self.details.push_str(&whole);
+        }
+        dots
+    }
+
+    /// What failed, what was slow, and the sum.
+    pub fn finish(&self, summary: &Summary) -> String {
         let mut text = String::new();
+        if !self.details.is_empty() {
+            text.push_str(&format!("\n{}", self.details));
+        }
         if self.failed.len() > 1 {
             text.push_str(&format!("\n{RED}failed:{RED:#}\n"));
             for name in &self.failed {
@@ -84,12 +99,12 @@ impl Pretty {
         }
         text.push('\n');
         text.push_str(&sum(summary));
-        write_out(&text);
+        text
     }
 }
 
-/// The last line.
-fn sum(summary: &Summary) -> String {
+/// The last lines.
+pub fn sum(summary: &Summary) -> String {
     let Summary { passed, failed, skipped, todo, left_out, .. } = summary;
     let mut parts = Vec::new();
     if *failed > 0 {
@@ -102,7 +117,13 @@ fn sum(summary: &Summary) -> String {
         }
     }
     let nothing = if passed + failed == 0 { "; no test ran" } else { "" };
-    format!("{}{nothing}{DIM}{}{DIM:#}\n", parts.join(", "), time_text(summary.elapsed))
+    let written = match summary.snapshots_written {
+        0 => String::new(),
+        1 => "1 snapshot written; look at it before you commit it\n".to_owned(),
+        count => format!("{count} snapshots written; look at them before you commit them\n"),
+    };
+    let time = time_text(summary.elapsed);
+    format!("{written}{}{nothing}{DIM}{time}{DIM:#}\n", parts.join(", "))
 }
 
 fn console(text: &mut String, ended: &Ended) {
@@ -120,10 +141,4 @@ fn console(text: &mut String, ended: &Ended) {
 
 fn time_text(time: Duration) -> String {
     format!("  {}ms", time.as_millis())
-}
-
-/// Whoever read this may have had enough; the exit code still tells.
-pub fn write_out(text: &str) {
-    let mut out = anstream::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
