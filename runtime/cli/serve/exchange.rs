@@ -9,7 +9,10 @@ use http_body_util::{BodyDataStream, BodyExt, Full, StreamBody};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use kittiwake::{ClientBody, ClientRequest, ClientRequestKind, ClientResponse, Error, Runtime};
+use kittiwake::{
+    ClientBody, ClientRequest, ClientRequestKind, ClientResponse, ClientResponseBody, Error,
+    Runtime,
+};
 use url::{Host, Url};
 
 use super::push;
@@ -176,8 +179,9 @@ fn relayed(origin: &Url, response: ClientResponse) -> Answer {
         let text = "network error: the response has no status that HTTP could send\n";
         return plain(StatusCode::BAD_GATEWAY, text.to_owned());
     };
-    let body = match response.body {
-        Some(chunks) => {
+    let body = match response.body.map(ClientResponseBody::into_whole) {
+        Some(Ok(whole)) => full(whole),
+        Some(Err(chunks)) => {
             // What came before an error is sent before the connection breaks.
             let chunks = chunks.or_else(|error| async {
                 tokio::task::yield_now().await;
@@ -185,13 +189,13 @@ fn relayed(origin: &Url, response: ClientResponse) -> Answer {
             });
             BodyExt::boxed(StreamBody::new(chunks.map_ok(Frame::data)))
         }
-        None => empty(),
+        None => full(Bytes::new()),
     };
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     for (name, value) in &response.headers {
         let name = name.to_ascii_lowercase();
-        // The body has been decoded, and may be a stream.
+        // The body has been decoded. If it is whole, hyper says how long it is.
         if HOP_BY_HOP.contains(&&*name) || matches!(&*name, "content-encoding" | "content-length") {
             continue;
         }
@@ -212,14 +216,13 @@ fn relayed(origin: &Url, response: ClientResponse) -> Answer {
 }
 
 pub fn plain(status: StatusCode, text: String) -> Answer {
-    let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
-    let mut answer = Response::new(body.boxed());
+    let mut answer = Response::new(full(Bytes::from(text)));
     *answer.status_mut() = status;
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert("content-type", text);
     answer
 }
 
-fn empty() -> BoxBody<Bytes, Error> {
-    Full::new(Bytes::new()).map_err(|never| match never {}).boxed()
+fn full(body: Bytes) -> BoxBody<Bytes, Error> {
+    Full::new(body).map_err(|never| match never {}).boxed()
 }
