@@ -63,7 +63,7 @@ export function blobParts(bytes) {
   return names;
 }
 
-/** Records as the host gives them, flat; `unread` says where it has left a value to be read here. */
+/** Records of the host's, flat; `unread` says where it has left a value to be read here. */
 export function readValues([flat, unread]) {
   for (let i = 0; i < unread.length; i++) flat[unread[i]] = read(flat[unread[i]]);
   return flat;
