@@ -106,9 +106,10 @@ fn functions_have_up_to_70_lines() {
 #[test]
 fn functions_are_found_with_their_lengths() {
     let rust = "impl X {\n    pub(crate) async fn a<T>(\n        b: T,\n    ) {\n    }\n}\n\
-                fn d() -> u8 {\n    1\n}\n";
+                trait Y {\n    fn c(\n        &self,\n    ) -> u8;\n}\n\
+                fn d() -> u8 {\n    if e {\n    }\n}\n";
     let rust = Source { name: "x.rs".to_owned(), text: rust.to_owned() };
-    assert_eq!(functions(&rust), [("a".to_owned(), 4), ("d".to_owned(), 3)]);
+    assert_eq!(functions(&rust), [("a".to_owned(), 4), ("d".to_owned(), 4)]);
     let script = "export async function a(b) {\n  if (b) {\n    c();\n  }\n}\nclass D {\n  e() {\n\
                   \x20   f();\n  }\n  static async g(h) {\n  }\n}\n";
     let script = Source { name: "x.js".to_owned(), text: script.to_owned() };
@@ -124,9 +125,14 @@ fn functions(source: &Source) -> Vec<(String, usize)> {
     for (first, line) in lines.iter().enumerate() {
         let code = line.trim_start();
         let Some(name) = function_name(source.is_rust(), code) else { continue };
-        let end = format!("{}}}", &line[..line.len() - code.len()]);
-        let length = lines[first..].iter().position(|line| line.trim_end() == end);
-        if let Some(length) = length.filter(|_| !code.ends_with(['}', ';'])) {
+        let indent = &line[..line.len() - code.len()];
+        let (end, bodyless) = (format!("{indent}}}"), format!("{indent})"));
+        let is_end = |line: &&str| line.trim_end() == end;
+        // A method of a trait, whose parameters have lines of their own.
+        let is_bodyless = |line: &&str| line.starts_with(&bodyless) && line.ends_with(';');
+        let last = lines[first..].iter().position(|line| is_end(line) || is_bodyless(line));
+        let Some(length) = last.filter(|last| is_end(&lines[first + last])) else { continue };
+        if !code.ends_with(['}', ';']) {
             functions.push((name, length + 1));
         }
     }
