@@ -9,6 +9,8 @@
 
 #[path = "indexed_db/bare.rs"]
 mod bare;
+#[path = "indexed_db/million.rs"]
+mod million;
 mod peers;
 
 use std::fs;
@@ -71,6 +73,9 @@ fn run() -> Result<()> {
             let peers = [(&fake, fake_target), (&browser, 2.0), (&bare, 0.3)];
             print_line(name, key, &own, peers)?;
         }
+    }
+    if wanted.is_empty() || wanted.contains(&"million") {
+        million::run()?;
     }
     Ok(())
 }

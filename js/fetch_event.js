@@ -266,7 +266,7 @@ function preloadedResponse(id) {
 
 function bodyOf({ bytes, body }) {
   if (bytes !== null) return InnerBody.own(bytes);
-  return body === null ? null : new InnerBody(new HostBody(body, null));
+  return body === null ? null : new InnerBody(new HostBody(body, null, null));
 }
 
 function innerRequest(id, request) {

@@ -98,8 +98,6 @@ export function createRequest(source, transaction, finish) {
     source,
     transaction,
     finish,
-    // Whether its result needs no answer of the host.
-    known: false,
     done: false,
     result: undefined,
     error: null,

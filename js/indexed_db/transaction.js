@@ -27,7 +27,7 @@ import {
 const { Event, EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_indexed_db_end, op_indexed_db_serve } = core.ops;
-const { ArrayPrototypePush, SafeMap } = primordials;
+const { ArrayPrototypePush, ArrayPrototypeShift, SafeMap } = primordials;
 
 /** The state of a transaction that a script cannot reach. */
 export let transactionState;
@@ -130,6 +130,9 @@ export function createTransaction(id, db, connection, mode, scope, durability, u
     handles: new SafeMap(),
     // Numbers of requests that have no answer yet -> the requests, in their order.
     requests: new SafeMap(),
+    // Requests whose results are here already, and the number of the request before each.
+    known: [],
+    lastAnswered: 0,
     lastRequest: 0,
     // Whether events of its requests are being dispatched.
     delivering: false,
@@ -213,8 +216,7 @@ export function executeKnown(transaction, request, finish) {
   requested.done = false;
   requested.result = undefined;
   requested.finish = finish;
-  requested.known = true;
-  state.requests.set(++state.lastRequest, request);
+  ArrayPrototypePush(state.known, { request, behind: state.lastRequest });
   return true;
 }
 
@@ -255,11 +257,15 @@ export function release(state) {
 /** https://w3c.github.io/IndexedDB/#commit-a-transaction */
 export function commit(state) {
   state.phase = "committing";
-  if (state.requests.size === 0) op_indexed_db_end(state.id, true);
+  if (!hasRequests(state)) op_indexed_db_end(state.id, true);
+}
+
+function hasRequests({ requests, known }) {
+  return requests.size > 0 || known.length > 0;
 }
 
 export function commitIfIdle(state) {
-  if (state.requests.size > 0) return;
+  if (hasRequests(state)) return;
   if (state.phase === "inactive") commit(state);
   else if (state.phase === "committing") op_indexed_db_end(state.id, true);
 }
@@ -270,14 +276,26 @@ export function abort(transaction, error) {
   if (state.phase === "finished") return;
   state.phase = "finished";
   state.error = error;
-  state.aborted = [];
-  for (const request of state.requests.values()) {
-    if (isRequest(request)) ArrayPrototypePush(state.aborted, request);
-  }
+  state.aborted = unanswered(state);
   state.requests.clear();
+  state.known = [];
   state.held = null;
   state.upgrade?.revert(transaction);
   op_indexed_db_end(state.id, false);
+}
+
+/** The script's requests that are not over, in their order. */
+function unanswered({ known, requests }) {
+  const list = [];
+  let next = 0;
+  for (const [id, request] of requests) {
+    while (next < known.length && known[next].behind < id) {
+      ArrayPrototypePush(list, known[next++].request);
+    }
+    if (isRequest(request)) ArrayPrototypePush(list, request);
+  }
+  while (next < known.length) ArrayPrototypePush(list, known[next++].request);
+  return list;
 }
 
 /** The host has answered requests; what their events ask for, it may answer in this turn. */
@@ -304,6 +322,7 @@ function deliverAnswers(transaction, state, answers) {
     const request = state.requests.get(answers[i]);
     if (request === undefined) continue; // aborted meanwhile, or the host's own
     state.requests.delete(answers[i]);
+    state.lastAnswered = answers[i];
     const kind = answers[i + 1];
     if (isRequest(request)) settle(transaction, state, request, kind, answers[i + 2]);
     else settleSilently(transaction, state, request, kind, answers[i + 2]);
@@ -313,10 +332,8 @@ function deliverAnswers(transaction, state, answers) {
 
 /** Those that come next and need no answer; each may be followed by another. */
 function settleKnown(transaction, state) {
-  for (const [id, request] of state.requests) {
-    if (!isRequest(request) || !requestState(request).known) return;
-    requestState(request).known = false;
-    state.requests.delete(id);
+  while (state.known.length > 0 && state.known[0].behind <= state.lastAnswered) {
+    const { request } = ArrayPrototypeShift(state.known);
     settle(transaction, state, request, succeeded, undefined);
   }
 }

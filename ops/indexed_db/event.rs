@@ -119,6 +119,8 @@ pub enum IndexedDbAnswer {
     Count(u64),
     /// Records.
     Records(Vec<IndexedDbRecord>),
+    /// Values of records.
+    Values(Vec<IndexedDbValue>),
 }
 
 /// A record that was found.
@@ -127,8 +129,14 @@ pub struct IndexedDbRecord {
     pub key: IndexedDbKey,
     /// Its key in the object store, where the source is an index.
     pub primary_key: Option<IndexedDbKey>,
-    /// What V8's serialiser wrote, if it was wanted.
-    pub value: Option<Vec<u8>>,
+    /// Its value, if it was wanted.
+    pub value: Option<IndexedDbValue>,
+}
+
+/// A value that was found.
+pub struct IndexedDbValue {
+    /// What V8's serialiser wrote.
+    pub bytes: Vec<u8>,
     /// The contents of its Blob and File objects: names and bytes.
     pub blobs: Vec<(String, Vec<u8>)>,
 }
@@ -267,7 +275,7 @@ pub(super) fn answers_to_v8<'s>(
 // The kinds of answers, as `js/indexed_db/transaction.js` knows them.
 const FAILED: i32 = 0;
 const SUCCEEDED: i32 = 1;
-/// Records and an array: which of their values are to be read by `js/indexed_db/values.js`.
+/// An array, and which of its elements are to be read by `js/indexed_db/values.js`.
 const UNREAD: i32 = 2;
 
 impl IndexedDbAnswer {
@@ -279,9 +287,17 @@ impl IndexedDbAnswer {
             Self::Key(key) => (SUCCEEDED, key.into_v8(scope)),
             Self::Count(count) => (SUCCEEDED, v8::Number::new(scope, count as f64).into()),
             Self::Records(records) => records_to_v8(scope, records),
+            Self::Values(values) => {
+                let (values, unread) = values_to_v8(scope, values);
+                with_unread(scope, values, &unread, |position| position)
+            }
         }
     }
 }
+
+/// So many values are read together, unless they are large.
+const TOGETHER: usize = 1024;
+const TOGETHER_BYTES: usize = 256 << 10;
 
 fn records_to_v8<'s>(
     scope: &mut v8::PinScope<'s, '_>,
@@ -289,37 +305,99 @@ fn records_to_v8<'s>(
 ) -> (i32, v8::Local<'s, v8::Value>) {
     let undefined = v8::undefined(scope).into();
     let mut flat = Vec::with_capacity(records.len() * 3);
-    let mut unread = Vec::new();
+    let mut values = Vec::with_capacity(records.len());
     for record in records {
         flat.push(record.key.into_v8(scope));
         flat.push(record.primary_key.map_or(undefined, |key| key.into_v8(scope)));
-        let Some(bytes) = record.value else {
-            flat.push(undefined);
-            continue;
-        };
-        if let Some(value) = value::deserialize(scope, &bytes) {
-            flat.push(value);
-        } else {
-            unread.push(v8::Integer::new(scope, flat.len() as i32).into());
-            flat.push(with_blobs(scope, bytes, record.blobs));
+        flat.push(undefined);
+        values.extend(record.value);
+    }
+    let (values, unread) = values_to_v8(scope, values);
+    for index in 0..values.length() {
+        flat[index as usize * 3 + 2] = values.get_index(scope, index).unwrap_or(undefined);
+    }
+    let flat = v8::Array::new_with_elements(scope, &flat);
+    with_unread(scope, flat, &unread, |position| position * 3 + 2)
+}
+
+fn with_unread<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    answer: v8::Local<'s, v8::Array>,
+    unread: &[usize],
+    place: impl Fn(usize) -> usize,
+) -> (i32, v8::Local<'s, v8::Value>) {
+    if unread.is_empty() {
+        return (SUCCEEDED, answer.into());
+    }
+    let unread: Vec<_> = unread.iter().map(|position| place(*position) as i32).collect();
+    let unread: Vec<_> = unread.iter().map(|at| v8::Integer::new(scope, *at).into()).collect();
+    let unread = v8::Array::new_with_elements(scope, &unread).into();
+    (UNREAD, v8::Array::new_with_elements(scope, &[answer.into(), unread]).into())
+}
+
+/// An array of the values, and the positions of those that are not read, but as `with_blobs`.
+fn values_to_v8<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    values: Vec<IndexedDbValue>,
+) -> (v8::Local<'s, v8::Array>, Vec<usize>) {
+    let mut unread = Vec::new();
+    let mut read = 0;
+    // Not a handle for each value: the engine's collector looks at all there are.
+    let mut parts: Vec<v8::Local<'s, v8::Array>> = Vec::new();
+    let mut values = values.into_iter().peekable();
+    while values.peek().is_some() {
+        let mut bytes = 0;
+        let part = std::iter::from_fn(|| {
+            let value = values.next_if(|_| bytes < TOGETHER_BYTES)?;
+            bytes += value.bytes.len();
+            Some(value)
+        });
+        let part: Vec<IndexedDbValue> = part.take(TOGETHER).collect();
+        let count = part.len();
+        parts.push(part_to_v8(scope, part, |position| unread.push(read + position)));
+        read += count;
+    }
+    if let [only] = parts[..] {
+        return (only, unread);
+    }
+    let mut all = Vec::with_capacity(read);
+    for part in parts {
+        let elements = (0..part.length()).filter_map(|index| part.get_index(scope, index));
+        all.extend(elements);
+    }
+    (v8::Array::new_with_elements(scope, &all), unread)
+}
+
+fn part_to_v8<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    values: Vec<IndexedDbValue>,
+    mut leave: impl FnMut(usize),
+) -> v8::Local<'s, v8::Array> {
+    v8::escapable_handle_scope!(let scope, scope);
+    if values.len() > 1 {
+        let bytes: Vec<&[u8]> = values.iter().map(|value| &value.bytes[..]).collect();
+        if let Some(array) = value::deserialize_together(scope, &bytes) {
+            return scope.escape(array);
         }
     }
-    let flat = v8::Array::new_with_elements(scope, &flat).into();
-    if unread.is_empty() {
-        return (SUCCEEDED, flat);
+    let mut elements = Vec::with_capacity(values.len());
+    for (position, value) in values.into_iter().enumerate() {
+        elements.push(value::deserialize(scope, &value.bytes).unwrap_or_else(|| {
+            leave(position);
+            with_blobs(scope, value)
+        }));
     }
-    let unread = v8::Array::new_with_elements(scope, &unread).into();
-    (UNREAD, v8::Array::new_with_elements(scope, &[flat, unread]).into())
+    let array = v8::Array::new_with_elements(scope, &elements);
+    scope.escape(array)
 }
 
 /// Flat: a serialised value, name of a part, its bytes, ...
 fn with_blobs<'s>(
     scope: &mut v8::PinScope<'s, '_>,
-    value: Vec<u8>,
-    blobs: Vec<(String, Vec<u8>)>,
+    value: IndexedDbValue,
 ) -> v8::Local<'s, v8::Value> {
-    let mut flat = vec![buffer_to_v8(scope, value)];
-    for (part, bytes) in blobs {
+    let mut flat = vec![buffer_to_v8(scope, value.bytes)];
+    for (part, bytes) in value.blobs {
         flat.push(to_v8(scope, &part));
         flat.push(buffer_to_v8(scope, bytes));
     }

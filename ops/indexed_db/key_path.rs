@@ -75,6 +75,19 @@ pub(super) fn find(recipe: &[u8], bytes: &[u8]) -> Option<FoundKeys> {
     Some(found)
 }
 
+/// The header and the body of a value without references from one part of it to another, which
+/// would mean others within a larger value; `None` if that is not certain.
+pub(super) fn self_contained(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    match bytes.split_at_checked(2)? {
+        ([0xff, version], body) if VERSIONS.contains(version) => {
+            let mut rest = Reader(body);
+            rest.skip_value()?;
+            rest.0.is_empty().then_some((&bytes[..2], body))
+        }
+        _ => None,
+    }
+}
+
 /// <https://w3c.github.io/IndexedDB/#extract-a-key-from-a-value-using-a-key-path>
 fn evaluate(value: Reader<'_>, path: &KeyPath<'_>) -> Option<Found> {
     if path.flags & COMPOUND == 0 {
@@ -188,12 +201,13 @@ impl<'a> Reader<'a> {
         Some(Found::Key(key))
     }
 
+    /// Not behind objects that refer to others, or that are none of JavaScript's.
     fn skip_value(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {
             match self.tag()? {
                 b'_' | b'0' | b'T' | b'F' | b'-' | b'y' | b'x' => {}
-                b'I' | b'U' | b'^' => {
+                b'I' | b'U' => {
                     self.number()?;
                 }
                 b'N' | b'D' | b'n' => {

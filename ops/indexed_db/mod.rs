@@ -23,10 +23,12 @@ use crate::{BucketNumber, Host, RealmId};
 
 pub use event::{
     IndexedDbAnswer, IndexedDbError, IndexedDbEvent, IndexedDbIndex, IndexedDbMetadata,
-    IndexedDbObjectStore, IndexedDbRecord,
+    IndexedDbObjectStore, IndexedDbRecord, IndexedDbValue,
 };
 pub use key::IndexedDbKey;
-pub use operation::{IndexedDbFrom, IndexedDbIndexKeys, IndexedDbOperation, IndexedDbQuery};
+pub use operation::{
+    IndexedDbFrom, IndexedDbIndexKeys, IndexedDbOperation, IndexedDbQuery, IndexedDbRetrieved,
+};
 
 /// The part of the runtime that has databases.
 pub trait IndexedDb {
@@ -282,16 +284,26 @@ pub fn op_indexed_db_has_blobs(#[buffer] value: &[u8]) -> bool {
     value.windows(HOST_OBJECT.len()).any(|window| window == HOST_OBJECT)
 }
 
-/// Every other request: see [`IndexedDbOperation::from_v8`] for the array.
+/// Every other request: see [`IndexedDbOperation::from_v8`].
 #[op2(fast)]
 pub fn op_indexed_db_query<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     state: &mut OpState,
     #[smi] transaction: u32,
     #[smi] request: u32,
-    query: v8::Local<'s, v8::Array>,
+    #[smi] what: u32,
+    #[smi] object_store: u32,
+    #[smi] index: u32,
+    lower: v8::Local<'s, v8::Value>,
+    upper: v8::Local<'s, v8::Value>,
+    from_key: v8::Local<'s, v8::Value>,
+    from_primary_key: v8::Local<'s, v8::Value>,
+    #[number] skip: u64,
+    #[number] limit: u64,
 ) {
-    let operation = IndexedDbOperation::from_v8(scope, query);
+    let keys = [lower, upper, from_key, from_primary_key];
+    let numbers = (skip as u32, limit as u32);
+    let operation = IndexedDbOperation::from_v8(scope, what, (object_store, index), keys, numbers);
     let (services, realm) = Host::of(state);
     services.indexed_db_request(realm, transaction, request, operation);
 }

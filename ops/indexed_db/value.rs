@@ -8,6 +8,8 @@ use deno_core::v8;
 use deno_core::v8::{ValueDeserializerHelper, ValueSerializerHelper};
 use deno_error::JsErrorBox;
 
+use super::key_path;
+
 /// Marks an object of the host's that `js/indexed_db/values.js` reads, such as a Blob.
 const HOST_OBJECT: u32 = u32::MAX;
 
@@ -50,6 +52,37 @@ pub(super) fn deserialize<'s>(
     let deserializer = v8::ValueDeserializer::new(scope, Box::new(OfTheEngine), bytes);
     let is_known = deserializer.read_header(context)?;
     if is_known { deserializer.read_value(context) } else { None }
+}
+
+/// As [`deserialize`], of many values: one reading of them all costs far less than one of each.
+pub(super) fn deserialize_together<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    values: &[&[u8]],
+) -> Option<v8::Local<'s, v8::Array>> {
+    let (header, _) = key_path::self_contained(values.first()?)?;
+    let mut bytes = Vec::with_capacity(values.iter().map(|value| value.len()).sum::<usize>() + 16);
+    bytes.extend_from_slice(header);
+    // A dense array: its length, its elements, how many other properties it has, its length.
+    bytes.push(b'A');
+    write_number(values.len(), &mut bytes);
+    for value in values {
+        match key_path::self_contained(value)? {
+            (same, body) if same == header => bytes.extend_from_slice(body),
+            _ => return None,
+        }
+    }
+    bytes.extend_from_slice(b"$\0");
+    write_number(values.len(), &mut bytes);
+    deserialize(scope, &bytes)?.try_into().ok()
+}
+
+/// Seven bits a byte, the lowest first.
+fn write_number(mut number: usize, bytes: &mut Vec<u8>) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
 }
 
 struct ForStorage<'a> {

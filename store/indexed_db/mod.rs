@@ -26,7 +26,9 @@ pub use self::error::IndexedDbError;
 pub use self::file::{IndexedDbFile, IndexedDbFolder};
 pub use self::key::{Key, MAX_DEPTH, NotAKey};
 pub use self::records::{BlobPart, IndexKeys, Put};
-pub use self::retrieval::{CursorFrom, Direction, Query, Range, Record, Retrieved, Source};
+pub use self::retrieval::{
+    CursorFrom, Direction, Query, Range, Record, Retrieved, Source, StoredValue,
+};
 pub use self::schema::{IndexMetadata, Metadata, ObjectStoreMetadata};
 
 /// When a commit may be told: <https://w3c.github.io/IndexedDB/#transaction-durability-hint>
@@ -140,6 +142,8 @@ pub enum Outcome {
     Stored(Key),
     /// The records that were found.
     Found(Vec<Record>),
+    /// Their values, where nothing else was wanted.
+    FoundValues(Vec<StoredValue>),
     /// How many there are.
     Counted(u64),
 }
@@ -202,7 +206,7 @@ impl IndexedDatabase {
     fn step(&mut self, operation: &Operation) -> Result<Outcome, error::Interrupted> {
         match operation {
             Operation::Put(put) => self.put(put).map(Outcome::Stored),
-            Operation::Retrieve(query) => self.retrieve(query).map(Outcome::Found),
+            Operation::Retrieve(query) => self.retrieve(query),
             Operation::Count { source, range } => self.count(source, range).map(Outcome::Counted),
             Operation::Delete { object_store, range } => {
                 self.delete(*object_store, range).map(|()| Outcome::Done)
