@@ -9,8 +9,8 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
-    FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
+    BucketServices, CacheServices, ConsoleLevel, CookieServices, Delivery, FetchAnswer,
+    FetchRequest, FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
     NotificationServices, OpError, Permission, PermissionState, RegisterWorker, RegistrationState,
     RequestBody, ScriptException, ServiceWorkerState, SocketServices, TestServices,
 };
@@ -39,6 +39,7 @@ impl Host {
 pub trait Services:
     BucketServices
     + CacheServices
+    + CookieServices
     + IndexedDb
     + LockServices
     + MessagePortServices

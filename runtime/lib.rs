@@ -10,6 +10,7 @@ mod caches;
 mod client_fetch;
 mod commits;
 mod connectivity;
+mod cookies;
 mod dispatch;
 mod doors;
 mod drive;

@@ -108,3 +108,25 @@ fn buckets_outlive_the_process_and_what_they_hold_goes_with_them() {
     let run = run(project.path(), &["run", "reader.js", "--state", "state", "--format", "json"]);
     assert_eq!(run.lines_with("kept true 1 100000").len(), 1, "{run:#?}");
 }
+
+#[test]
+fn a_cookie_that_a_script_was_promised_outlives_the_process() {
+    let writer = r#"
+        self.addEventListener("install", (event) => event.waitUntil((async () => {
+          const expires = Date.now() + 86_400_000;
+          await cookieStore.set({ name: "kept", value: "1", expires });
+          await cookieStore.set("until the end", "2");
+        })()));
+    "#;
+    let project = folder(&[("sw.js", writer)]);
+    run(project.path(), &["run", "sw.js", "--state", "state"]).expect_code(0);
+    let reader = r#"
+        self.addEventListener("install", (event) => event.waitUntil((async () => {
+          const found = (await cookieStore.getAll()).map(({ name, value }) => `${name}=${value}`);
+          console.log(`found ${found};`);
+        })()));
+    "#;
+    fs::write(project.path().join("reader.js"), reader).expect("a file");
+    let run = run(project.path(), &["run", "reader.js", "--state", "state", "--format", "json"]);
+    assert_eq!(run.lines_with("found kept=1;").len(), 1, "{run:#?}");
+}
