@@ -14,6 +14,7 @@ mod cookies;
 mod dispatch;
 mod doors;
 mod drive;
+mod dump;
 mod engine;
 mod extension;
 mod fetch;
@@ -54,6 +55,7 @@ pub use client_fetch::{
     ClientBody, ClientRequest, ClientRequestKind, ClientResponse, ClientResponseBody,
 };
 pub use dispatch::{EventOutcome, LastChance};
+pub use dump::dump_databases;
 pub use fetch::{Cors, ResponseSource};
 pub use http::{HostRule, NetworkPolicy};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
