@@ -12,6 +12,7 @@ import { BroadcastChannel } from "ext:kittiwake/broadcast_channel.js";
 import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
+import * as cookies from "ext:kittiwake/cookie_store.js";
 import {
   defineHandler,
   dispatchPlatformEvent,
@@ -58,6 +59,7 @@ import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
   attributeOwner,
+  nameGetters,
   requireArguments,
   requireHostKey,
   string,
@@ -69,8 +71,6 @@ const event = web("02_event.js");
 const {
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
-  ObjectGetOwnPropertyDescriptors,
-  ObjectKeys,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
@@ -148,6 +148,8 @@ const interfaces = {
   CacheStorage: cache.CacheStorage,
   CloseEvent: event.CloseEvent,
   CompressionStream,
+  CookieStore: cookies.CookieStore,
+  CookieStoreManager: cookies.CookieStoreManager,
   CountQueuingStrategy: streams.CountQueuingStrategy,
   Crypto: crypto.Crypto,
   CryptoKey: crypto.CryptoKey,
@@ -226,6 +228,7 @@ for (const name in interfaces) defineInterface(name, interfaces[name]);
 // Exposed in service workers only: in the snapshot for the sake of their quick start, and taken
 // from pages.
 const workerInterfaces = {
+  ExtendableCookieChangeEvent: cookies.ExtendableCookieChangeEvent,
   FetchEvent,
   NotificationEvent,
   PushEvent: push.PushEvent,
@@ -286,16 +289,6 @@ delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
-}
-
-/** deno_web's attributes of a location have no names. */
-function nameGetters(target) {
-  const descriptors = ObjectGetOwnPropertyDescriptors(target);
-  for (const name of ObjectKeys(descriptors)) {
-    const { get } = descriptors[name];
-    if (get === undefined || get.name !== "get") continue;
-    ObjectDefineProperty(get, "name", { __proto__: null, value: `get ${name}` });
-  }
 }
 
 function defineOperations(target, operations) {
@@ -384,6 +377,7 @@ function start(options) {
   startedAs = options;
   setImporter(options);
   ownCaches = cache.createCacheStorage();
+  defineGetter(globalThis, "cookieStore", cookies.ownCookieStore);
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
   // deno_core's own keeps the engine's when it is first called, and finds it now alone.
@@ -409,6 +403,7 @@ function startServiceWorker(options) {
   // https://w3c.github.io/FileAPI/#creating-revoking: not exposed to service workers
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
+  delete cookies.CookieStore.prototype.onchange; // [Exposed=Window]
   delete StorageManager.prototype.persist; // [Exposed=Window]
   delete StorageBucket.prototype.persist; // [Exposed=Window]
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
@@ -433,7 +428,7 @@ function startServiceWorker(options) {
   defineGetter(globalThis, "serviceWorker", () => ownWorker);
   defineOperations(globalThis, { skipWaiting });
   defineHandlers(globalThis, [
-    "activate", "fetch", "install", "message", "messageerror", "notificationclick",
+    "activate", "cookiechange", "fetch", "install", "message", "messageerror", "notificationclick",
     "notificationclose", "periodicsync", "push", "pushsubscriptionchange", "sync",
   ]);
 }
@@ -442,6 +437,7 @@ function startServiceWorker(options) {
 function startPage(options) {
   for (const name in workerInterfaces) delete globalThis[name];
   ObjectSetPrototypeOf(globalThis, Window.prototype);
+  defineInterface("CookieChangeEvent", cookies.CookieChangeEvent);
   defineInterface("Window", Window);
   defineInterface("Navigator", navigator.Navigator);
   defineInterface("HashChangeEvent", history.HashChangeEvent);
@@ -473,6 +469,7 @@ const hostCalls = new SafeMap(Object.entries({
   dispatchExtendable: dispatchFunctionalEvent,
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
+  changeCookies: cookies.changeCookies,
   changeConnection: networkInformation.changeConnection,
   changeRegistration: serviceWorker.changeRegistration,
   changeWorkerState: serviceWorker.changeWorkerState,

@@ -4,6 +4,7 @@
 import { core } from "ext:core/mod.js";
 import { SyncEvent } from "ext:kittiwake/background_sync.js";
 import { createClient } from "ext:kittiwake/clients.js";
+import { createCookieChangeEvent } from "ext:kittiwake/cookie_store.js";
 import {
   dispatchExtendableEvent,
   ExtendableEvent,
@@ -24,6 +25,7 @@ const makeEvent = {
   __proto__: null,
   install: () => new InstallEvent("install"),
   activate: () => new ExtendableEvent("activate"),
+  cookiechange: createCookieChangeEvent,
   fetch: createFetchEvent,
   message: createMessageEvent,
   notificationclick: (init) => createNotificationEvent("notificationclick", init),

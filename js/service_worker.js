@@ -6,6 +6,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
+import { createCookieStoreManager } from "ext:kittiwake/cookie_store.js";
 import { afterSetting, defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
 import { createNavigationPreload } from "ext:kittiwake/navigation_preload.js";
@@ -102,6 +103,7 @@ export class ServiceWorkerRegistration extends EventTarget {
   #state;
   #sync;
   #periodicSync;
+  #cookies;
   #navigationPreload;
   #pushManager;
 
@@ -142,6 +144,12 @@ export class ServiceWorkerRegistration extends EventTarget {
   get sync() {
     webidl.assertBranded(this, ServiceWorkerRegistrationPrototype);
     return this.#sync;
+  }
+
+  // https://wicg.github.io/cookie-store/#ServiceWorkerRegistration
+  get cookies() {
+    this.#cookies ??= createCookieStoreManager(this.#state.scope);
+    return this.#cookies;
   }
 
   // https://wicg.github.io/periodic-background-sync/#serviceworkerregistration-interface

@@ -9,7 +9,10 @@ const {
   NumberIsFinite,
   NumberIsNaN,
   NumberMAX_SAFE_INTEGER,
+  ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptors,
   ObjectHasOwn,
+  ObjectKeys,
   ObjectPrototypeIsPrototypeOf,
   StringPrototypeIsWellFormed,
   Symbol,
@@ -47,6 +50,16 @@ export function attributeOwner(self, target) {
   // An object that has only inherited the mark is none of ours.
   if (!isOwn || !ObjectHasOwn(owner, webidl.brand)) throw new TypeError("Illegal invocation");
   return owner;
+}
+
+/** Names the attributes of an interface of deno_web's that has left that out. */
+export function nameGetters(target) {
+  const descriptors = ObjectGetOwnPropertyDescriptors(target);
+  for (const name of ObjectKeys(descriptors)) {
+    const { get } = descriptors[name];
+    if (get === undefined || get.name !== "get") continue;
+    ObjectDefineProperty(get, "name", { __proto__: null, value: `get ${name}` });
+  }
 }
 
 /** A dictionary argument: an object, or the empty dictionary for undefined and null. */

@@ -187,6 +187,15 @@ pub enum OpError {
     #[class("DOMExceptionUnknownError")]
     #[error("Unknown error occurred while using storage.")]
     StorageUnusable,
+    /// A cookie that may not be set, or a URL whose cookies the realm may not see. The text is
+    /// Chromium's.
+    #[class(type)]
+    #[error("{0}")]
+    CookieRefused(String),
+    /// A subscription without an active worker.
+    #[class("DOMExceptionUnknownError")]
+    #[error("An unknown error occurred while subscribing to cookie changes.")]
+    CookieSubscriptionFailed,
     /// The store failed while a registration was written.
     #[class("DOMExceptionUnknownError")]
     #[error("The service worker registration could not be stored.")]

@@ -9,11 +9,11 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
-    FetchResponse, IndexedDb, LockServices, MessagePortServices, NavigationPreloadServices,
-    NetworkInformation, NotificationServices, OpError, Permission, PermissionState, PushServices,
-    RegisterWorker, RegistrationState, RequestBody, RouterRule, ScriptException,
-    ServiceWorkerState, SocketServices, TestServices, WindowServices,
+    BucketServices, CacheServices, ConsoleLevel, CookieServices, Delivery, FetchAnswer,
+    FetchRequest, FetchResponse, IndexedDb, LockServices, MessagePortServices,
+    NavigationPreloadServices, NetworkInformation, NotificationServices, OpError, Permission,
+    PermissionState, PushServices, RegisterWorker, RegistrationState, RequestBody, RouterRule,
+    ScriptException, ServiceWorkerState, SocketServices, TestServices, WindowServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -40,6 +40,7 @@ impl Host {
 pub trait Services:
     BucketServices
     + CacheServices
+    + CookieServices
     + IndexedDb
     + LockServices
     + MessagePortServices

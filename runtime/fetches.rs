@@ -76,14 +76,18 @@ impl Shard {
             preflights: self.preflights.clone(),
             store: self.store.clone(),
             jar: self.jar(&origin),
-            partition: origin.into(),
+            partition: origin.as_str().into(),
+            on_cookie_change: Rc::new({
+                let (shard, origin) = (self.me(), origin.clone());
+                move |observed| shard.tell_cookie_changes(&origin, observed)
+            }),
             on_store_error: Rc::new(move |error| shard.trace_store_error(error)),
             now_ms: self.clock.now_ms(),
         }
     }
 
     /// The cookies of an origin, which are read from the store once.
-    fn jar(&self, origin: &str) -> Rc<RefCell<Jar>> {
+    pub(crate) fn jar(&self, origin: &str) -> Rc<RefCell<Jar>> {
         if let Some(jar) = self.jars.borrow().get(origin) {
             return jar.clone();
         }

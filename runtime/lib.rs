@@ -10,9 +10,11 @@ mod caches;
 mod client_fetch;
 mod commits;
 mod connectivity;
+mod cookies;
 mod dispatch;
 mod doors;
 mod drive;
+mod dump;
 mod engine;
 mod extension;
 mod fetch;
@@ -58,6 +60,7 @@ pub use client_fetch::{
     ClientBody, ClientRequest, ClientRequestKind, ClientResponse, ClientResponseBody,
 };
 pub use dispatch::{EventOutcome, LastChance};
+pub use dump::dump_databases;
 pub use fetch::{Cors, ResponseSource};
 pub use http::{HostRule, NetworkPolicy};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};

@@ -405,3 +405,25 @@ impl NavigationPreloadServices for Stage {
         Box::pin(ready(Err(OpError::PreloadFailed)))
     }
 }
+
+/// Nor for a cookie.
+impl CookieServices for Stage {
+    fn cookies(&self, _: RealmId, _: CookieQuery) -> Result<Vec<CookieItem>, OpError> {
+        unreachable!()
+    }
+    fn cookie_set(&self, _: RealmId, _: CookieToSet) -> Result<(), OpError> {
+        unreachable!()
+    }
+    fn cookie_subscribe(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: Vec<CookieQuery>,
+        _: SubscriptionChange,
+    ) -> Result<(), OpError> {
+        unreachable!()
+    }
+    fn cookie_subscriptions(&self, _: RealmId, _: &str) -> Result<Vec<CookieQuery>, OpError> {
+        unreachable!()
+    }
+}

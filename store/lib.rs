@@ -77,7 +77,7 @@ pub use crate::caches::{
     BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
     EntryResponse, HeaderList, NewBody, Released, ResponseType,
 };
-pub use crate::cookies::{CookieChange, CookieKey, StoredCookie};
+pub use crate::cookies::{CookieChange, CookieKey, CookieSubscription, StoredCookie};
 pub use crate::error::{LockHolder, StoreError};
 pub use crate::http_cache::{CachedResponse, CachedResponseId, HttpCacheLimits};
 pub use crate::periodic::{
@@ -112,6 +112,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_start.sql"),
     include_str!("schema_lifecycle.sql"),
     include_str!("push/schema.sql"),
+    include_str!("cookie_subscriptions.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.

@@ -34,7 +34,7 @@ use url::{Origin, Url};
 use crate::http::{Http, HttpError, Loaded};
 use network::SiteRelation;
 
-pub(crate) use cookies::Jar;
+pub(crate) use cookies::{CookieObserved, Jar};
 pub use cors::Cors;
 pub(crate) use cors::PreflightCache;
 pub(crate) use main_fetch::fetch;
@@ -54,6 +54,7 @@ pub(crate) struct Environment {
     /// Whose cookies and whose part of the HTTP cache it uses.
     pub(crate) partition: Rc<str>,
     pub(crate) jar: Rc<RefCell<Jar>>,
+    pub(crate) on_cookie_change: Rc<dyn Fn(&[CookieObserved])>,
     /// Hears of what the store could not keep; the fetch goes on without it.
     pub(crate) on_store_error: Rc<dyn Fn(&StoreError)>,
     /// Milliseconds since the Unix epoch.
@@ -84,6 +85,8 @@ impl Environment {
         let changes = self.jar.borrow_mut().take(headers, url, relation, now_ms);
         if !changes.is_empty() {
             self.told(self.store.change_cookies(&self.partition, &changes, now_ms));
+            let observed = self.jar.borrow_mut().observed();
+            (self.on_cookie_change)(&observed);
         }
     }
 }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use deno_core::error::to_v8_error;
 use deno_core::{serde_v8, v8};
 use kittiwake_ops::{
-    ClientState, IndexedDbEvent, OpError, RegistrationState, ServiceWorkerState, Transferred,
-    WorkerState,
+    ClientState, CookieChanges, IndexedDbEvent, OpError, RegistrationState, ServiceWorkerState,
+    Transferred, WorkerState,
 };
 use serde::Serialize;
 
@@ -42,10 +42,8 @@ pub(crate) enum Call {
     ResolveSyncs { numbers: Vec<u64> },
     /// Or could not be made.
     RejectSync { number: u64, error: OpError },
-    /// Lets the page's next module take the way to its host: it is a test page.
-    LendTestDoor,
-    /// An answer to the test page's question of this id, or an order: id 0.
-    TestMessage { id: u32, text: String },
+    /// Something happened to the page's cookies.
+    ChangeCookies(CookieChanges),
     /// What a database has to say.
     IndexedDb(IndexedDbEvent),
     /// The page's window is at another entry of the same document.
@@ -75,8 +73,7 @@ impl Call {
             Call::TestMessage { .. } => "testMessage",
             Call::ResolveSyncs { .. } => "resolveSyncs",
             Call::RejectSync { .. } => "rejectSync",
-            Call::LendTestDoor => "lendTestDoor",
-            Call::TestMessage { .. } => "testMessage",
+            Call::ChangeCookies(_) => "changeCookies",
             Call::IndexedDb(_) => "indexedDb",
             Call::Traverse { .. } => "traverse",
             Call::ClientMessage { .. } => "clientMessage",
@@ -110,6 +107,7 @@ impl Call {
             Call::RejectSync { number, error } => {
                 vec![to_v8(scope, &number), to_v8_error(scope, &error)]
             }
+            Call::ChangeCookies(changes) => vec![to_v8(scope, &changes)],
             Call::IndexedDb(event) => event.into_v8(scope),
             Call::Traverse { url, state } => {
                 let state = state.map(serde_v8::ToJsBuffer::from);
@@ -149,6 +147,7 @@ pub(crate) enum ExtendableInit {
     Sync { tag: String, last_chance: bool },
     PeriodicSync { tag: String },
     Message { message: Message, source: MessageSource },
+    CookieChange(CookieChanges),
     Fetch(Box<FetchEventInit>),
     Push { data: Option<Vec<u8>> },
     PushSubscriptionChange { old: Box<OldPushSubscription> },
@@ -179,6 +178,7 @@ impl ExtendableInit {
             ExtendableInit::Sync { .. } => "sync",
             ExtendableInit::PeriodicSync { .. } => "periodicsync",
             ExtendableInit::Message { .. } => "message",
+            ExtendableInit::CookieChange(_) => "cookiechange",
             ExtendableInit::Fetch(_) => "fetch",
             ExtendableInit::Push { .. } => "push",
             ExtendableInit::PushSubscriptionChange { .. } => "pushsubscriptionchange",
@@ -207,6 +207,7 @@ impl ExtendableInit {
             ExtendableInit::Sync { tag, last_chance } => to_v8(scope, &Sync { tag, last_chance }),
             ExtendableInit::PeriodicSync { tag } => to_v8(scope, &PeriodicSync { tag }),
             ExtendableInit::Message { message, source } => message_to_v8(scope, message, source),
+            ExtendableInit::CookieChange(changes) => to_v8(scope, &changes),
             ExtendableInit::Fetch(init) => to_v8(scope, &init),
             ExtendableInit::Push { data } => to_v8(scope, &data.map(serde_v8::ToJsBuffer::from)),
             ExtendableInit::PushSubscriptionChange { old } => to_v8(scope, &old),

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 
 use super::schema::{bytes_of, units_of};
 use super::{
-    Durability, IndexedDatabase, IndexedDbError, ObjectStoreMetadata, Operation, Outcome, Range,
-    Source,
+    CursorFrom, Direction, Durability, IndexedDatabase, IndexedDbError, ObjectStoreMetadata,
+    Operation, Outcome, Query, Range, Record, Retrieved, Source,
 };
 use crate::error::{Failure, StoreError};
 use crate::folder;
@@ -177,6 +177,44 @@ impl IndexedDbFile {
             }
         }
         Ok(counted)
+    }
+}
+
+impl IndexedDbFile {
+    /// Gives the records of an object store to `each`, by their keys, until it wants no more. As
+    /// [`IndexedDbFile::object_stores`] otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::Store::open`].
+    pub fn records(
+        &self,
+        object_store: u32,
+        each: &mut dyn FnMut(Record) -> bool,
+    ) -> Result<(), IndexedDbError> {
+        const PAGE_RECORDS: u32 = 64;
+        let mut database = open_file(&self.path, &self.name)?;
+        let mut from = None;
+        loop {
+            let query = Query {
+                source: Source { object_store, index: None },
+                range: Range::default(),
+                direction: Direction::Next,
+                from,
+                skip: 0,
+                limit: Some(PAGE_RECORDS),
+                enough: Some(1 << 20),
+                retrieved: Retrieved::Values,
+            };
+            let Outcome::Found(records) = database.execute(&Operation::Retrieve(query))? else {
+                unreachable!("invariant: what is retrieved is found");
+            };
+            let Some(last) = records.last() else { return Ok(()) };
+            from = Some(CursorFrom::PastKey(last.key.clone()));
+            if !records.into_iter().all(&mut *each) {
+                return Ok(());
+            }
+        }
     }
 }
 
