@@ -51,16 +51,15 @@ const unsupported = new SafeRegExp("^(?:CONNECT|TRACE|TRACK)$");
  */
 export function convertRules(rules, context, prefix) {
   const list = ArrayPrototypeMap(sequenceOf(rules, prefix), (rule) => convertRule(rule, prefix));
+  if (list.length + context.known > RULES) {
+    throw new TypeError(`${prefix}: Too many router rules.`);
+  }
   const all = { ...context, prefix, left: CONDITIONS };
-  const checked = ArrayPrototypeMap(list, ({ condition, source }) => {
+  return ArrayPrototypeMap(list, ({ condition, source }) => {
     const parsed = parseCondition(condition, all, 1);
     requireFetchHandler(source, all);
     return { condition: parsed, source };
   });
-  if (checked.length + context.known > RULES) {
-    throw new TypeError(`${prefix}: Too many router rules.`);
-  }
-  return checked;
 }
 
 // --- conversion: https://webidl.spec.whatwg.org/#js-union, #js-dictionary ---
