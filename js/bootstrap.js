@@ -8,6 +8,7 @@
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
+import { BroadcastChannel } from "ext:kittiwake/broadcast_channel.js";
 import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
@@ -24,15 +25,22 @@ import { fetch } from "ext:kittiwake/fetch/fetch.js";
 import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Request } from "ext:kittiwake/fetch/request.js";
 import { Response } from "ext:kittiwake/fetch/response.js";
+import * as history from "ext:kittiwake/history.js";
+import { importScripts, setImporter } from "ext:kittiwake/import_scripts.js";
 import { indexedDbInterfaces } from "ext:kittiwake/indexed_db/interfaces.js";
 import { indexedDB } from "ext:kittiwake/indexed_db/factory.js";
 import { deliver } from "ext:kittiwake/indexed_db/delivery.js";
+import * as pageLocation from "ext:kittiwake/location.js";
 import { Lock, LockManager } from "ext:kittiwake/locks.js";
 import * as messagePort from "ext:kittiwake/message_port.js";
 import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as networkInformation from "ext:kittiwake/network_information.js";
-import { Notification, NotificationEvent } from "ext:kittiwake/notifications.js";
+import {
+  dispatchAtNotification,
+  Notification,
+  NotificationEvent,
+} from "ext:kittiwake/notifications.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
 import * as push from "ext:kittiwake/push.js";
@@ -43,6 +51,7 @@ import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_bucke
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
 import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
+import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -85,12 +94,13 @@ const timers = web("02_timers.js");
 const url = web("00_url.js");
 const { CompressionStream, DecompressionStream } = web("14_compression.js");
 const { FileReader } = web("10_filereader.js");
-const { BroadcastChannel } = web("01_broadcast_channel.js");
 const { URLPattern } = web("01_urlpattern.js");
 const { WorkerGlobalScope, Window } = web("04_global_interfaces.js");
 const { FormData } = core.loadExtScript("ext:deno_fetch/21_formdata.js");
 internals.kKeyObject = Symbol("kKeyObject"); // before deno_crypto, or its keys lose their brand
 const crypto = core.loadExtScript("ext:deno_crypto/00_crypto.js");
+const { getRandomValues } = crypto.Crypto.prototype;
+push.setRandomSource((array) => ReflectApply(getRandomValues, crypto.crypto, [array]));
 
 // https://w3c.github.io/ServiceWorker/#serviceworkerglobalscope-interface
 class ServiceWorkerGlobalScope extends WorkerGlobalScope {
@@ -303,6 +313,22 @@ function defineGetter(target, name, get) {
   ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
 }
 
+// https://webidl.spec.whatwg.org/#LegacyUnforgeable and #PutForwards
+function defineUnforgeable(target, name, value, forwards) {
+  const attribute = {
+    get [name]() {
+      attributeOwner(this, target);
+      return value;
+    },
+    set [name](given) {
+      attributeOwner(this, target);
+      value[forwards] = given;
+    },
+  };
+  const descriptor = ObjectGetOwnPropertyDescriptor(attribute, name);
+  ObjectDefineProperty(target, name, { ...descriptor, configurable: false });
+}
+
 // https://webidl.spec.whatwg.org/#Replaceable
 function defineReplaceable(target, name, get) {
   const attribute = {
@@ -356,9 +382,12 @@ function scopeName() {
 /** Makes this realm a service worker's or a page's. Called once, before any user script. */
 function start(options) {
   startedAs = options;
+  setImporter(options);
   ownCaches = cache.createCacheStorage();
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
+  // deno_core's own keeps the engine's when it is first called, and finds it now alone.
+  if (!options.rehearsal) globalThis.queueMicrotask(() => {});
   delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
   delete globalThis.queueMicrotask;
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
@@ -415,46 +444,21 @@ function startPage(options) {
   ObjectSetPrototypeOf(globalThis, Window.prototype);
   defineInterface("Window", Window);
   defineInterface("Navigator", navigator.Navigator);
-  ObjectDefineProperty(globalThis, "Location", location.locationConstructorDescriptor);
-  ObjectDefineProperty(globalThis, "location", location.locationDescriptor);
+  defineInterface("HashChangeEvent", history.HashChangeEvent);
+  defineInterface("History", history.History);
+  defineInterface("Location", pageLocation.Location);
+  defineInterface("PopStateEvent", history.PopStateEvent);
+  const [ownHistory, ownLocation] = [history.createHistory(), pageLocation.createLocation()];
+  defineGetter(globalThis, "history", () => ownHistory);
+  defineUnforgeable(globalThis, "location", ownLocation, "href");
   defineSharedScope(globalThis);
   defineGetter(globalThis, "window", () => globalThis);
   ownNavigator = navigator.createNavigator(navigator.Navigator, options);
   defineGetter(globalThis, "navigator", () => ownNavigator);
   defineHandlers(globalThis, [
-    "languagechange", "load", "message", "messageerror", "offline", "online", "pagehide",
-    "pageshow", "rejectionhandled", "unhandledrejection",
+    "blur", "focus", "hashchange", "languagechange", "load", "message", "messageerror", "offline",
+    "online", "pagehide", "pageshow", "popstate", "rejectionhandled", "unhandledrejection",
   ]);
-}
-
-// https://html.spec.whatwg.org/#import-scripts-into-worker-global-scope
-function importScripts(...urls) {
-  const prefix = "Failed to execute 'importScripts' on 'WorkerGlobalScope'";
-  if (startedAs.module) {
-    throw new TypeError(`${prefix}: Module scripts don't support importScripts().`);
-  }
-  const resolved = urls.map((each) => {
-    const text = string(each, prefix);
-    try {
-      return new url.URL(text, startedAs.url);
-    } catch {
-      throw new dom.DOMException(`${prefix}: The URL '${text}' is invalid.`, "SyntaxError");
-    }
-  });
-  for (const each of resolved) importScript(each, prefix);
-}
-
-function importScript(script, prefix) {
-  const source = core.ops.op_worker_import(script.href);
-  const [, failure] = core.evalContext(source, script.href);
-  if (failure === null) return;
-  if (script.origin !== startedAs.origin) {
-    // Another origin's errors are muted: https://html.spec.whatwg.org/#muted-errors
-    const text = `${prefix}: The script at '${script.href}' failed to load.`;
-    throw new dom.DOMException(text, "NetworkError");
-  }
-  if (failure.isCompileError) failure.thrown.message = `${prefix}: ${failure.thrown.message}`;
-  throw failure.thrown;
 }
 
 // https://w3c.github.io/ServiceWorker/#service-worker-global-scope-skipwaiting
@@ -477,8 +481,12 @@ const hostCalls = new SafeMap(Object.entries({
   resolveSyncs,
   rejectSync,
   indexedDb: deliver,
+  traverse: history.traverse,
+  notificationEvent: dispatchAtNotification,
   portMessage: messagePort.receivePortMessage,
   portEnded: messagePort.endPort,
+  lendTestDoor: () => defineInterface("__kittiwakeTest", testDoor),
+  testMessage,
 }));
 
 // Rust takes this function off the global before the first user script runs.

@@ -11,7 +11,9 @@ import {
   InstallEvent,
 } from "ext:kittiwake/extendable_event.js";
 import { afterFetchEvent, createFetchEvent } from "ext:kittiwake/fetch_event.js";
+import { createNotificationEvent } from "ext:kittiwake/notifications.js";
 import { PeriodicSyncEvent } from "ext:kittiwake/periodic_sync.js";
+import { createPushEvent, createPushSubscriptionChangeEvent } from "ext:kittiwake/push.js";
 import { workerFor } from "ext:kittiwake/service_worker.js";
 import { deserializeWithTransfer } from "ext:kittiwake/structured_transfer.js";
 
@@ -24,7 +26,11 @@ const makeEvent = {
   activate: () => new ExtendableEvent("activate"),
   fetch: createFetchEvent,
   message: createMessageEvent,
+  notificationclick: (init) => createNotificationEvent("notificationclick", init),
+  notificationclose: (init) => createNotificationEvent("notificationclose", init),
   periodicsync: (init) => new PeriodicSyncEvent("periodicsync", init),
+  push: createPushEvent,
+  pushsubscriptionchange: createPushSubscriptionChangeEvent,
   sync: (init) => new SyncEvent("sync", init),
 };
 

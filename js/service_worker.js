@@ -38,6 +38,7 @@ const {
   op_worker_register,
   op_worker_registrations,
   op_worker_unregister,
+  op_worker_update,
 } = core.ops;
 const {
   Promise,
@@ -47,7 +48,7 @@ const {
   TypeError,
 } = primordials;
 
-const registrations = new SafeMap(); // scope -> ServiceWorkerRegistration
+const registrations = new SafeMap(); // Kittiwake's number -> ServiceWorkerRegistration
 const workers = new SafeMap(); // Kittiwake's id -> ServiceWorker
 
 /** Serialises `message` and hands it to the host for `to`. */
@@ -157,7 +158,7 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://w3c.github.io/push-api/#extensions-to-the-serviceworkerregistration-interface
   get pushManager() {
-    this.#pushManager ??= createPushManager();
+    this.#pushManager ??= createPushManager(this.#state.scope);
     return this.#pushManager;
   }
 
@@ -180,19 +181,7 @@ export class ServiceWorkerRegistration extends EventTarget {
   async update() {
     const prefix = "Failed to execute 'update' on 'ServiceWorkerRegistration'";
     assertThis(this, ServiceWorkerRegistration, prefix);
-    const { installing, waiting, active, scope, updateViaCache } = this.#state;
-    const newest = installing ?? waiting ?? active;
-    if (newest === null) {
-      const text = "Failed to update a ServiceWorker: The registration has no worker.";
-      throw new DOMException(text, "InvalidStateError");
-    }
-    const state = await op_worker_register({
-      scriptUrl: newest.scriptURL,
-      scopeUrl: scope,
-      scriptType: workerInternals(newest).scriptType,
-      updateViaCache,
-    });
-    return registrationFor(state);
+    return registrationFor(await op_worker_update(this.#state.scope, this.#state.number));
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-unregister
@@ -219,12 +208,13 @@ export function workerFor(state) {
 
 /** This realm's object of a registration, brought up to date without any event. */
 export function registrationFor(state) {
-  let registration = registrations.get(state.scope);
+  let registration = registrations.get(state.number);
   if (registration === undefined) {
     registration = new ServiceWorkerRegistration(hostKey, state);
-    registrations.set(state.scope, registration);
+    registrations.set(state.number, registration);
   }
   const internals = registrationInternals(registration);
+  internals.updateViaCache = state.updateViaCache;
   internals.installing = workerFor(state.installing);
   internals.waiting = workerFor(state.waiting);
   internals.active = workerFor(state.active);
@@ -233,7 +223,7 @@ export function registrationFor(state) {
 
 /** `registration` changed; a new installing worker was found if `updateFound`. */
 export function changeRegistration(state, updateFound) {
-  const known = registrations.get(state.scope);
+  const known = registrations.get(state.number);
   const registration = registrationFor(state);
   if (known !== undefined && updateFound) {
     dispatchPlatformEvent(registration, new Event("updatefound"));
@@ -331,7 +321,7 @@ export class ServiceWorkerContainer extends EventTarget {
 
   [registrationChanged](registration) {
     const here = matchRegistration(getLocationHref());
-    if (here === undefined || here.scope !== registration.scope) return;
+    if (here?.number !== registrationInternals(registration).number) return;
     if (registration.active !== null) this.#resolveReady?.(registration);
   }
 }

@@ -62,6 +62,10 @@ pub enum OpError {
     #[class("DOMExceptionSecurityError")]
     #[error("{0}")]
     RegistrationForbidden(String),
+    /// `update()` of a registration that is gone, or by a worker that installs.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("{0}")]
+    UpdateInInvalidState(String),
     /// More locks, or longer names of them, than one origin may have.
     #[class("DOMExceptionQuotaExceededError")]
     #[error("Failed to execute 'request' on 'LockManager': {0}")]
@@ -73,6 +77,63 @@ pub enum OpError {
          larger than 1 MiB."
     )]
     NotificationTooLarge,
+    /// `PushManager.subscribe()` with a key that is no point of the curve.
+    #[class("DOMExceptionInvalidAccessError")]
+    #[error(
+        "Failed to execute 'subscribe' on 'PushManager': The provided applicationServerKey is not \
+         valid."
+    )]
+    PushKeyInvalid,
+    /// `PushManager.subscribe()` with another key than the subscription that there is.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error(
+        "Registration failed - A subscription with a different applicationServerKey (or \
+         gcm_sender_id) already exists; to change the applicationServerKey, unsubscribe then \
+         resubscribe."
+    )]
+    PushKeyDiffers,
+    /// `PushManager.subscribe()` without the permission, or for messages that nobody sees.
+    #[class("DOMExceptionNotAllowedError")]
+    #[error("Registration failed - permission denied")]
+    PushDenied,
+    /// `PushManager.subscribe()` before there is an active worker.
+    #[class("DOMExceptionAbortError")]
+    #[error("Subscription failed - no active Service Worker")]
+    PushWithoutWorker,
+    /// The store failed while it read or wrote a subscription.
+    #[class("DOMExceptionAbortError")]
+    #[error("Registration failed - could not be stored")]
+    PushFailed,
+    /// A worker asked for a window without a person's click.
+    #[class("DOMExceptionInvalidAccessError")]
+    #[error("Not allowed to {verb} a window.")]
+    NoInteraction {
+        /// `focus` or `open`.
+        verb: &'static str,
+    },
+    /// A client that is gone, or another origin's.
+    #[class("DOMExceptionNotFoundError")]
+    #[error("The client was not found.")]
+    ClientNotFound,
+    /// `WindowClient.navigate()` of a client that another worker controls, or none.
+    #[class(type)]
+    #[error("This service worker is not the client's active service worker.")]
+    NotItsWorker,
+    /// A window could not go where it was to go.
+    #[class(type)]
+    #[error("Cannot navigate to URL: {url}")]
+    NavigationFailed {
+        /// Where to.
+        url: String,
+    },
+    /// The page of a new window could not be loaded.
+    #[class(type)]
+    #[error("Something went wrong while trying to open the window.")]
+    WindowNotOpened,
+    /// A state that would fill the host's memory.
+    #[class("DOMExceptionDataCloneError")]
+    #[error("Data cannot be cloned: the state of a history entry may have 2 MiB.")]
+    HistoryStateTooLarge,
     /// More messages that nobody has received than one origin may have.
     #[class("DOMExceptionDataCloneError")]
     #[error(
@@ -82,7 +143,7 @@ pub enum OpError {
     TooManyMessages,
     /// More open ports than one origin may have.
     #[class("DOMExceptionQuotaExceededError")]
-    #[error("Failed to construct 'MessageChannel': 65536 message ports are open already.")]
+    #[error("Failed to construct 'MessageChannel': 16384 message ports are open already.")]
     TooManyPorts,
     /// A message to a worker or client that is gone.
     #[class("DOMExceptionInvalidStateError")]

@@ -11,8 +11,9 @@ use deno_core::futures::future::LocalBoxFuture;
 use crate::{
     BucketServices, CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest,
     FetchResponse, IndexedDb, LockServices, MessagePortServices, NetworkInformation,
-    NotificationServices, OpError, Permission, PermissionState, RegisterWorker, RegistrationState,
-    RequestBody, ScriptException, ServiceWorkerState, SocketServices,
+    NotificationServices, OpError, Permission, PermissionState, PushServices, RegisterWorker,
+    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, SocketServices,
+    TestServices, WindowServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -43,7 +44,10 @@ pub trait Services:
     + LockServices
     + MessagePortServices
     + NotificationServices
+    + PushServices
     + SocketServices
+    + TestServices
+    + WindowServices
 {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;
@@ -114,7 +118,18 @@ pub trait Services:
         options: RegisterWorker,
     ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// Drops a registration with its background syncs; whether there was one.
-    fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError>;
+    fn unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+    ) -> LocalBoxFuture<'static, Result<bool, OpError>>;
+    /// Updates the registration with this scope and number.
+    fn update_worker(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        number: u32,
+    ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// The registrations of the asking realm's origin.
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState>;
     /// The worker that controls the asking page.

@@ -43,7 +43,8 @@ impl CacheServices for Shard {
     ) -> Result<i64, OpError> {
         let key = self.caching_key(realm, bucket)?;
         self.flush_caches();
-        let opened = self.store.cache_open(&key, name, |key| self.quota_of_caches(key));
+        let quota = self.quota_of_caches(&key);
+        let opened = self.store.cache_open(&key, name, |_| quota);
         let cache = opened.map_err(|error| self.cache_error(&error))?;
         self.caches.opened.borrow_mut().entry(cache).or_default().insert(realm);
         Ok(cache.0)

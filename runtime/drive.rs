@@ -18,6 +18,11 @@ use crate::trace::TraceKind;
 /// What the host wants of a realm at its next turn.
 pub(crate) enum Command {
     Call(Call),
+    /// A call whose end somebody waits for.
+    Hear {
+        call: Call,
+        done: oneshot::Sender<Result<(), RealmError>>,
+    },
     /// One message of a port, or its end, if it is still this realm's.
     Port(u32),
     Evaluate {
@@ -48,6 +53,7 @@ pub(crate) async fn drive(
 ) {
     let mut busy: Option<Busy> = Some(shard.activity.begin());
     let ended = poll_fn(|context| {
+        shard.turns.note();
         loop {
             match commands.poll_recv(context) {
                 Poll::Ready(Some((command, _busy))) => {
@@ -89,6 +95,7 @@ fn run_command(
 ) -> Result<(), RealmError> {
     match command {
         Command::Call(call) => run_call(shard, id, realm, call),
+        Command::Hear { call, done } => answer(done, realm.call(call)),
         Command::Port(port) => match shard.next_of_port(id, port) {
             Some(call) => run_call(shard, id, realm, call),
             None => Ok(()),

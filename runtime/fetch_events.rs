@@ -43,6 +43,13 @@ pub(crate) struct FetchEventInit {
     client: EventClient,
 }
 
+impl FetchEventInit {
+    /// What is asked for.
+    pub(crate) fn url(&self) -> &str {
+        &self.request.url
+    }
+}
+
 /// A request, in the words of the Fetch Standard; its body comes by an op.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

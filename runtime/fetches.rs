@@ -94,10 +94,10 @@ impl Shard {
         jar
     }
 
-    fn client_url(&self, realm: RealmId) -> Option<Url> {
+    pub(crate) fn client_url(&self, realm: RealmId) -> Option<Url> {
         match self.realm_owner(realm)? {
             RealmOwner::Worker(worker) => Url::parse(&worker.script_url).ok(),
-            RealmOwner::Page(page) => Some(page.url.clone()),
+            RealmOwner::Page(page) => Some(page.document_url.borrow().clone()),
         }
     }
 

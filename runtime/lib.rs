@@ -19,6 +19,7 @@ mod fetch;
 mod fetch_events;
 mod fetches;
 mod firing;
+mod history;
 mod host;
 mod http;
 mod indexed_db;
@@ -33,19 +34,23 @@ mod notifications;
 mod pages;
 mod permissions;
 mod policy;
+mod push;
 mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
+mod registering;
 mod runtime;
 mod scenario;
 mod scheduler;
 mod services;
 mod simulation;
 mod sync;
+mod testing;
 mod time_jumps;
 mod trace;
 mod watchdog;
 mod web_socket;
+mod windows;
 
 pub use client_fetch::{
     ClientBody, ClientRequest, ClientRequestKind, ClientResponse, ClientResponseBody,
@@ -63,11 +68,20 @@ pub use network::{
     Conditions, ManualSignal, Network, NetworkError, NetworkSignal, NetworkState, NetworkSwitch,
     Outlook, Probe, RealNetwork, RealSignal, RealSignalError, Timeline, TimelineError,
 };
+pub use notifications::NotificationClick;
 pub use pages::PageSource;
 pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};
-pub use runtime::{Builder, Error, PageId, RegistrationInfo, Runtime, UnsettledSync};
+pub use push::{PushRequest, PushResponse};
+pub use runtime::{
+    Builder, Error, NotificationId, NotificationInfo, OpenPage, PageId, RegistrationInfo, Runtime,
+    UnsettledSync,
+};
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
+pub use testing::{
+    SnapshotMode, Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
+    TestWorldOptions,
+};
 pub use trace::{
     DispatchTraceState, LifecycleSubject, MessageRecipient, NotificationTraceState, SyncTraceState,
     TraceEvent, TraceKind,

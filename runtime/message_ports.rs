@@ -21,7 +21,7 @@ const MAX_UNDELIVERED_BYTES: usize = 256 << 20;
 const MESSAGE_OVERHEAD_BYTES: usize = 512;
 
 /// An origin's ports that are open.
-const MAX_PORTS: usize = 65_536;
+const MAX_PORTS: usize = 16_384;
 
 /// The ports of all realms.
 #[derive(Default)]

@@ -152,6 +152,7 @@ impl Services for Stage {
     }
     fn register_worker(&self, _: RealmId, _: RegisterWorker) -> Answer<RegistrationState> {
         Box::pin(ready(Ok(RegistrationState {
+            number: 1,
             scope: "https://rehearsal.test/".into(),
             update_via_cache: "imports".into(),
             installing: None,
@@ -164,8 +165,11 @@ impl Services for Stage {
             }),
         })))
     }
-    fn unregister(&self, _: RealmId, _: &str) -> Result<bool, OpError> {
-        Ok(true)
+    fn update_worker(&self, _: RealmId, _: &str, _: u32) -> Answer<RegistrationState> {
+        Box::pin(ready(Err(OpError::StorageFailed)))
+    }
+    fn unregister(&self, _: RealmId, _: &str) -> Answer<bool> {
+        Box::pin(ready(Ok(true)))
     }
     fn registrations(&self, _: RealmId) -> Vec<RegistrationState> {
         vec![]
@@ -192,7 +196,24 @@ impl IndexedDb for Stage {
         0
     }
     fn indexed_db_request(&self, _: RealmId, _: u32, _: u32, _: IndexedDbOperation) {}
+    fn indexed_db_serve(
+        &self,
+        _: RealmId,
+        _: u32,
+        _: usize,
+        _: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)> {
+        vec![]
+    }
     fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
+}
+
+/// The rehearsal is no test.
+impl TestServices for Stage {
+    fn test_ask(&self, _: RealmId, _: u32, _: String) {}
+    fn test_call(&self, _: RealmId, _: &str) -> String {
+        unreachable!()
+    }
 }
 
 impl LockServices for Stage {
@@ -244,6 +265,27 @@ impl NotificationServices for Stage {
     fn notification_close(&self, _: RealmId, _: u32) {}
 }
 
+impl PushServices for Stage {
+    fn push_subscribe(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: NewPushSubscription,
+    ) -> Result<PushSubscriptionState, OpError> {
+        Err(OpError::PushFailed)
+    }
+    fn push_subscription(
+        &self,
+        _: RealmId,
+        _: &str,
+    ) -> Result<Option<PushSubscriptionState>, OpError> {
+        Ok(None)
+    }
+    fn push_unsubscribe(&self, _: RealmId, _: &str, _: &str) -> Result<bool, OpError> {
+        Ok(false)
+    }
+}
+
 impl SocketServices for Stage {
     fn socket_connect(&self, _: RealmId, _: SocketRequest) -> Answer<SocketConnection> {
         Box::pin(ready(Err(OpError::FailedToFetch)))
@@ -251,6 +293,27 @@ impl SocketServices for Stage {
 }
 
 /// The rehearsal asks for no cache.
+impl WindowServices for Stage {
+    fn location_navigate(&self, _: RealmId, _: &str, _: HistoryHandling) {}
+    fn location_reload(&self, _: RealmId) {}
+    fn history_entry(&self, _: RealmId) -> HistoryEntry {
+        HistoryEntry { length: 1, state: None }
+    }
+    fn history_update(&self, _: RealmId, _: HistoryUpdate) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn history_go(&self, _: RealmId, _: i32) {}
+    fn client_focus(&self, _: RealmId, _: &str) -> Result<ClientState, OpError> {
+        Err(OpError::ClientNotFound)
+    }
+    fn client_navigate(&self, _: RealmId, _: String, _: String) -> Answer<Option<ClientState>> {
+        Box::pin(ready(Ok(None)))
+    }
+    fn window_open(&self, _: RealmId, _: String) -> Answer<Option<ClientState>> {
+        Box::pin(ready(Ok(None)))
+    }
+}
+
 impl CacheServices for Stage {
     fn cache_open(&self, _: RealmId, _: i64, _: &[u16]) -> Result<i64, OpError> {
         unreachable!()

@@ -10,12 +10,11 @@ use kittiwake_ops::{
     NetworkInformation, OpError, Permission, PermissionState, RealmId, RegisterWorker,
     RegistrationState, RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
 };
-use kittiwake_store::{ScriptType, SyncChange, SyncType, UpdateViaCache};
-use tokio::task::{JoinSet, spawn_local};
-use url::Url;
+use kittiwake_store::{SyncChange, SyncType};
+use tokio::task::JoinSet;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
-use crate::lifecycle::{Refusal, RegisterError, RegisterRequest, Registration, refused};
+use crate::lifecycle::Registration;
 use crate::trace::TraceKind;
 
 impl Services for Shard {
@@ -43,7 +42,8 @@ impl Services for Shard {
         self.trace(TraceKind::Console { level, text });
     }
 
-    fn exception(&self, _realm: RealmId, exception: ScriptException) {
+    fn exception(&self, realm: RealmId, exception: ScriptException) {
+        self.note_uncaught(realm, &exception);
         self.trace_exception(exception);
     }
 
@@ -83,7 +83,7 @@ impl Services for Shard {
     }
 
     fn permission(&self, _realm: RealmId, permission: Permission) -> PermissionState {
-        self.permissions.state(permission)
+        self.permissions.borrow().state(permission)
     }
 
     fn fetch(
@@ -150,20 +150,24 @@ impl Services for Shard {
         realm: RealmId,
         options: RegisterWorker,
     ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>> {
-        let (shard, origin) = (self.me(), self.origin_of(realm));
-        // In a task of its own: the page's isolate is entered now, and the worker needs another.
-        let registered = spawn_local(async move { shard.register_for_page(origin, options).await });
-        async move { registered.await.expect("registering does not panic") }.boxed_local()
+        self.register_for(realm, options)
     }
 
-    fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError> {
-        if self.own_registration(realm, scope).is_none() {
-            return Ok(false);
-        }
-        self.clear_registration(scope).map_err(|error| {
-            self.trace_store_error(&error);
-            OpError::StorageFailed
-        })
+    fn update_worker(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        number: u32,
+    ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>> {
+        self.update_for(realm, scope, number)
+    }
+
+    fn unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+    ) -> LocalBoxFuture<'static, Result<bool, OpError>> {
+        self.unregister_for(realm, scope)
     }
 
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState> {
@@ -191,8 +195,11 @@ impl Services for Shard {
         };
         let pages = self.pages.borrow();
         let own = pages.values().filter(|page| page.origin == worker.origin);
-        let chosen = own.filter(|page| include_uncontrolled || page.is_controlled_by(&worker));
-        chosen.map(|page| page.describe()).collect()
+        let mut chosen: Vec<_> =
+            own.filter(|page| include_uncontrolled || page.is_controlled_by(&worker)).collect();
+        // https://w3c.github.io/ServiceWorker/#clients-matchall: by the time of the last focus
+        chosen.sort_by_key(|page| std::cmp::Reverse(page.window.shown_at()));
+        chosen.into_iter().map(|page| page.describe()).collect()
     }
 }
 
@@ -222,47 +229,5 @@ impl Shard {
     ) -> Option<std::rc::Rc<Registration>> {
         let origin = self.origin_of(realm)?;
         self.registration(scope).filter(|registration| registration.origin == origin)
-    }
-
-    async fn register_for_page(
-        &self,
-        origin: Option<String>,
-        options: RegisterWorker,
-    ) -> Result<RegistrationState, OpError> {
-        let unparsable = |error: url::ParseError| OpError::RegistrationFailed(error.to_string());
-        let script = Url::parse(&options.script_url).map_err(unparsable)?;
-        let scope = options.scope_url.map(|scope| Url::parse(&scope)).transpose();
-        let scope = scope.map_err(unparsable)?;
-        let script_origin = script.origin().ascii_serialization();
-        let is_http = matches!(script.scheme(), "http" | "https");
-        if is_http && origin.as_ref() != Some(&script_origin) {
-            let reason = format!(
-                "The origin of the provided scriptURL ('{script_origin}') does not match the \
-                 current origin ('{}').",
-                origin.unwrap_or_default()
-            );
-            return Err(refused(Refusal::SecurityError, reason).into());
-        }
-        let script_type = match options.script_type.as_str() {
-            "module" => ScriptType::Module,
-            _ => ScriptType::Classic,
-        };
-        let request = RegisterRequest {
-            script,
-            scope,
-            script_type,
-            update_via_cache: match options.update_via_cache.as_str() {
-                "all" => UpdateViaCache::All,
-                "none" => UpdateViaCache::None,
-                _ => UpdateViaCache::Imports,
-            },
-        };
-        let (registration, _installs_meanwhile) =
-            self.register(request).await.inspect_err(|error| {
-                if let RegisterError::Refused { cause: Some(cause), .. } = error {
-                    self.trace_exception(*cause.clone());
-                }
-            })?;
-        Ok(registration.describe())
     }
 }

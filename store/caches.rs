@@ -148,7 +148,8 @@ impl Store {
     /// entries that its request matches, and each write succeeds or fails alone:
     /// <https://w3c.github.io/ServiceWorker/#batch-cache-operations-algorithm>
     ///
-    /// `quota_bytes` is asked for what the caches of an origin may have, before each write.
+    /// `quota_bytes` is asked for what the caches of an origin may have, before each write; it must
+    /// not ask this store.
     ///
     /// # Errors
     ///
@@ -252,6 +253,15 @@ impl Store {
         self.read(|connection| usage(connection, origin))
     }
 
+    /// The storage key that the cache belongs to, named or not.
+    ///
+    /// # Errors
+    ///
+    /// The failures of the database.
+    pub fn cache_storage_key(&self, cache: CacheId) -> Result<Option<String>, StoreError> {
+        self.read(|connection| storage_key_of(connection, cache))
+    }
+
     /// Begins a body that is too large for a row. It may be sent to a thread that writes it.
     ///
     /// # Errors
@@ -277,6 +287,11 @@ fn find(connection: &Connection, origin: &str, name: &[u16]) -> Result<Option<Ca
     Ok(statement.query_row((origin, from_utf16(name)), |row| row.get(0)).optional()?)
 }
 
+fn storage_key_of(connection: &Connection, cache: CacheId) -> Result<Option<String>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT origin FROM caches WHERE id = ?1")?;
+    Ok(statement.query_row([cache], |row| row.get(0)).optional()?)
+}
+
 fn put(
     transaction: &Connection,
     write: &CacheWrite,
@@ -288,11 +303,7 @@ fn put(
             return Err(StoreError::DuplicateRequests { url: entry.request.url.clone() }.into());
         }
     }
-    let origin: Option<String> = transaction
-        .prepare_cached("SELECT origin FROM caches WHERE id = ?1")?
-        .query_row([cache], |row| row.get(0))
-        .optional()?;
-    let origin = origin.ok_or(StoreError::NoCache { cache })?;
+    let origin = storage_key_of(transaction, cache)?.ok_or(StoreError::NoCache { cache })?;
     // Before anything is written, so that a refusal changes nothing. Entries that are replaced make
     // room only afterwards: a body that is being read stays on disk.
     let size = write.entries.iter().map(entry_size).sum();

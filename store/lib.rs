@@ -54,6 +54,7 @@ mod folder;
 mod http_cache;
 pub mod indexed_db;
 mod periodic;
+mod push;
 mod registrations;
 mod sync;
 mod write;
@@ -82,6 +83,7 @@ pub use crate::periodic::{
     IllegalPeriodicTransition, Moment, PeriodicRegistered, PeriodicSyncEvent, PeriodicSyncRecord,
     PeriodicSyncRegistration, PeriodicSyncState, PeriodicUnregistered, next_periodic,
 };
+pub use crate::push::PushSubscription;
 pub use crate::registrations::{
     InstalledWorker, Registration, RegistrationId, ScriptResource, ScriptType, Unregistered,
     UpdateViaCache, Version, VersionId, VersionState,
@@ -106,6 +108,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_fetch.sql"),
     include_str!("caches/schema.sql"),
     include_str!("buckets_schema.sql"),
+    include_str!("schema_start.sql"),
+    include_str!("schema_lifecycle.sql"),
+    include_str!("push/schema.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.
@@ -348,9 +353,10 @@ mod tests {
     }
 
     #[test]
-    fn the_questions_of_every_wake_are_answered_from_an_index() {
+    fn the_questions_of_a_start_and_of_every_wake_are_answered_from_an_index() {
         let store = Store::in_memory().unwrap();
-        for (sql, index) in sync::WAKE_QUERIES.into_iter().chain(periodic::WAKE_QUERIES) {
+        let start = (registrations::TO_ACTIVATE, "versions_to_activate");
+        for (sql, index) in sync::QUERIES.into_iter().chain(periodic::QUERIES).chain([start]) {
             let plan = plan(&store, sql);
             assert!(plan.contains(index), "{sql}\nuses {plan}, not {index}");
             assert!(!plan.contains("TEMP B-TREE"), "{sql}\nsorts: {plan}");
@@ -462,8 +468,9 @@ mod tests {
         store
             .connection()
             .execute_batch(
-                "INSERT INTO registrations VALUES (1, 'https://a.test', 'https://a.test/', 'all');
-                 INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated');",
+                "INSERT INTO registrations (id, origin, scope, update_via_cache)
+                     VALUES (1, 'https://a.test', 'https://a.test/', 'all');
+                 INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated', '[]');",
             )
             .unwrap();
         for (table, impossible) in [
@@ -476,8 +483,8 @@ mod tests {
             ("periodic_sync_registrations", "1, 'waits', 'https://a.test', 'waiting', 0, 0, 0, 0"),
             ("periodic_sync_registrations", "1, 'past', 'https://a.test', 'firing', -1, 0, 0, 0"),
             ("periodic_sync_registrations", "2, 'none', 'https://a.test', 'firing', 0, 0, 0, 0"),
-            ("versions", "2, 1, 'second active', 'classic', 'activating'"),
-            ("versions", "2, 1, 'unknown state', 'classic', 'redundant'"),
+            ("versions", "2, 1, 'second active', 'classic', 'activating', '[]'"),
+            ("versions", "2, 1, 'unknown state', 'classic', 'redundant', '[]'"),
         ] {
             let sql = format!("INSERT INTO {table} VALUES ({impossible})");
             let error = store.connection().execute_batch(&sql).unwrap_err();

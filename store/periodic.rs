@@ -237,13 +237,13 @@ const DUE_KEYS: &str = "SELECT registration_id, tag FROM periodic_sync_registrat
 const OTHERS_DUE: &str = "SELECT due_at_ms FROM periodic_sync_registrations \
      WHERE origin = (SELECT origin FROM registrations WHERE id = ?1) \
      AND NOT (registration_id = ?1 AND tag = ?2) ORDER BY due_at_ms LIMIT 1";
-// Asked once per process, so that it may scan.
 const FIRING_KEYS: &str = "SELECT registration_id, tag FROM periodic_sync_registrations \
      WHERE state IN ('firing', 'reregistered-while-firing') ORDER BY registration_id, tag";
 
-/// What is asked at every wake or settlement, and the index that answers it without a scan.
+/// What is asked at a start, a wake or a settlement, and the index that answers it without a scan.
 #[cfg(test)]
-pub(crate) const WAKE_QUERIES: [(&str, &str); 3] = [
+pub(crate) const QUERIES: [(&str, &str); 4] = [
+    (FIRING_KEYS, "periodic_sync_registrations_firing"),
     (NEXT_DUE, "periodic_sync_registrations_due"),
     (DUE_KEYS, "periodic_sync_registrations_due"),
     (OTHERS_DUE, "periodic_sync_registrations_of_origin"),

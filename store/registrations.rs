@@ -97,6 +97,8 @@ pub struct Registration {
     pub scope: String,
     /// When its updates may be answered from the HTTP cache.
     pub update_via_cache: UpdateViaCache,
+    /// When its script was last compared with its server's, in Unix epoch milliseconds.
+    pub update_checked_ms: Option<i64>,
     /// The worker that is activating or activated.
     pub active: Option<Version>,
     /// The worker that is installed.
@@ -193,6 +195,44 @@ impl Store {
         })
     }
 
+    /// Keeps when the script was last compared with its server's. Does not wait for the disk: a
+    /// power cut may undo it, and then the script is compared once more.
+    /// <https://w3c.github.io/ServiceWorker/#dfn-last-update-check-time>
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn update_checked(
+        &self,
+        registration: RegistrationId,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.write_soon(|transaction| {
+            transaction
+                .prepare_cached("UPDATE registrations SET update_checked_ms = ?2 WHERE id = ?1")?
+                .execute((registration, now_ms))?;
+            Ok(())
+        })
+    }
+
+    /// Sets when updates may be answered from the HTTP cache. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn set_update_via_cache(
+        &self,
+        registration: RegistrationId,
+        mode: UpdateViaCache,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare_cached("UPDATE registrations SET update_via_cache = ?2 WHERE id = ?1")?
+                .execute((registration, mode))?;
+            Ok(())
+        })
+    }
+
     /// Deletes a registration with its workers, their scripts and its sync registrations; the
     /// event that is being dispatched for one settles as [`crate::Settled::Gone`].
     /// Durable when it returns. <https://w3c.github.io/ServiceWorker/#clear-registration-algorithm>
@@ -238,9 +278,8 @@ impl Store {
     ///
     /// Only failures of the disk.
     pub fn registrations_to_activate(&self) -> Result<Vec<Registration>, StoreError> {
-        let filter = "WHERE registrations.id IN (SELECT registration_id FROM versions \
-             WHERE state <> 'activated') ORDER BY registrations.id";
-        self.read(|connection| select_registrations(connection, filter, []))
+        let filter = format!("WHERE registrations.id IN ({TO_ACTIVATE}) ORDER BY registrations.id");
+        self.read(|connection| select_registrations(connection, &filter, []))
     }
 
     /// The origins that have registrations, ordered by their bytes.
@@ -318,6 +357,9 @@ impl Store {
         })
     }
 }
+
+pub(crate) const TO_ACTIVATE: &str =
+    "SELECT registration_id FROM versions WHERE state <> 'activated'";
 
 /// The caller has just run these scripts; a map without the main one could never start again.
 fn assert_script_resource_map(worker: &InstalledWorker) {
@@ -412,7 +454,8 @@ fn select_registrations(
     let mut statement = connection.prepare_cached(&format!(
         "SELECT registrations.id, origin, scope, update_via_cache, \
          active.id, active.script_url, active.script_type, active.state, \
-         waiting.id, waiting.script_url, waiting.script_type, waiting.state \
+         waiting.id, waiting.script_url, waiting.script_type, waiting.state, \
+         update_checked_ms \
          FROM registrations \
          LEFT JOIN versions active ON active.registration_id = registrations.id \
          AND (active.state = 'installed') = 0 \
@@ -427,6 +470,7 @@ fn select_registrations(
             update_via_cache: row.get(3)?,
             active: version_from(row, 4)?,
             waiting: version_from(row, 8)?,
+            update_checked_ms: row.get(12)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

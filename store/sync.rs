@@ -269,7 +269,6 @@ impl Store {
 const NEXT_DUE: &str = "SELECT min(due_at_ms) FROM sync_registrations WHERE state = 'waiting'";
 const HAS_PENDING: &str =
     "SELECT EXISTS (SELECT 1 FROM sync_registrations WHERE state = 'pending')";
-// Asked once per process, so that it may scan.
 const FIRING_KEYS: &str = "SELECT registration_id, tag FROM sync_registrations \
      WHERE state IN ('firing', 'reregistered-while-firing') ORDER BY registration_id, tag";
 
@@ -280,9 +279,10 @@ const INSERT_NEW: &str = "INSERT INTO sync_registrations \
      WHERE registration_id = ?1 AND (state = 'installed') = 0) \
      ON CONFLICT (registration_id, tag) DO NOTHING";
 
-/// What the scheduler asks at every wake, and the index that answers it without a scan.
+/// What is asked at a start or at every wake, and the index that answers it without a scan.
 #[cfg(test)]
-pub(crate) const WAKE_QUERIES: [(&str, &str); 5] = [
+pub(crate) const QUERIES: [(&str, &str); 6] = [
+    (FIRING_KEYS, "sync_registrations_firing"),
     (NEXT_DUE, "sync_registrations_due"),
     (HAS_PENDING, "sync_registrations_pending"),
     (claim::DUE_KEYS, "sync_registrations_due"),

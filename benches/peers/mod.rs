@@ -53,6 +53,24 @@ impl Peers {
         Ok(command)
     }
 
+    /// Chromium, where a system's package puts it.
+    pub fn chromium() -> Option<PathBuf> {
+        let places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+        places.into_iter().map(PathBuf::from).find(|program| runs(program))
+    }
+
+    /// A page of headless Chromium with a script, which puppeteer-core drives.
+    pub fn chromium_run(program: &Path, script: &Path) -> Result<Command> {
+        let folder = bench_peers()?;
+        if !folder.join("node_modules/puppeteer-core").exists() {
+            install_from_npm(&folder, "puppeteer-core")?;
+        }
+        let mut command = Command::new("node");
+        command.arg(Path::new(ROOT).join("benches/indexed_db/chromium.mjs"));
+        command.args([program, script]).current_dir(folder);
+        Ok(command)
+    }
+
     /// `deno run` of a script.
     pub fn deno_run(&self, options: &[&str], script: &Path) -> Command {
         let mut command = Command::new(&self.deno);

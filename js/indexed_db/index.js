@@ -215,7 +215,7 @@ export function fillIndex(transaction, store, index) {
 function entriesOf(store, index, flat) {
   const records = [];
   for (let i = 0; i < flat.length; i += 3) {
-    const value = retrieval.valueOf(store, flat[i], flat[i + 2]);
+    const value = retrieval.completed(store, flat[i], flat[i + 2]);
     ArrayPrototypePush(records, toKey(flat[i]), extractIndexKeys(value, index));
   }
   return records;

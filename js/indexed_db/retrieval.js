@@ -4,7 +4,6 @@
 import { core, primordials } from "ext:core/mod.js";
 import { extractKey, inject } from "ext:kittiwake/indexed_db/key_path.js";
 import { isPotentialRange, toRange } from "ext:kittiwake/indexed_db/key_range.js";
-import { deserializeStored } from "ext:kittiwake/indexed_db/values.js";
 import {
   dictionary,
   enumMember,
@@ -96,8 +95,7 @@ export function directionArgument(direction, prefix) {
 }
 
 /** The value of a record, with the key that the generator gave. */
-export function valueOf(store, primaryKey, bytes) {
-  const value = deserializeStored(bytes);
+export function completed(store, primaryKey, value) {
   const mayLack = store.autoIncrement && store.keyPath !== null;
   if (mayLack && extractKey(value, store.keyPath) === undefined) {
     inject(value, store.keyPath, primaryKey);
@@ -109,9 +107,9 @@ export function valueOf(store, primaryKey, bytes) {
 export function recordsTo(store, kind) {
   const make = {
     keys: (_key, primaryKey) => primaryKey,
-    records: (key, primaryKey, bytes) =>
-      new IDBRecord(hostKey, { key, primaryKey, value: valueOf(store, primaryKey, bytes) }),
-    values: (_key, primaryKey, bytes) => valueOf(store, primaryKey, bytes),
+    records: (key, primaryKey, value) =>
+      new IDBRecord(hostKey, { key, primaryKey, value: completed(store, primaryKey, value) }),
+    values: (_key, primaryKey, value) => completed(store, primaryKey, value),
   }[kind];
   return (flat) => {
     const count = flat.length / 3;

@@ -15,6 +15,7 @@ import {
   requestState,
 } from "ext:kittiwake/indexed_db/request.js";
 import { sortedList } from "ext:kittiwake/indexed_db/string_list.js";
+import { readValues } from "ext:kittiwake/indexed_db/values.js";
 import {
   hostKey,
   requireArguments,
@@ -25,7 +26,7 @@ import {
 
 const { Event, EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { op_indexed_db_end } = core.ops;
+const { op_indexed_db_end, op_indexed_db_serve } = core.ops;
 const { ArrayPrototypePush, SafeMap } = primordials;
 
 /** The state of a transaction that a script cannot reach. */
@@ -279,22 +280,35 @@ export function abort(transaction, error) {
   op_indexed_db_end(state.id, false);
 }
 
-/** The host has answered requests. */
+/** The host has answered requests; what their events ask for, it may answer in this turn. */
 export function answered(id, answers) {
   const transaction = live.get(id);
   if (transaction === undefined) return;
   const state = transactionState(transaction);
   state.delivering = true;
+  for (let round = 0; answers !== undefined; round++) {
+    deliverAnswers(transaction, state, answers);
+    const waiting = state.requests.size;
+    answers = waiting === 0 ? undefined : op_indexed_db_serve(id, waiting, round);
+  }
+  state.delivering = false;
+}
+
+// The host's kinds of answers: ops/indexed_db/event.rs.
+const failed = 0;
+const succeeded = 1;
+const unread = 2;
+
+function deliverAnswers(transaction, state, answers) {
   for (let i = 0; i < answers.length; i += 3) {
     const request = state.requests.get(answers[i]);
     if (request === undefined) continue; // aborted meanwhile, or the host's own
     state.requests.delete(answers[i]);
-    const succeeded = answers[i + 1] === 1;
-    if (isRequest(request)) settle(transaction, state, request, succeeded, answers[i + 2]);
-    else settleSilently(transaction, state, request, succeeded, answers[i + 2]);
+    const kind = answers[i + 1];
+    if (isRequest(request)) settle(transaction, state, request, kind, answers[i + 2]);
+    else settleSilently(transaction, state, request, kind, answers[i + 2]);
     settleKnown(transaction, state);
   }
-  state.delivering = false;
 }
 
 /** Those that come next and need no answer; each may be followed by another. */
@@ -303,19 +317,24 @@ function settleKnown(transaction, state) {
     if (!isRequest(request) || !requestState(request).known) return;
     requestState(request).known = false;
     state.requests.delete(id);
-    settle(transaction, state, request, true, undefined);
+    settle(transaction, state, request, succeeded, undefined);
   }
 }
 
-function settleSilently(transaction, state, { finish }, succeeded, answer) {
-  try {
-    if (succeeded) finish(answer);
-  } catch (error) {
-    succeeded = false;
-    answer = unreadable(error);
-  }
-  if (!succeeded) abort(transaction, exceptionOf(answer));
+function settleSilently(transaction, state, request, kind, answer) {
+  const error = kind === failed ? answer : finishWith(request, kind, answer);
+  if (error !== null) abort(transaction, exceptionOf(error));
   commitIfIdle(state);
+}
+
+/** Makes a request's result of the answer; the error if that fails. */
+function finishWith(requested, kind, answer) {
+  try {
+    requested.result = requested.finish(kind === unread ? readValues(answer) : answer);
+    return null;
+  } catch (error) {
+    return unreadable(error);
+  }
 }
 
 /** A stored value that the engine cannot read. */
@@ -323,23 +342,16 @@ function unreadable(error) {
   return { name: "DataError", message: `Failed to read a stored value: ${error}` };
 }
 
-function settle(transaction, state, request, succeeded, answer) {
+function settle(transaction, state, request, kind, answer) {
   const requested = requestState(request);
-  if (succeeded) {
-    try {
-      requested.result = requested.finish(answer);
-    } catch (error) {
-      succeeded = false;
-      answer = unreadable(error);
-    }
-  }
+  const error = kind === failed ? answer : finishWith(requested, kind, answer);
   requested.done = true;
-  if (succeeded) {
+  if (error === null) {
     requested.error = null;
     fireSuccess(transaction, state, request);
   } else {
     requested.result = undefined;
-    requested.error = exceptionOf(answer);
+    requested.error = exceptionOf(error);
     fireError(transaction, state, request);
   }
   commitIfIdle(state);

@@ -5,7 +5,7 @@
 use deno_core::{serde_v8, v8};
 use serde::Serialize;
 
-use super::{IndexedDbKey, buffer_to_v8, to_v8};
+use super::{IndexedDbKey, buffer_to_v8, to_v8, value};
 
 /// One event.
 pub enum IndexedDbEvent {
@@ -224,13 +224,8 @@ impl IndexedDbEvent {
                 vec![to_v8(scope, &"listed"), to_v8(scope, &request), to_v8(scope, &databases)]
             }
             Self::Answered { transaction, answers } => {
-                let mut flat = Vec::with_capacity(answers.len() * 3);
-                for (request, answer) in answers {
-                    flat.push(to_v8(scope, &request));
-                    flat.extend(answer.into_v8(scope));
-                }
-                let flat = v8::Array::new_with_elements(scope, &flat).into();
-                vec![to_v8(scope, &"answered"), to_v8(scope, &transaction), flat]
+                let answers = answers_to_v8(scope, answers);
+                vec![to_v8(scope, &"answered"), to_v8(scope, &transaction), answers]
             }
             Self::Completed { transaction } => {
                 vec![to_v8(scope, &"completed"), to_v8(scope, &transaction)]
@@ -254,8 +249,71 @@ fn versions<'s>(
     vec![to_v8(scope, &name), to_v8(scope, &subject), to_v8(scope, &old), to_v8(scope, &new)]
 }
 
-/// Flat: value, name of a part, its bytes, ...
-fn value_with_blobs<'s>(
+/// Flat: request, kind of answer, answer, ...
+pub(super) fn answers_to_v8<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    answers: Vec<(u32, IndexedDbAnswer)>,
+) -> v8::Local<'s, v8::Value> {
+    let mut flat = Vec::with_capacity(answers.len() * 3);
+    for (request, answer) in answers {
+        flat.push(v8::Integer::new_from_unsigned(scope, request).into());
+        let (kind, answer) = answer.into_v8(scope);
+        flat.push(v8::Integer::new(scope, kind).into());
+        flat.push(answer);
+    }
+    v8::Array::new_with_elements(scope, &flat).into()
+}
+
+// The kinds of answers, as `js/indexed_db/transaction.js` knows them.
+const FAILED: i32 = 0;
+const SUCCEEDED: i32 = 1;
+/// Records and an array: which of their values are to be read by `js/indexed_db/values.js`.
+const UNREAD: i32 = 2;
+
+impl IndexedDbAnswer {
+    /// Records are flat: key, primary key, value, ...
+    fn into_v8<'s>(self, scope: &mut v8::PinScope<'s, '_>) -> (i32, v8::Local<'s, v8::Value>) {
+        match self {
+            Self::Failed(error) => (FAILED, to_v8(scope, &error)),
+            Self::Done => (SUCCEEDED, v8::undefined(scope).into()),
+            Self::Key(key) => (SUCCEEDED, key.into_v8(scope)),
+            Self::Count(count) => (SUCCEEDED, v8::Number::new(scope, count as f64).into()),
+            Self::Records(records) => records_to_v8(scope, records),
+        }
+    }
+}
+
+fn records_to_v8<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    records: Vec<IndexedDbRecord>,
+) -> (i32, v8::Local<'s, v8::Value>) {
+    let undefined = v8::undefined(scope).into();
+    let mut flat = Vec::with_capacity(records.len() * 3);
+    let mut unread = Vec::new();
+    for record in records {
+        flat.push(record.key.into_v8(scope));
+        flat.push(record.primary_key.map_or(undefined, |key| key.into_v8(scope)));
+        let Some(bytes) = record.value else {
+            flat.push(undefined);
+            continue;
+        };
+        if let Some(value) = value::deserialize(scope, &bytes) {
+            flat.push(value);
+        } else {
+            unread.push(v8::Integer::new(scope, flat.len() as i32).into());
+            flat.push(with_blobs(scope, bytes, record.blobs));
+        }
+    }
+    let flat = v8::Array::new_with_elements(scope, &flat).into();
+    if unread.is_empty() {
+        return (SUCCEEDED, flat);
+    }
+    let unread = v8::Array::new_with_elements(scope, &unread).into();
+    (UNREAD, v8::Array::new_with_elements(scope, &[flat, unread]).into())
+}
+
+/// Flat: a serialised value, name of a part, its bytes, ...
+fn with_blobs<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     value: Vec<u8>,
     blobs: Vec<(String, Vec<u8>)>,
@@ -266,32 +324,4 @@ fn value_with_blobs<'s>(
         flat.push(buffer_to_v8(scope, bytes));
     }
     v8::Array::new_with_elements(scope, &flat).into()
-}
-
-impl IndexedDbAnswer {
-    /// What kind of answer it is, and the answer. Records are flat: key, primary key, value, ...
-    fn into_v8<'s>(self, scope: &mut v8::PinScope<'s, '_>) -> [v8::Local<'s, v8::Value>; 2] {
-        match self {
-            Self::Failed(error) => [to_v8(scope, &0), to_v8(scope, &error)],
-            Self::Done => [to_v8(scope, &1), v8::undefined(scope).into()],
-            Self::Key(key) => [to_v8(scope, &1), key.into_v8(scope)],
-            Self::Count(count) => [to_v8(scope, &1), to_v8(scope, &(count as f64))],
-            Self::Records(records) => {
-                let mut flat = Vec::with_capacity(records.len() * 3);
-                for record in records {
-                    flat.push(record.key.into_v8(scope));
-                    flat.push(match record.primary_key {
-                        Some(key) => key.into_v8(scope),
-                        None => v8::undefined(scope).into(),
-                    });
-                    flat.push(match record.value {
-                        Some(value) if record.blobs.is_empty() => buffer_to_v8(scope, value),
-                        Some(value) => value_with_blobs(scope, value, record.blobs),
-                        None => v8::undefined(scope).into(),
-                    });
-                }
-                [to_v8(scope, &1), v8::Array::new_with_elements(scope, &flat).into()]
-            }
-        }
-    }
 }

@@ -8,9 +8,15 @@
 
 mod event;
 mod key;
+mod key_path;
 mod operation;
+mod value;
 
-use deno_core::{JsBuffer, OpState, ToJsBuffer, op2, serde_v8, v8};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use deno_core::{OpState, ToJsBuffer, op2, serde_v8, v8};
+use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
 use crate::{BucketNumber, Host, RealmId};
@@ -51,6 +57,16 @@ pub trait IndexedDb {
         request: u32,
         operation: IndexedDbOperation,
     );
+    /// Serves at once what a transaction has asked for in this turn, if that is all that it waits
+    /// for, `waiting` requests, and is certain to be short. Else nothing, and an event follows.
+    /// `round` counts the calls of one turn, from 0.
+    fn indexed_db_serve(
+        &self,
+        realm: RealmId,
+        transaction: u32,
+        waiting: usize,
+        round: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)>;
     /// Commits or aborts a transaction; an event tells how it went.
     fn indexed_db_end(&self, realm: RealmId, transaction: u32, end: IndexedDbEnd);
 }
@@ -204,17 +220,47 @@ pub fn op_indexed_db_change(
     services.indexed_db_request(realm, transaction, request, operation);
 }
 
-/// `put()`, `add()` and `update()`. `indexes` is flat: index, whether it is unique, keys, ...;
-/// `blobs` names parts of blobs.
-#[op2]
+/// `put()` and `add()`: serialises a value and finds its keys by `recipe`, which
+/// `js/indexed_db/key_path.js` makes. Without one, or where keys are not certain, it answers the
+/// bytes, and nothing has been asked for. `brand` and `refuse`: see `value.rs`.
+#[op2(reentrant)]
 pub fn op_indexed_db_put<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: Rc<RefCell<OpState>>,
+    #[smi] transaction: u32,
+    #[smi] request: u32,
+    #[smi] object_store: u32,
+    recipe: v8::Local<'s, v8::Value>,
+    value: v8::Local<'s, v8::Value>,
+    key: v8::Local<'s, v8::Value>,
+    overwrite: bool,
+    brand: v8::Local<'s, v8::Value>,
+    refuse: v8::Local<'s, v8::Function>,
+) -> Result<v8::Local<'s, v8::Value>, JsErrorBox> {
+    let undefined = v8::undefined(scope).into();
+    let Some(value) = value::serialize(scope, value, brand, refuse)? else { return Ok(undefined) };
+    let Some(found) = operation::found_keys(recipe, &value) else {
+        return Ok(buffer_to_v8(scope, value));
+    };
+    let key = IndexedDbKey::from_v8(scope, key).or(found.key);
+    let (indexes, blobs) = (found.indexes, vec![]);
+    let operation = IndexedDbOperation::Put { object_store, key, value, blobs, indexes, overwrite };
+    let (services, realm) = Host::of(&state.borrow());
+    services.indexed_db_request(realm, transaction, request, operation);
+    Ok(undefined)
+}
+
+/// As [`op_indexed_db_put`], and `update()`, of bytes that it has answered. `indexes` is flat:
+/// index, whether it is unique, keys, ...; `blobs` names parts of blobs.
+#[op2(fast)]
+pub fn op_indexed_db_put_bytes<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     state: &mut OpState,
     #[smi] transaction: u32,
     #[smi] request: u32,
     #[smi] object_store: u32,
     key: v8::Local<'s, v8::Value>,
-    #[buffer] value: JsBuffer,
+    #[buffer(copy)] value: Vec<u8>,
     indexes: v8::Local<'s, v8::Array>,
     blobs: v8::Local<'s, v8::Array>,
     overwrite: bool,
@@ -266,6 +312,24 @@ pub fn op_indexed_db_index<'s>(
     let operation = IndexedDbOperation::AddIndexEntries { object_store, records };
     let (services, realm) = Host::of(state);
     services.indexed_db_request(realm, transaction, request, operation);
+}
+
+/// Answers to what a transaction has asked for in this turn, flat as in an event; undefined if
+/// they follow in one.
+#[op2]
+pub fn op_indexed_db_serve<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &mut OpState,
+    #[smi] transaction: u32,
+    #[smi] waiting: u32,
+    #[smi] round: u32,
+) -> v8::Local<'s, v8::Value> {
+    let (services, realm) = Host::of(state);
+    let answers = services.indexed_db_serve(realm, transaction, waiting as usize, round);
+    if answers.is_empty() {
+        return v8::undefined(scope).into();
+    }
+    event::answers_to_v8(scope, answers)
 }
 
 /// `IDBTransaction.commit()` and `abort()`, and what a transaction does on its own.

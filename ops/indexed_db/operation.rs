@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use deno_core::futures::FutureExt;
-use deno_core::{JsBuffer, OpState, v8};
+use deno_core::{OpState, v8};
 use deno_web::BlobStoreTrait;
 use uuid::Uuid;
 
+use super::key_path::{self, FoundKeys};
 use super::{IndexedDbChange, IndexedDbKey};
 
 /// One step of a transaction.
@@ -24,7 +25,7 @@ pub enum IndexedDbOperation {
         /// `None` lets the key generator give one.
         key: Option<IndexedDbKey>,
         /// What V8's serialiser wrote.
-        value: JsBuffer,
+        value: Vec<u8>,
         /// The contents of its Blob and File objects: names and bytes.
         blobs: Vec<(String, Vec<u8>)>,
         /// One for each index of the object store.
@@ -148,6 +149,14 @@ impl IndexedDbOperation {
             _ => Self::Clear { object_store },
         }
     }
+}
+
+/// The keys of a serialised value, if they are certain and `recipe` is one.
+pub(super) fn found_keys(recipe: v8::Local<'_, v8::Value>, value: &[u8]) -> Option<FoundKeys> {
+    let recipe = v8::Local::<v8::Uint8Array>::try_from(recipe).ok()?;
+    let mut bytes = vec![0; recipe.byte_length()];
+    recipe.copy_contents(&mut bytes);
+    key_path::find(&bytes, value)
 }
 
 /// The contents of parts of blobs. A part that is gone has none.

@@ -24,13 +24,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 use kittiwake_store::{Store, StoreError};
 use serde::Serialize;
 use url::{Host, Origin, Url};
 
-use crate::http::{Http, HttpError};
+use crate::http::{Http, HttpError, Loaded};
 use network::SiteRelation;
 
 pub(crate) use cookies::Jar;
@@ -281,6 +282,21 @@ pub(crate) struct Response {
     /// `None` for a null body.
     pub(crate) body: Option<LocalBoxStream<'static, Result<Bytes, HttpError>>>,
     pub(crate) source: ResponseSource,
+}
+
+impl Response {
+    /// All of it.
+    pub(crate) async fn into_loaded(self) -> Result<Loaded, HttpError> {
+        let mut body = Vec::new();
+        if let Some(mut chunks) = self.body {
+            while let Some(chunk) = chunks.try_next().await? {
+                body.extend_from_slice(&chunk);
+            }
+        }
+        let url = self.url_list.last().expect("invariant: a response has its URL").clone();
+        let content_type = header(&self.headers, "content-type");
+        Ok(Loaded { status: self.status, content_type, url, body })
+    }
 }
 
 /// Who made a response.

@@ -71,7 +71,7 @@ pub(super) fn operation(operation: IndexedDbOperation) -> Operation {
             Operation::Put(Put {
                 object_store,
                 key: key.map(to_store),
-                value: Box::new(value),
+                value,
                 blobs: blobs.collect(),
                 indexes: indexes.into_iter().map(index_keys).collect(),
                 overwrite,

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use kittiwake_ops::{
-    BucketNumber, IndexedDb, IndexedDbBegin, IndexedDbEnd, IndexedDbEvent, IndexedDbOperation,
-    RealmId,
+    BucketNumber, IndexedDb, IndexedDbAnswer, IndexedDbBegin, IndexedDbEnd, IndexedDbEvent,
+    IndexedDbOperation, RealmId,
 };
 use kittiwake_store::indexed_db::{Durability, IndexedDatabase, IndexedDbError, IndexedDbFolder};
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
@@ -319,6 +319,17 @@ impl IndexedDb for Shard {
             transaction.pending.borrow_mut().push_back((request, operation));
             self.pump(&transaction.connection.database);
         }
+    }
+
+    fn indexed_db_serve(
+        &self,
+        realm: RealmId,
+        transaction: u32,
+        waiting: usize,
+        round: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)> {
+        let transaction = self.indexed_db.transaction(realm, transaction);
+        transaction.map_or_else(Vec::new, |each| self.serve_at_once(&each, waiting, round))
     }
 
     fn indexed_db_end(&self, realm: RealmId, transaction: u32, end: IndexedDbEnd) {

@@ -15,6 +15,8 @@ use serde::Serialize;
 use super::{Arguments, to_v8};
 use crate::fetch_events::FetchEventInit;
 use crate::message_ports::Posted;
+use crate::notifications::NotificationEventInit;
+use crate::push::OldPushSubscription;
 
 /// A call of the host into the realm; `js/bootstrap.js` has a function for each.
 pub(crate) enum Call {
@@ -32,14 +34,26 @@ pub(crate) enum Call {
     ChangeWorkerState { worker: u32, state: WorkerState },
     /// The page has another controller.
     ChangeController,
+    /// Lets the page's next module take the way to its host: it is a test page.
+    LendTestDoor,
+    /// An answer to the test page's question of this id, or an order: id 0.
+    TestMessage { id: u32, text: String },
     /// What a script asked of background sync is on disk, by its numbers.
     ResolveSyncs { numbers: Vec<u64> },
     /// Or could not be made.
     RejectSync { number: u64, error: OpError },
+    /// Lets the page's next module take the way to its host: it is a test page.
+    LendTestDoor,
+    /// An answer to the test page's question of this id, or an order: id 0.
+    TestMessage { id: u32, text: String },
     /// What a database has to say.
     IndexedDb(IndexedDbEvent),
+    /// The page's window is at another entry of the same document.
+    Traverse { url: String, state: Option<Vec<u8>> },
     /// A worker's message for the page.
     ClientMessage { message: Posted, source: Option<ServiceWorkerState> },
+    /// An event at a notification that the page made itself.
+    NotificationEvent { id: u32, name: &'static str },
     /// A message for a port of the realm.
     PortMessage { port: u32, message: Posted },
     /// The other end of a port has ended; whether the script is told.
@@ -57,10 +71,16 @@ impl Call {
             Call::ChangeRegistration { .. } => "changeRegistration",
             Call::ChangeWorkerState { .. } => "changeWorkerState",
             Call::ChangeController => "changeController",
+            Call::LendTestDoor => "lendTestDoor",
+            Call::TestMessage { .. } => "testMessage",
             Call::ResolveSyncs { .. } => "resolveSyncs",
             Call::RejectSync { .. } => "rejectSync",
+            Call::LendTestDoor => "lendTestDoor",
+            Call::TestMessage { .. } => "testMessage",
             Call::IndexedDb(_) => "indexedDb",
+            Call::Traverse { .. } => "traverse",
             Call::ClientMessage { .. } => "clientMessage",
+            Call::NotificationEvent { .. } => "notificationEvent",
             Call::PortMessage { .. } => "portMessage",
             Call::PortEnded { .. } => "portEnded",
         }
@@ -81,7 +101,8 @@ impl Call {
             Call::ChangeWorkerState { worker, state } => {
                 vec![to_v8(scope, &worker), to_v8(scope, &state)]
             }
-            Call::ChangeConnection | Call::ChangeController => vec![],
+            Call::ChangeConnection | Call::ChangeController | Call::LendTestDoor => vec![],
+            Call::TestMessage { id, text } => vec![to_v8(scope, &id), to_v8(scope, &text)],
             Call::ResolveSyncs { numbers } => {
                 let number = |number| v8::Number::new(scope, number as f64).into();
                 numbers.into_iter().map(number).collect()
@@ -90,9 +111,14 @@ impl Call {
                 vec![to_v8(scope, &number), to_v8_error(scope, &error)]
             }
             Call::IndexedDb(event) => event.into_v8(scope),
+            Call::Traverse { url, state } => {
+                let state = state.map(serde_v8::ToJsBuffer::from);
+                vec![to_v8(scope, &url), to_v8(scope, &state)]
+            }
             Call::ClientMessage { message, source } => {
                 vec![posted_to_v8(scope, &message), to_v8(scope, &source)]
             }
+            Call::NotificationEvent { id, name } => vec![to_v8(scope, &id), to_v8(scope, &name)],
             Call::PortMessage { port, message } => {
                 vec![to_v8(scope, &port), posted_to_v8(scope, &message)]
             }
@@ -124,6 +150,10 @@ pub(crate) enum ExtendableInit {
     PeriodicSync { tag: String },
     Message { message: Message, source: MessageSource },
     Fetch(Box<FetchEventInit>),
+    Push { data: Option<Vec<u8>> },
+    PushSubscriptionChange { old: Box<OldPushSubscription> },
+    NotificationClick(Box<NotificationEventInit>),
+    NotificationClose(Box<NotificationEventInit>),
 }
 
 /// A message's content: of a script, or of the host.
@@ -150,6 +180,10 @@ impl ExtendableInit {
             ExtendableInit::PeriodicSync { .. } => "periodicsync",
             ExtendableInit::Message { .. } => "message",
             ExtendableInit::Fetch(_) => "fetch",
+            ExtendableInit::Push { .. } => "push",
+            ExtendableInit::PushSubscriptionChange { .. } => "pushsubscriptionchange",
+            ExtendableInit::NotificationClick(_) => "notificationclick",
+            ExtendableInit::NotificationClose(_) => "notificationclose",
         }
     }
 
@@ -174,6 +208,11 @@ impl ExtendableInit {
             ExtendableInit::PeriodicSync { tag } => to_v8(scope, &PeriodicSync { tag }),
             ExtendableInit::Message { message, source } => message_to_v8(scope, message, source),
             ExtendableInit::Fetch(init) => to_v8(scope, &init),
+            ExtendableInit::Push { data } => to_v8(scope, &data.map(serde_v8::ToJsBuffer::from)),
+            ExtendableInit::PushSubscriptionChange { old } => to_v8(scope, &old),
+            ExtendableInit::NotificationClick(init) | ExtendableInit::NotificationClose(init) => {
+                to_v8(scope, &init)
+            }
         };
         (name, init)
     }

@@ -12,6 +12,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use kittiwake::{ClientBody, ClientRequest, ClientRequestKind, ClientResponse, Error, Runtime};
 use url::{Host, Url};
 
+use super::push;
+
 /// A body of this size at most, if its size is known, is read whole, so that it can follow a
 /// redirect.
 const WHOLE_BODY: u64 = 64 << 10;
@@ -30,7 +32,7 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// What a response is sent with.
-type Answer = Response<BoxBody<Bytes, Error>>;
+pub type Answer = Response<BoxBody<Bytes, Error>>;
 
 /// Answers a request with what the worker or its upstream says.
 pub async fn answer(runtime: &Runtime, origin: &Url, request: Request<Incoming>) -> Answer {
@@ -41,6 +43,9 @@ pub async fn answer(runtime: &Runtime, origin: &Url, request: Request<Incoming>)
     }
     if let Some(reason) = refusal(origin, request.headers()) {
         return plain(StatusCode::FORBIDDEN, format!("{reason}\n"));
+    }
+    if push::is_push(&request) {
+        return push::answer(runtime, origin, request).await;
     }
     let request = match converted(origin, request).await {
         Ok(request) => request,
@@ -206,7 +211,7 @@ fn relayed(origin: &Url, response: ClientResponse) -> Answer {
     answer
 }
 
-fn plain(status: StatusCode, text: String) -> Answer {
+pub fn plain(status: StatusCode, text: String) -> Answer {
     let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
     let mut answer = Response::new(body.boxed());
     *answer.status_mut() = status;

@@ -50,7 +50,7 @@ fn put(key: Option<Key>, value: &str, keys: &[Key], unique: bool) -> Operation {
     Operation::Put(Put {
         object_store: STORE,
         key,
-        value: Box::new(value.as_bytes().to_vec()),
+        value: value.as_bytes().to_vec(),
         blobs: vec![],
         indexes: vec![IndexKeys { index: INDEX, unique, keys: keys.to_vec() }],
         overwrite: true,
@@ -166,7 +166,7 @@ fn blobs_go_with_their_record() {
     database.begin(Durability::Strict).unwrap();
     let blob = |part: &str| BlobPart { part: part.to_owned(), bytes: part.as_bytes().to_vec() };
     for part in ["first", "second"] {
-        let value = Box::new(b"a blob".to_vec());
+        let value = b"a blob".to_vec();
         let (blobs, indexes) = (vec![blob(part)], vec![]);
         let key = Some(number(1));
         let overwrite = true;
