@@ -82,8 +82,8 @@ pub struct FetchResponse {
 }
 
 /// What JavaScript gets of a [`FetchResponse`]. An object of serde_v8 has a shape of its own, which
-/// no inline cache knows, so it has one member only; and it has no prototype, so that no `then` of a
-/// script's is asked for when a promise resolves to it, which an array's would be.
+/// no inline cache knows, so it has one member only. And it has no prototype, so that no `then` of
+/// a script's is asked for when a promise resolves to it, as an array's would be.
 #[derive(Serialize)]
 pub struct FetchedResponse {
     parts: FetchResponseParts,
