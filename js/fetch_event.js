@@ -256,17 +256,17 @@ export function createFetchEvent({ id, request, clientId, resultingClientId, pre
 
 // https://w3c.github.io/ServiceWorker/#on-fetch-request-algorithm, where it starts a preload
 function preloadedResponse(id) {
-  const response = PromisePrototypeThen(op_fetch_event_preload(id), (head) => {
-    return responseFrom(head, bodyOf(head));
+  const response = PromisePrototypeThen(op_fetch_event_preload(id), ({ parts }) => {
+    return responseFrom(parts, bodyOf(parts[5], parts[6]));
   });
   // Its failure is nobody's business who does not ask for it.
   PromisePrototypeThen(response, undefined, () => {});
   return response;
 }
 
-function bodyOf({ bytes, body }) {
+function bodyOf(bytes, rid) {
   if (bytes !== null) return InnerBody.own(bytes);
-  return body === null ? null : new InnerBody(new HostBody(body, null, null));
+  return rid === null ? null : new InnerBody(new HostBody(rid, null, null));
 }
 
 function innerRequest(id, request) {

@@ -81,20 +81,26 @@ pub struct FetchResponse {
     pub body: Option<Chunks>,
 }
 
-/// What JavaScript gets of a [`FetchResponse`].
+/// What JavaScript gets of a [`FetchResponse`]. An object of serde_v8 has a shape of its own, which
+/// no inline cache knows, so it has one member only. And it has no prototype, so that no `then` of
+/// a script's is asked for when a promise resolves to it, as an array's would be.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FetchResponseHead {
-    r#type: &'static str,
-    status: u16,
-    status_text: String,
-    headers: Vec<(String, String)>,
-    url_list: Vec<String>,
-    /// All of the body, if it came with the head.
-    bytes: Option<ToJsBuffer>,
-    /// Else a resource for it.
-    body: Option<ResourceId>,
+pub struct FetchedResponse {
+    parts: FetchResponseParts,
 }
+
+/// Type, status, status message, header list and URL list; all of the body, if it came with the
+/// head, or a resource for it.
+#[derive(Serialize)]
+struct FetchResponseParts(
+    &'static str,
+    u16,
+    String,
+    Vec<(String, String)>,
+    Vec<String>,
+    Option<ToJsBuffer>,
+    Option<ResourceId>,
+);
 
 /// Fetches, and answers when the response's head is there.
 #[op2]
@@ -103,7 +109,7 @@ pub async fn op_http_fetch(
     state: Rc<RefCell<OpState>>,
     #[serde] request: FetchRequest,
     #[buffer] bytes: Option<JsBuffer>,
-) -> Result<FetchResponseHead, OpError> {
+) -> Result<FetchedResponse, OpError> {
     let (services, realm) = Host::of(&state.borrow());
     let cancel = request.cancel.map(|rid| state.borrow().resource_table.get::<CancelHandle>(rid));
     let cancel = cancel.transpose().map_err(|_| OpError::Aborted)?;
@@ -113,14 +119,14 @@ pub async fn op_http_fetch(
         None => sent.await?,
         Some(cancel) => sent.or_cancel(cancel).await.map_err(|_| OpError::Aborted)??,
     };
-    Ok(head_of(&state, response).await)
+    Ok(fetched(&state, response).await)
 }
 
 /// The head of a response, with its body, or with a resource for it.
-pub(crate) async fn head_of(
+pub(crate) async fn fetched(
     state: &RefCell<OpState>,
     response: FetchResponse,
-) -> FetchResponseHead {
+) -> FetchedResponse {
     let (bytes, body) = match response.body {
         None => (None, None),
         Some(chunks) => match all_that_came(chunks).await {
@@ -128,15 +134,9 @@ pub(crate) async fn head_of(
             Err(chunks) => (None, Some(add_body(&mut state.borrow_mut(), chunks))),
         },
     };
-    FetchResponseHead {
-        r#type: response.kind,
-        status: response.status,
-        status_text: response.status_text,
-        headers: response.headers,
-        url_list: response.url_list,
-        bytes,
-        body,
-    }
+    let FetchResponse { kind, status, status_text, headers, url_list, .. } = response;
+    let parts = FetchResponseParts(kind, status, status_text, headers, url_list, bytes, body);
+    FetchedResponse { parts }
 }
 
 /// A body that JavaScript gives away: bytes, a resource that is read for it, or none.

@@ -7,7 +7,7 @@ use deno_core::futures::future::LocalBoxFuture;
 use deno_core::{OpState, op2};
 use serde::Serialize;
 
-use crate::fetch::{FetchResponse, FetchResponseHead, head_of};
+use crate::fetch::{FetchResponse, FetchedResponse, fetched};
 use crate::{Host, OpError, RealmId};
 
 /// <https://w3c.github.io/ServiceWorker/#dictdef-navigationpreloadstate>
@@ -71,8 +71,8 @@ pub fn op_preload_set(
 pub async fn op_fetch_event_preload(
     state: Rc<RefCell<OpState>>,
     #[smi] event: u32,
-) -> Result<FetchResponseHead, OpError> {
+) -> Result<FetchedResponse, OpError> {
     let (services, realm) = Host::of(&state.borrow());
     let response = services.fetch_event_preload(realm, event).await?;
-    Ok(head_of(&state, response).await)
+    Ok(fetched(&state, response).await)
 }

@@ -75,7 +75,7 @@ class Exchange {
   }
 
   /** The response is here, and so is all of its body, `bytes`, or a resource for it, `body`. */
-  received({ bytes, body }) {
+  received(bytes, body) {
     this.over();
     if (bytes === null && body === null) return null;
     if (bytes !== null && this.signal === null) return InnerBody.own(bytes);
@@ -123,8 +123,8 @@ async function send(inner, exchange) {
         inner.body.cancel();
       }
     }
-    const head = await op_http_fetch(hostRequest(inner, stream, exchange.cancelHandle), bytes);
-    return responseFrom(head, exchange.received(head));
+    const { parts } = await op_http_fetch(hostRequest(inner, stream, exchange.cancelHandle), bytes);
+    return responseFrom(parts, exchange.received(parts[5], parts[6]));
   } catch (error) {
     exchange.over();
     inner.body?.cancel(error);
@@ -151,14 +151,15 @@ function hostRequest(inner, bodyStream, cancel) {
   };
 }
 
-/** The response whose head and body the host gave. */
-export function responseFrom(head, body) {
-  const inner = newInnerResponse(head.status, head.statusText);
-  inner.headerList = head.headers;
-  inner.urlList = head.urlList;
+/** The response of the host's answer: `parts` begins with type, status, status message, header list and URL list. */
+export function responseFrom(parts, body) {
+  const type = parts[0];
+  const inner = newInnerResponse(parts[1], parts[2]);
+  inner.headerList = parts[3];
+  inner.urlList = parts[4];
   inner.body = body;
-  const isHidden = head.type === "opaque" || head.type === "opaqueredirect";
-  if (isHidden) return fromInnerResponse(filteredResponse(head.type, inner), "immutable");
-  inner.type = head.type;
+  const isHidden = type === "opaque" || type === "opaqueredirect";
+  if (isHidden) return fromInnerResponse(filteredResponse(type, inner), "immutable");
+  inner.type = type;
   return fromInnerResponse(inner, "immutable");
 }

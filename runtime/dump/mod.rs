@@ -119,10 +119,11 @@ fn key_to_json(key: &Key) -> Value {
 }
 
 fn value_of(record: &Record) -> Value {
+    let Some(stored) = &record.value else { return Value::Null };
     let part = |name: &str| {
-        let found = record.blobs.iter().find(|blob| blob.part == name);
+        let found = stored.blobs.iter().find(|blob| blob.part == name);
         found.map(|blob| blob.bytes.clone())
     };
-    let read = value::read(record.value.as_deref().unwrap_or_default(), &part);
+    let read = value::read(&stored.bytes, &part);
     read.unwrap_or_else(|error| json!({ "$unreadable": error.to_string() }))
 }

@@ -44,6 +44,9 @@ struct Head {
 /// <https://httpwg.org/specs/rfc9110.html#overview.of.status.codes>
 const CACHEABLE_BY_DEFAULT: [u16; 11] = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501];
 
+/// Without any of these a response is stale at once, and nothing could confirm it.
+const MAKES_IT_OF_USE: [&str; 4] = ["cache-control", "expires", "etag", "last-modified"];
+
 /// A response in the cache that matches a request.
 pub(super) struct Stored {
     id: CachedResponseId,
@@ -66,7 +69,7 @@ pub(super) fn find(
     headers: &[(String, String)],
 ) -> Option<Stored> {
     let rows = environment.store.cached_responses(&environment.partition, key(url).as_str());
-    let rows = environment.told(rows)?;
+    let rows = environment.told(rows).filter(|rows| !rows.is_empty())?;
     let asked = asked(url, headers)?;
     rows.into_iter().find_map(|(id, row)| {
         let policy: CachePolicy = serde_json::from_str(&row.policy).ok()?;
@@ -137,6 +140,9 @@ pub(super) fn keeping(
     headers: Vec<(String, String)>,
     mut response: HttpResponse,
 ) -> HttpResponse {
+    if !MAKES_IT_OF_USE.iter().any(|name| response.header(name).is_some()) {
+        return response;
+    }
     let head = Head {
         status: response.status,
         status_text: response.status_text.clone(),

@@ -102,7 +102,7 @@ async fn from_network(
 /// needs. <https://fetch.spec.whatwg.org/#main-fetch>, the step that sets response
 fn taint(request: &mut Request, is_http: bool) -> Result<Option<Preflight>, FetchError> {
     let url = request.url();
-    let is_same_origin = url.origin() == request.origin && request.tainting == Tainting::Basic;
+    let is_same_origin = request.is_of_origin(url) && request.tainting == Tainting::Basic;
     if is_same_origin || url.scheme() == "data" || request.mode == Mode::Navigate {
         request.tainting = Tainting::Basic;
         return Ok(None);

@@ -29,7 +29,7 @@ use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 use kittiwake_store::{Store, StoreError};
 use serde::Serialize;
-use url::{Origin, Url};
+use url::{Host, Origin, Url};
 
 use crate::http::{Http, HttpError, Loaded};
 use network::SiteRelation;
@@ -128,6 +128,25 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn url(&self) -> &Url {
         self.url_list.last().expect("invariant: a request has a URL")
+    }
+
+    /// Whether a URL is of the request's origin.
+    pub(super) fn is_of_origin(&self, url: &Url) -> bool {
+        let Origin::Tuple(scheme, host, port) = &self.origin else { return false };
+        // Said in words, because `Url::origin` makes copies; only blob: URLs have another's.
+        match url.scheme() {
+            "http" | "https" | "ws" | "wss" | "ftp" => {
+                scheme == url.scheme()
+                    && Some(*port) == url.port_or_known_default()
+                    && match (host, url.host()) {
+                        (Host::Domain(one), Some(Host::Domain(other))) => one == other,
+                        (Host::Ipv4(one), Some(Host::Ipv4(other))) => *one == other,
+                        (Host::Ipv6(one), Some(Host::Ipv6(other))) => *one == other,
+                        _ => false,
+                    }
+            }
+            _ => self.origin == url.origin(),
+        }
     }
 
     pub(crate) fn has_header(&self, name: &str) -> bool {

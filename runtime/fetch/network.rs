@@ -247,7 +247,7 @@ pub(crate) enum SiteRelation {
 /// <https://html.spec.whatwg.org/#same-site>, with the last two labels of a name for its
 /// registrable domain.
 pub(super) fn site_relation(request: &Request, url: &Url) -> SiteRelation {
-    if request.origin == url.origin() {
+    if request.is_of_origin(url) {
         return SiteRelation::SameOrigin;
     }
     let url::Origin::Tuple(scheme, host, _) = &request.origin else {
