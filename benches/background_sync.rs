@@ -436,6 +436,7 @@ fn install(store: &Store, number: usize) -> Result<RegistrationId> {
         script_url,
         script_type: ScriptType::Classic,
         update_via_cache: UpdateViaCache::Imports,
+        router_rules: "[]".into(),
         resources: vec![resource],
     })?;
     store.activating(version)?;

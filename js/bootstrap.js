@@ -8,9 +8,11 @@
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
+import { BroadcastChannel } from "ext:kittiwake/broadcast_channel.js";
 import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
+import * as cookies from "ext:kittiwake/cookie_store.js";
 import {
   defineHandler,
   dispatchPlatformEvent,
@@ -18,33 +20,46 @@ import {
 } from "ext:kittiwake/events.js";
 import { EventSource } from "ext:kittiwake/event_source.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
-import { afterFetchEvent, createFetchEvent, FetchEvent } from "ext:kittiwake/fetch_event.js";
+import { FetchEvent } from "ext:kittiwake/fetch_event.js";
+import { dispatchFunctionalEvent } from "ext:kittiwake/functional_events.js";
 import { fetch } from "ext:kittiwake/fetch/fetch.js";
 import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Request } from "ext:kittiwake/fetch/request.js";
 import { Response } from "ext:kittiwake/fetch/response.js";
+import * as history from "ext:kittiwake/history.js";
+import { importScripts, setImporter } from "ext:kittiwake/import_scripts.js";
 import { indexedDbInterfaces } from "ext:kittiwake/indexed_db/interfaces.js";
 import { indexedDB } from "ext:kittiwake/indexed_db/factory.js";
 import { deliver } from "ext:kittiwake/indexed_db/delivery.js";
+import * as pageLocation from "ext:kittiwake/location.js";
 import { Lock, LockManager } from "ext:kittiwake/locks.js";
+import * as messagePort from "ext:kittiwake/message_port.js";
 import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as networkInformation from "ext:kittiwake/network_information.js";
-import { Notification, NotificationEvent } from "ext:kittiwake/notifications.js";
+import {
+  dispatchAtNotification,
+  Notification,
+  NotificationEvent,
+} from "ext:kittiwake/notifications.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
 import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
+import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
 import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
+import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
   attributeOwner,
+  nameGetters,
   requireArguments,
   requireHostKey,
   string,
@@ -56,8 +71,6 @@ const event = web("02_event.js");
 const {
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
-  ObjectGetOwnPropertyDescriptors,
-  ObjectKeys,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
@@ -81,13 +94,13 @@ const timers = web("02_timers.js");
 const url = web("00_url.js");
 const { CompressionStream, DecompressionStream } = web("14_compression.js");
 const { FileReader } = web("10_filereader.js");
-const { MessageChannel, MessagePort, structuredClone } = web("13_message_port.js");
-const { BroadcastChannel } = web("01_broadcast_channel.js");
 const { URLPattern } = web("01_urlpattern.js");
 const { WorkerGlobalScope, Window } = web("04_global_interfaces.js");
 const { FormData } = core.loadExtScript("ext:deno_fetch/21_formdata.js");
 internals.kKeyObject = Symbol("kKeyObject"); // before deno_crypto, or its keys lose their brand
 const crypto = core.loadExtScript("ext:deno_crypto/00_crypto.js");
+const { getRandomValues } = crypto.Crypto.prototype;
+push.setRandomSource((array) => ReflectApply(getRandomValues, crypto.crypto, [array]));
 
 // https://w3c.github.io/ServiceWorker/#serviceworkerglobalscope-interface
 class ServiceWorkerGlobalScope extends WorkerGlobalScope {
@@ -135,6 +148,8 @@ const interfaces = {
   CacheStorage: cache.CacheStorage,
   CloseEvent: event.CloseEvent,
   CompressionStream,
+  CookieStore: cookies.CookieStore,
+  CookieStoreManager: cookies.CookieStoreManager,
   CountQueuingStrategy: streams.CountQueuingStrategy,
   Crypto: crypto.Crypto,
   CryptoKey: crypto.CryptoKey,
@@ -152,9 +167,9 @@ const interfaces = {
   ...indexedDbInterfaces,
   Lock,
   LockManager,
-  MessageChannel,
+  MessageChannel: messagePort.MessageChannel,
   MessageEvent: event.MessageEvent,
-  MessagePort,
+  MessagePort: messagePort.MessagePort,
   NavigationPreloadManager,
   NavigatorUAData,
   NetworkInformation: networkInformation.NetworkInformation,
@@ -186,6 +201,8 @@ const interfaces = {
   ServiceWorker: serviceWorker.ServiceWorker,
   ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
   ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
+  StorageBucket,
+  StorageBucketManager,
   StorageManager,
   SubtleCrypto: crypto.SubtleCrypto,
   SyncManager: backgroundSync.SyncManager,
@@ -211,6 +228,7 @@ for (const name in interfaces) defineInterface(name, interfaces[name]);
 // Exposed in service workers only: in the snapshot for the sake of their quick start, and taken
 // from pages.
 const workerInterfaces = {
+  ExtendableCookieChangeEvent: cookies.ExtendableCookieChangeEvent,
   FetchEvent,
   NotificationEvent,
   PushEvent: push.PushEvent,
@@ -237,7 +255,7 @@ function defineSharedScope(target) {
     reportError,
     setInterval: timers.setInterval,
     setTimeout: timers.setTimeout,
-    structuredClone,
+    structuredClone: structuredTransfer.structuredClone,
   });
   defineGetter(target, "caches", () => ownCaches);
   defineGetter(target, "crossOriginIsolated", () => false);
@@ -273,16 +291,6 @@ function defineInterface(name, value) {
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
 }
 
-/** deno_web's attributes of a location have no names. */
-function nameGetters(target) {
-  const descriptors = ObjectGetOwnPropertyDescriptors(target);
-  for (const name of ObjectKeys(descriptors)) {
-    const { get } = descriptors[name];
-    if (get === undefined || get.name !== "get") continue;
-    ObjectDefineProperty(get, "name", { __proto__: null, value: `get ${name}` });
-  }
-}
-
 function defineOperations(target, operations) {
   for (const name in operations) {
     ObjectDefineProperty(target, name, core.propWritable(operations[name]));
@@ -296,6 +304,22 @@ function defineGetter(target, name, get) {
     },
   };
   ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
+}
+
+// https://webidl.spec.whatwg.org/#LegacyUnforgeable and #PutForwards
+function defineUnforgeable(target, name, value, forwards) {
+  const attribute = {
+    get [name]() {
+      attributeOwner(this, target);
+      return value;
+    },
+    set [name](given) {
+      attributeOwner(this, target);
+      value[forwards] = given;
+    },
+  };
+  const descriptor = ObjectGetOwnPropertyDescriptor(attribute, name);
+  ObjectDefineProperty(target, name, { ...descriptor, configurable: false });
 }
 
 // https://webidl.spec.whatwg.org/#Replaceable
@@ -342,6 +366,8 @@ function reportError(error) {
   event.reportException(error);
 }
 
+structuredTransfer.setScopeName(scopeName);
+
 function scopeName() {
   return startedAs.kind === "page" ? "Window" : "WorkerGlobalScope";
 }
@@ -349,9 +375,13 @@ function scopeName() {
 /** Makes this realm a service worker's or a page's. Called once, before any user script. */
 function start(options) {
   startedAs = options;
+  setImporter(options);
   ownCaches = cache.createCacheStorage();
+  defineGetter(globalThis, "cookieStore", cookies.ownCookieStore);
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
+  // deno_core's own keeps the engine's when it is first called, and finds it now alone.
+  if (!options.rehearsal) globalThis.queueMicrotask(() => {});
   delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
   delete globalThis.queueMicrotask;
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
@@ -373,7 +403,9 @@ function startServiceWorker(options) {
   // https://w3c.github.io/FileAPI/#creating-revoking: not exposed to service workers
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
+  delete cookies.CookieStore.prototype.onchange; // [Exposed=Window]
   delete StorageManager.prototype.persist; // [Exposed=Window]
+  delete StorageBucket.prototype.persist; // [Exposed=Window]
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);
@@ -396,7 +428,7 @@ function startServiceWorker(options) {
   defineGetter(globalThis, "serviceWorker", () => ownWorker);
   defineOperations(globalThis, { skipWaiting });
   defineHandlers(globalThis, [
-    "activate", "fetch", "install", "message", "messageerror", "notificationclick",
+    "activate", "cookiechange", "fetch", "install", "message", "messageerror", "notificationclick",
     "notificationclose", "periodicsync", "push", "pushsubscriptionchange", "sync",
   ]);
 }
@@ -405,48 +437,24 @@ function startServiceWorker(options) {
 function startPage(options) {
   for (const name in workerInterfaces) delete globalThis[name];
   ObjectSetPrototypeOf(globalThis, Window.prototype);
+  defineInterface("CookieChangeEvent", cookies.CookieChangeEvent);
   defineInterface("Window", Window);
   defineInterface("Navigator", navigator.Navigator);
-  ObjectDefineProperty(globalThis, "Location", location.locationConstructorDescriptor);
-  ObjectDefineProperty(globalThis, "location", location.locationDescriptor);
+  defineInterface("HashChangeEvent", history.HashChangeEvent);
+  defineInterface("History", history.History);
+  defineInterface("Location", pageLocation.Location);
+  defineInterface("PopStateEvent", history.PopStateEvent);
+  const [ownHistory, ownLocation] = [history.createHistory(), pageLocation.createLocation()];
+  defineGetter(globalThis, "history", () => ownHistory);
+  defineUnforgeable(globalThis, "location", ownLocation, "href");
   defineSharedScope(globalThis);
   defineGetter(globalThis, "window", () => globalThis);
   ownNavigator = navigator.createNavigator(navigator.Navigator, options);
   defineGetter(globalThis, "navigator", () => ownNavigator);
   defineHandlers(globalThis, [
-    "languagechange", "load", "message", "messageerror", "offline", "online", "pagehide",
-    "pageshow", "rejectionhandled", "unhandledrejection",
+    "blur", "focus", "hashchange", "languagechange", "load", "message", "messageerror", "offline",
+    "online", "pagehide", "pageshow", "popstate", "rejectionhandled", "unhandledrejection",
   ]);
-}
-
-// https://html.spec.whatwg.org/#import-scripts-into-worker-global-scope
-function importScripts(...urls) {
-  const prefix = "Failed to execute 'importScripts' on 'WorkerGlobalScope'";
-  if (startedAs.module) {
-    throw new TypeError(`${prefix}: Module scripts don't support importScripts().`);
-  }
-  const resolved = urls.map((each) => {
-    const text = string(each, prefix);
-    try {
-      return new url.URL(text, startedAs.url);
-    } catch {
-      throw new dom.DOMException(`${prefix}: The URL '${text}' is invalid.`, "SyntaxError");
-    }
-  });
-  for (const each of resolved) importScript(each, prefix);
-}
-
-function importScript(script, prefix) {
-  const source = core.ops.op_worker_import(script.href);
-  const [, failure] = core.evalContext(source, script.href);
-  if (failure === null) return;
-  if (script.origin !== startedAs.origin) {
-    // Another origin's errors are muted: https://html.spec.whatwg.org/#muted-errors
-    const text = `${prefix}: The script at '${script.href}' failed to load.`;
-    throw new dom.DOMException(text, "NetworkError");
-  }
-  if (failure.isCompileError) failure.thrown.message = `${prefix}: ${failure.thrown.message}`;
-  throw failure.thrown;
 }
 
 // https://w3c.github.io/ServiceWorker/#service-worker-global-scope-skipwaiting
@@ -456,29 +464,12 @@ async function skipWaiting() {
   core.ops.op_worker_skip_waiting();
 }
 
-// https://w3c.github.io/ServiceWorker/#activation-algorithm and the other functional events
-const makeEvent = {
-  install: () => new extendable.InstallEvent("install"),
-  activate: () => new extendable.ExtendableEvent("activate"),
-  fetch: createFetchEvent,
-  sync: (init) => new backgroundSync.SyncEvent("sync", init),
-  periodicsync: (init) => new periodicSync.PeriodicSyncEvent("periodicsync", init),
-  message: (init) =>
-    new extendable.ExtendableMessageEvent("message", {
-      data: init.data === null ? init.json : serviceWorker.receiveMessage(init.data),
-      origin: startedAs.origin,
-      source: init.source === null ? null : clients.createClient(init.source),
-    }),
-};
-
-const afterDispatch = { __proto__: null, fetch: afterFetchEvent };
-
 const hostCalls = new SafeMap(Object.entries({
   start,
-  dispatchExtendable: (type, id, init) =>
-    extendable.dispatchExtendableEvent(id, makeEvent[type](init), afterDispatch[type]),
+  dispatchExtendable: dispatchFunctionalEvent,
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
+  changeCookies: cookies.changeCookies,
   changeConnection: networkInformation.changeConnection,
   changeRegistration: serviceWorker.changeRegistration,
   changeWorkerState: serviceWorker.changeWorkerState,
@@ -487,6 +478,12 @@ const hostCalls = new SafeMap(Object.entries({
   resolveSyncs,
   rejectSync,
   indexedDb: deliver,
+  traverse: history.traverse,
+  notificationEvent: dispatchAtNotification,
+  portMessage: messagePort.receivePortMessage,
+  portEnded: messagePort.endPort,
+  lendTestDoor: () => defineInterface("__kittiwakeTest", testDoor),
+  testMessage,
 }));
 
 // Rust takes this function off the global before the first user script runs.

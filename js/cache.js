@@ -157,9 +157,12 @@ webidl.configureInterface(Cache);
 
 // https://w3c.github.io/ServiceWorker/#cachestorage-interface
 export class CacheStorage {
-  constructor(key = undefined) {
+  #bucket;
+
+  constructor(key = undefined, bucket = undefined) {
     requireHostKey(key, "CacheStorage");
     this[webidl.brand] = webidl.brand;
+    this.#bucket = bucket;
   }
 
   // https://w3c.github.io/ServiceWorker/#cache-storage-match
@@ -174,35 +177,38 @@ export class CacheStorage {
     const name = cacheName === undefined ? null : string(cacheName, prefix);
     const query = queryOf(info, read, prefix);
     if (query === null) return undefined;
-    return responseFrom(op_cache_match_any(query, name));
+    return responseFrom(op_cache_match_any(this.#bucket, query, name));
   }
 
   // https://w3c.github.io/ServiceWorker/#cache-storage-has
   async has(cacheName) {
-    return op_cache_has(nameFor(this, "has", arguments.length, cacheName));
+    const name = nameFor(this, "has", arguments.length, cacheName);
+    return op_cache_has(this.#bucket, name);
   }
 
   // https://w3c.github.io/ServiceWorker/#cache-storage-open
   async open(cacheName) {
-    return new Cache(hostKey, op_cache_open(nameFor(this, "open", arguments.length, cacheName)));
+    const name = nameFor(this, "open", arguments.length, cacheName);
+    return new Cache(hostKey, op_cache_open(this.#bucket, name));
   }
 
   // https://w3c.github.io/ServiceWorker/#cache-storage-delete
   async delete(cacheName) {
-    return op_cache_delete(nameFor(this, "delete", arguments.length, cacheName));
+    const name = nameFor(this, "delete", arguments.length, cacheName);
+    return op_cache_delete(this.#bucket, name);
   }
 
   // https://w3c.github.io/ServiceWorker/#cache-storage-keys
   async keys() {
     assertThis(this, CacheStorage, "Failed to execute 'keys' on 'CacheStorage'");
-    return op_cache_names();
+    return op_cache_names(this.#bucket);
   }
 }
 webidl.configureInterface(CacheStorage);
 
-/** The caches of the realm's origin. */
-export function createCacheStorage() {
-  return new CacheStorage(hostKey);
+/** The caches of a bucket of the realm's origin; bucket 0 is the one that every origin has. */
+export function createCacheStorage(bucket = 0) {
+  return new CacheStorage(hostKey, bucket);
 }
 
 function nameFor(self, operation, given, cacheName) {
@@ -312,8 +318,8 @@ function responseFrom(found) {
   const inner = newInnerResponse(response.status, response.statusText);
   inner.headerList = response.headers;
   inner.urlList = response.urlList;
-  if (bytes !== null) inner.body = new InnerBody(bytes);
-  else if (body !== null) inner.body = new InnerBody(new HostBody(body, null));
+  if (bytes !== null) inner.body = InnerBody.own(bytes);
+  else if (body !== null) inner.body = new InnerBody(new HostBody(body, null, null));
   const type = response.responseType;
   const isHidden = type === "opaque" || type === "opaqueredirect";
   if (!isHidden) inner.type = type;

@@ -14,8 +14,15 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { op_clients_claim, op_clients_match } = core.ops;
+const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
+const { getLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
+const {
+  op_client_focus,
+  op_client_navigate,
+  op_clients_claim,
+  op_clients_match,
+  op_window_open,
+} = core.ops;
 
 const { ObjectFreeze, TypeError } = primordials;
 
@@ -84,7 +91,7 @@ export class WindowClient extends Client {
   // https://w3c.github.io/ServiceWorker/#dom-windowclient-focus
   async focus() {
     assertThis(this, WindowClient, "Failed to execute 'focus' on 'WindowClient'");
-    throw new DOMException("Not allowed to focus a window.", "InvalidAccessError");
+    return createClient(op_client_focus(this.id));
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-windowclient-navigate
@@ -92,7 +99,14 @@ export class WindowClient extends Client {
     const prefix = "Failed to execute 'navigate' on 'WindowClient'";
     assertThis(this, WindowClient, prefix);
     requireArguments(arguments.length, 1, prefix);
-    throw new TypeError(`Cannot navigate to URL: ${string(url, prefix)}`);
+    const { href, protocol } = parse(string(url, prefix));
+    if (protocol === "javascript:") {
+      throw new TypeError(`The service worker is not allowed to access URL: ${href}`);
+    }
+    if (protocol === "data:") throw new TypeError(`Cannot navigate to URL: ${href}`);
+    if (!isHttp(protocol)) throw new TypeError(`'${href}' cannot navigate.`);
+    const state = await op_client_navigate(this.id, href);
+    return state === null ? null : createClient(state);
   }
 }
 webidl.configureInterface(WindowClient);
@@ -131,9 +145,16 @@ export class Clients {
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-clients-openwindow
-  async openWindow(_url) {
-    assertThis(this, Clients, "Failed to execute 'openWindow' on 'Clients'");
-    throw new DOMException("Not allowed to open a window.", "InvalidAccessError");
+  async openWindow(url) {
+    const prefix = "Failed to execute 'openWindow' on 'Clients'";
+    assertThis(this, Clients, prefix);
+    requireArguments(arguments.length, 1, prefix);
+    const { href, protocol } = parse(string(url, prefix), true);
+    if (!isHttp(protocol) && href !== "about:blank") {
+      throw new TypeError(`'${href}' cannot be opened.`);
+    }
+    const state = await op_window_open(href);
+    return state === null ? null : createClient(state);
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-clients-claim
@@ -143,6 +164,18 @@ export class Clients {
   }
 }
 webidl.configureInterface(Clients);
+
+function parse(text, mayBeBlank = false) {
+  const url = URL.canParse(text, getLocationHref()) ? new URL(text, getLocationHref()) : null;
+  if (url === null || (url.href === "about:blank" && !mayBeBlank)) {
+    throw new TypeError(`'${text}' is not a valid URL.`);
+  }
+  return url;
+}
+
+function isHttp(protocol) {
+  return protocol === "http:" || protocol === "https:";
+}
 
 export function createClients() {
   return new Clients(hostKey);

@@ -25,6 +25,12 @@ const {
   SafeWeakSet,
 } = primordials;
 
+/** Whether anybody listens at `target`. */
+export function hasListener(target, type) {
+  const own = target[eventTargetData]?.listeners?.[type];
+  return own !== undefined && own.length > 0;
+}
+
 let platformEvent = null;
 
 let nextAfterCheckpoint = () => {};
@@ -89,6 +95,20 @@ export function defineHandler(target, type, isErrorHandler = false) {
     },
   };
   ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
+}
+
+/** Has `then` called with the target each time after `on${type}` was set. */
+export function afterSetting(target, type, then) {
+  const name = `on${type}`;
+  const { get, set } = ObjectGetOwnPropertyDescriptor(target, name);
+  const attribute = {
+    set [name](value) {
+      ReflectApply(set, this, [value]);
+      then(this);
+    },
+  };
+  const started = ObjectGetOwnPropertyDescriptor(attribute, name).set;
+  ObjectDefineProperty(target, name, { __proto__: null, get, set: started });
 }
 
 /** Dispatches a trusted event from JavaScript that may itself run inside a microtask. */

@@ -4,7 +4,9 @@
 // count is zero; a rejection does not end it early.
 
 import { core, primordials } from "ext:core/mod.js";
-import { dispatchPlatformEvent, forgiveRejection } from "ext:kittiwake/events.js";
+import { dispatchPlatformEvent, forgiveRejection, hasListener } from "ext:kittiwake/events.js";
+import { convertRules } from "ext:kittiwake/static_routing.js";
+import { MessagePort } from "ext:kittiwake/message_port.js";
 import {
   assertThis,
   dictionary,
@@ -15,8 +17,8 @@ import {
 
 const { Event } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { op_event_settled } = core.ops;
-const { MessagePort } = core.loadExtScript("ext:deno_web/13_message_port.js");
+const { getLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
+const { op_event_settled, op_worker_add_routes } = core.ops;
 const {
   ArrayPrototypePush,
   ObjectFreeze,
@@ -136,20 +138,30 @@ export function timeOutEvent(id) {
 
 // https://w3c.github.io/ServiceWorker/#installevent
 export class InstallEvent extends ExtendableEvent {
+  #routes = 0;
+
   constructor(type, eventInitDict = undefined) {
     requireArguments(arguments.length, 1, "Failed to construct 'InstallEvent'");
     super(type, eventInitDict);
   }
 
-  // https://w3c.github.io/ServiceWorker/#register-router-method: there are no fetch events that a
-  // route could keep from the worker
-  async addRoutes(_rules) {
+  // https://w3c.github.io/ServiceWorker/#register-router-method
+  async addRoutes(rules) {
     const prefix = "Failed to execute 'addRoutes' on 'InstallEvent'";
     assertThis(this, InstallEvent, prefix);
     requireArguments(arguments.length, 1, prefix);
-    if (this.isTrusted) return;
-    const text = "Can not call addRoutes on a script constructed InstallEvent.";
-    throw new DOMException(`${prefix}: ${text}`, "InvalidStateError");
+    if (!this.isTrusted) {
+      const text = "Can not call addRoutes on a script constructed InstallEvent.";
+      throw new DOMException(`${prefix}: ${text}`, "InvalidStateError");
+    }
+    const context = {
+      baseURL: getLocationHref(),
+      hasFetchHandler: hasListener(globalThis, "fetch"),
+      known: this.#routes,
+    };
+    const converted = convertRules(rules, context, prefix);
+    op_worker_add_routes(converted);
+    this.#routes += converted.length;
   }
 }
 webidl.configureInterface(InstallEvent);

@@ -10,6 +10,7 @@ import {
   isDispatching,
 } from "ext:kittiwake/extendable_event.js";
 import { InnerBody } from "ext:kittiwake/fetch/body.js";
+import { responseFrom } from "ext:kittiwake/fetch/fetch.js";
 import { HostBody } from "ext:kittiwake/fetch/host_body.js";
 import {
   fromInnerRequest,
@@ -31,7 +32,12 @@ const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { readableStreamForRid, resourceForReadableStream } = core.loadExtScript(
   "ext:deno_web/06_streams.js",
 );
-const { op_fetch_event_body, op_fetch_event_respond, op_fetch_event_unanswered } = core.ops;
+const {
+  op_fetch_event_body,
+  op_fetch_event_preload,
+  op_fetch_event_respond,
+  op_fetch_event_unanswered,
+} = core.ops;
 const {
   ObjectPrototypeIsPrototypeOf,
   Promise,
@@ -235,16 +241,32 @@ function fail(state, reason) {
 }
 
 /** The event of a request that the host has from a client. */
-export function createFetchEvent({ id, request, clientId, resultingClientId }) {
+export function createFetchEvent({ id, request, clientId, resultingClientId, preload }) {
   const event = new FetchEvent("fetch", {
     cancelable: true,
     clientId,
     resultingClientId,
     isReload: request.reload,
+    preloadResponse: preload ? preloadedResponse(id) : undefined,
     request: fromInnerRequest(innerRequest(id, request), "immutable"),
   });
   stateOf(event).id = id;
   return event;
+}
+
+// https://w3c.github.io/ServiceWorker/#on-fetch-request-algorithm, where it starts a preload
+function preloadedResponse(id) {
+  const response = PromisePrototypeThen(op_fetch_event_preload(id), (head) => {
+    return responseFrom(head, bodyOf(head));
+  });
+  // Its failure is nobody's business who does not ask for it.
+  PromisePrototypeThen(response, undefined, () => {});
+  return response;
+}
+
+function bodyOf({ bytes, body }) {
+  if (bytes !== null) return InnerBody.own(bytes);
+  return body === null ? null : new InnerBody(new HostBody(body, null, null));
 }
 
 function innerRequest(id, request) {

@@ -1,6 +1,7 @@
 // Navigation preload: https://w3c.github.io/ServiceWorker/#navigation-preload-manager
 //
-// Invariant: its state is what the realm's scripts made of it; nothing is preloaded yet.
+// Invariant: the state is the registration's, in whatever realm it is asked for or set; a promise
+// that sets it resolves when it is on disk.
 
 import { core, primordials } from "ext:core/mod.js";
 import {
@@ -13,12 +14,12 @@ import {
 } from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
+const { op_preload_set, op_preload_state } = core.ops;
 const { StringPrototypeCharCodeAt, TypeError } = primordials;
 
 // https://w3c.github.io/ServiceWorker/#navigation-preload-manager
 export class NavigationPreloadManager {
   #registration;
-  #state = { enabled: false, headerValue: "true" };
 
   constructor(key = undefined, registration = undefined) {
     requireHostKey(key, "NavigationPreloadManager");
@@ -29,15 +30,13 @@ export class NavigationPreloadManager {
   async enable() {
     const prefix = "Failed to execute 'enable' on 'NavigationPreloadManager'";
     assertThis(this, NavigationPreloadManager, prefix);
-    this.#requireActive("enable or disable navigation preload");
-    this.#state.enabled = true;
+    this.#set({ enabled: true }, "enable or disable navigation preload");
   }
 
   async disable() {
     const prefix = "Failed to execute 'disable' on 'NavigationPreloadManager'";
     assertThis(this, NavigationPreloadManager, prefix);
-    this.#requireActive("enable or disable navigation preload");
-    this.#state.enabled = false;
+    this.#set({ enabled: false }, "enable or disable navigation preload");
   }
 
   async setHeaderValue(value) {
@@ -53,20 +52,23 @@ export class NavigationPreloadManager {
         throw new TypeError(`${prefix}: ${what} is not a valid HTTP header field value.`);
       }
     }
-    this.#requireActive("set the navigation preload header value");
-    this.#state.headerValue = text;
+    this.#set({ headerValue: text }, "set the navigation preload header value");
   }
 
   async getState() {
     const prefix = "Failed to execute 'getState' on 'NavigationPreloadManager'";
     assertThis(this, NavigationPreloadManager, prefix);
-    return { ...this.#state };
+    return op_preload_state(this.#registration.scope);
   }
 
-  #requireActive(what) {
-    if (this.#registration.active !== null) return;
-    const text = `Failed to ${what}: The registration does not have an active worker.`;
-    throw new DOMException(text, "InvalidStateError");
+  #set(change, what) {
+    const { active, scope } = this.#registration;
+    if (active === null) {
+      const text = `Failed to ${what}: The registration does not have an active worker.`;
+      throw new DOMException(text, "InvalidStateError");
+    }
+    const { enabled, headerValue } = { ...op_preload_state(scope), ...change };
+    op_preload_set(scope, enabled, headerValue);
   }
 }
 webidl.configureInterface(NavigationPreloadManager);

@@ -6,6 +6,7 @@ import { core } from "ext:core/mod.js";
 import { createLockManager } from "ext:kittiwake/locks.js";
 import { ownConnection } from "ext:kittiwake/network_information.js";
 import { createPermissions } from "ext:kittiwake/permissions.js";
+import { createStorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { createStorageManager } from "ext:kittiwake/storage_manager.js";
 import { createUserAgentData } from "ext:kittiwake/user_agent_data.js";
 import { assertThis, hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
@@ -74,6 +75,7 @@ function defineNavigator(name) {
 let ownLocks;
 let ownPermissions;
 let ownStorage;
+let ownStorageBuckets;
 let ownUserAgentData;
 
 // What other specifications add to both interfaces.
@@ -95,6 +97,12 @@ function mixins(Navigator, name) {
       webidl.assertBranded(this, Navigator.prototype);
       ownStorage ??= createStorageManager();
       return ownStorage;
+    },
+    // https://wicg.github.io/storage-buckets/#navigatorstoragebuckets
+    get storageBuckets() {
+      webidl.assertBranded(this, Navigator.prototype);
+      ownStorageBuckets ??= createStorageBucketManager();
+      return ownStorageBuckets;
     },
     // https://www.w3.org/TR/device-memory/: one value for all machines, as for the processors
     get deviceMemory() {

@@ -4,7 +4,7 @@
 // Invariant: the host has the list of what is shown; an object here is a copy of one entry.
 
 import { core, primordials } from "ext:core/mod.js";
-import { defineHandler } from "ext:kittiwake/events.js";
+import { defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
 import {
   dictionary,
@@ -18,7 +18,7 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
+const { Event, EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
 const { getLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
 const { structuredClone } = core.loadExtScript("ext:deno_web/13_message_port.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
@@ -36,7 +36,9 @@ const {
   ObjectFreeze,
   ObjectPrototypeIsPrototypeOf,
   SafeArrayIterator,
+  SafeMap,
   TypeError,
+  Uint8Array,
 } = primordials;
 
 const MAX_ACTIONS = 2;
@@ -61,7 +63,10 @@ export class Notification extends EventTarget {
       if (!isPage) throw new TypeError(`${prefix}: Illegal constructor.`);
       super();
       this.#entry = convertNotification(title, options, prefix);
-      if (Notification.permission === "granted") this.#id = show("", this.#entry);
+      if (Notification.permission === "granted") {
+        this.#id = show("", this.#entry);
+        ownNotifications.set(this.#id, this);
+      }
     }
     this[webidl.brand] = webidl.brand;
   }
@@ -147,6 +152,16 @@ for (const type of ["click", "show", "error", "close"]) {
   defineHandler(Notification.prototype, type);
 }
 const NotificationPrototype = Notification.prototype;
+
+// What this page has shown itself, until it is closed.
+const ownNotifications = new SafeMap();
+
+/** Something happened to a notification that this page made. */
+export function dispatchAtNotification(id, type) {
+  const notification = ownNotifications.get(id);
+  if (type === "close") ownNotifications.delete(id);
+  if (notification !== undefined) dispatchPlatformEvent(notification, new Event(type));
+}
 
 // https://notifications.spec.whatwg.org/#create-a-notification-with-a-settings-object
 function convertNotification(title, options, prefix) {
@@ -241,9 +256,19 @@ export function getNotifications(registration, filter) {
   const wanted = tag === undefined ? "" : string(tag, prefix);
   return ArrayPrototypeMap(
     op_notification_list(registration.scope, wanted),
-    ({ id, entry, data }) =>
-      new Notification(hostKey, { id, entry: { ...thawed(entry), data: core.deserialize(data) } }),
+    ({ id, entry, data }) => notificationOf(id, entry, data),
   );
+}
+
+function notificationOf(id, entry, data) {
+  const shown = { ...thawed(entry), data: core.deserialize(new Uint8Array(data)) };
+  return new Notification(hostKey, { id, entry: shown });
+}
+
+/** What a person did at a notification of this worker's registration. */
+export function createNotificationEvent(type, { id, entry, data, action, reply }) {
+  const notification = notificationOf(id, entry, data);
+  return new NotificationEvent(type, { notification, action, reply: reply ?? undefined });
 }
 
 function thawed(entry) {
@@ -256,13 +281,15 @@ function thawed(entry) {
 export class NotificationEvent extends ExtendableEvent {
   #notification;
   #action;
+  #reply;
 
   constructor(type, eventInitDict) {
     const prefix = "Failed to construct 'NotificationEvent'";
     requireArguments(arguments.length, 2, prefix);
     const name = "NotificationEventInit";
     super(string(type, prefix), requiredDictionary(eventInitDict, name, prefix));
-    const { action, notification } = eventInitDict;
+    const { action, notification, reply } = eventInitDict;
+    this.#reply = reply === undefined || reply === null ? null : string(reply, prefix);
     this.#action = action === undefined ? "" : string(action, prefix);
     const reading = `${prefix}: Failed to read the 'notification' property from '${name}'`;
     this.#notification = requiredMember(notification, reading);
@@ -277,6 +304,11 @@ export class NotificationEvent extends ExtendableEvent {
 
   get action() {
     return this.#action;
+  }
+
+  // Of Chromium: the text that was typed
+  get reply() {
+    return this.#reply;
   }
 }
 webidl.configureInterface(NotificationEvent);

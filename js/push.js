@@ -1,13 +1,13 @@
-// Push API: https://w3c.github.io/push-api/. There is no push service: nobody can subscribe, and the
-// events are there for whoever constructs them.
+// Push API: https://w3c.github.io/push-api/. The push service is Kittiwake's own.
 //
-// Invariant: subscribe() never resolves, so that no script waits for messages that cannot come.
+// Invariant: what subscribe() resolved with is on disk.
 
 import { core, primordials } from "ext:core/mod.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
 import {
   assertThis,
   dictionary,
+  enumValue,
   hostKey,
   isObject,
   requireArguments,
@@ -19,7 +19,13 @@ import {
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { Blob } = core.loadExtScript("ext:deno_web/09_file.js");
 const { TextDecoder, TextEncoder } = core.loadExtScript("ext:deno_web/08_text_encoding.js");
-const { op_permission_query } = core.ops;
+const { atob, btoa } = core.loadExtScript("ext:deno_web/05_base64.js");
+const {
+  op_permission_query,
+  op_push_subscribe,
+  op_push_subscription,
+  op_push_unsubscribe,
+} = core.ops;
 const {
   ArrayBufferIsView,
   ArrayBufferPrototype,
@@ -28,6 +34,9 @@ const {
   ObjectPrototypeIsPrototypeOf,
   RegExpPrototypeTest,
   SafeRegExp,
+  StringFromCharCode,
+  StringPrototypeCharCodeAt,
+  StringPrototypeReplaceAll,
   TypedArrayPrototypeGetBuffer,
   TypedArrayPrototypeSlice,
   Uint8Array,
@@ -38,14 +47,18 @@ const encoder = new TextEncoder();
 const { decode } = TextDecoder.prototype;
 const { encode } = TextEncoder.prototype;
 const { ReflectApply } = primordials;
+const SECRET_BYTES = 64;
 const contentEncodings = ObjectFreeze(["aes128gcm", "aesgcm"]);
 const base64Url = new SafeRegExp(/^[A-Za-z0-9_-]+$/);
 
 // https://w3c.github.io/push-api/#pushmanager-interface
 export class PushManager {
-  constructor(key = undefined) {
+  #scope;
+
+  constructor(key = undefined, scope = undefined) {
     requireHostKey(key, "PushManager");
     this[webidl.brand] = webidl.brand;
+    this.#scope = scope;
   }
 
   static get supportedContentEncodings() {
@@ -56,21 +69,32 @@ export class PushManager {
   async subscribe(options = undefined) {
     const prefix = "Failed to execute 'subscribe' on 'PushManager'";
     assertThis(this, PushManager, prefix);
-    const { applicationServerKey } = dictionary(options, "PushSubscriptionOptionsInit", prefix);
-    if (typeof applicationServerKey === "string" && !isBase64Url(applicationServerKey)) {
-      const text = "The provided applicationServerKey is not encoded as base64url without padding.";
-      throw new DOMException(`${prefix}: ${text}`, "InvalidCharacterError");
+    const { applicationServerKey, userVisibleOnly } = dictionary(
+      options,
+      "PushSubscriptionOptionsInit",
+      prefix,
+    );
+    if (applicationServerKey === undefined || applicationServerKey === null) {
+      const isPage = globalThis.ServiceWorkerGlobalScope === undefined;
+      const missing = isPage ? "manifest empty or missing" : "gcm_sender_id not found in manifest";
+      const reason = `missing applicationServerKey, and ${missing}`;
+      throw new DOMException(`Registration failed - ${reason}`, "AbortError");
     }
-    const reason = applicationServerKey === undefined || applicationServerKey === null
-      ? "missing applicationServerKey, and gcm_sender_id not found in manifest"
-      : "push service not available";
-    throw new DOMException(`Registration failed - ${reason}`, "AbortError");
+    const subscription = op_push_subscribe(this.#scope, {
+      applicationServerKey: keyOf(applicationServerKey, prefix),
+      userVisibleOnly: Boolean(userVisibleOnly),
+      secret: fillRandomly(new Uint8Array(SECRET_BYTES)),
+    });
+    return new PushSubscription(hostKey, this.#scope, subscription);
   }
 
   // https://w3c.github.io/push-api/#getsubscription-method
   async getSubscription() {
     assertThis(this, PushManager, "Failed to execute 'getSubscription' on 'PushManager'");
-    return null;
+    const subscription = op_push_subscription(this.#scope);
+    return subscription === null
+      ? null
+      : new PushSubscription(hostKey, this.#scope, subscription);
   }
 
   // https://w3c.github.io/push-api/#permissionstate-method
@@ -91,15 +115,49 @@ function isBase64Url(text) {
   return RegExpPrototypeTest(base64Url, text) && text.length % 4 !== 1;
 }
 
-export function createPushManager() {
-  return new PushManager(hostKey);
+/** The bytes of an `applicationServerKey`, of which a string is base64url. */
+function keyOf(key, prefix) {
+  if (isObject(key)) return bytesOf(key, prefix);
+  const text = string(key, prefix);
+  if (text !== "" && (typeof key !== "string" || !isBase64Url(text))) {
+    const reason = "The provided applicationServerKey is not encoded as base64url without padding.";
+    throw new DOMException(`${prefix}: ${reason}`, "InvalidCharacterError");
+  }
+  const plain = StringPrototypeReplaceAll(StringPrototypeReplaceAll(text, "-", "+"), "_", "/");
+  const decoded = atob(plain);
+  const bytes = new Uint8Array(decoded.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = StringPrototypeCharCodeAt(decoded, i);
+  return bytes;
+}
+
+/** https://www.rfc-editor.org/rfc/rfc4648#section-5, without padding */
+function base64UrlOf(buffer) {
+  let binary = "";
+  const bytes = new Uint8Array(buffer);
+  for (let i = 0; i < bytes.length; i++) binary += StringFromCharCode(bytes[i]);
+  const plain = StringPrototypeReplaceAll(btoa(binary), "=", "");
+  return StringPrototypeReplaceAll(StringPrototypeReplaceAll(plain, "+", "-"), "/", "_");
+}
+
+let fillRandomly;
+
+/** Where keys come from: the crypto library is loaded later than this file. */
+export function setRandomSource(fill) {
+  fillRandomly = fill;
+}
+
+export function createPushManager(scope) {
+  return new PushManager(hostKey, scope);
 }
 
 // https://w3c.github.io/push-api/#pushsubscriptionoptions-interface
 export class PushSubscriptionOptions {
-  constructor(key = undefined) {
+  #applicationServerKey;
+
+  constructor(key = undefined, applicationServerKey = undefined) {
     requireHostKey(key, "PushSubscriptionOptions");
     this[webidl.brand] = webidl.brand;
+    this.#applicationServerKey = bufferOf(applicationServerKey);
   }
 
   get userVisibleOnly() {
@@ -108,26 +166,27 @@ export class PushSubscriptionOptions {
   }
 
   get applicationServerKey() {
-    webidl.assertBranded(this, PushSubscriptionOptions.prototype);
-    return null;
+    return this.#applicationServerKey;
   }
 }
 webidl.configureInterface(PushSubscriptionOptions);
 
-// https://w3c.github.io/push-api/#pushsubscription-interface. Nobody has one: subscribe() rejects.
+// https://w3c.github.io/push-api/#pushsubscription-interface
 export class PushSubscription {
-  #endpoint;
+  #scope;
+  #state;
   #options;
 
-  constructor(key = undefined, endpoint = undefined) {
+  constructor(key = undefined, scope = undefined, state = undefined) {
     requireHostKey(key, "PushSubscription");
     this[webidl.brand] = webidl.brand;
-    this.#endpoint = endpoint;
-    this.#options = new PushSubscriptionOptions(hostKey);
+    this.#scope = scope;
+    this.#state = state;
+    this.#options = new PushSubscriptionOptions(hostKey, state.applicationServerKey);
   }
 
   get endpoint() {
-    return this.#endpoint;
+    return this.#state.endpoint;
   }
 
   get expirationTime() {
@@ -139,23 +198,44 @@ export class PushSubscription {
     return this.#options;
   }
 
-  getKey(_name) {
+  // https://w3c.github.io/push-api/#dom-pushsubscription-getkey
+  getKey(name) {
     const prefix = "Failed to execute 'getKey' on 'PushSubscription'";
     webidl.assertBranded(this, PushSubscription.prototype);
     requireArguments(arguments.length, 1, prefix);
-    return null;
+    const wanted = enumValue(name, ["p256dh", "auth"], "PushEncryptionKeyName", prefix);
+    return bufferOf(this.#state[wanted]);
   }
 
+  // https://w3c.github.io/push-api/#dom-pushsubscription-unsubscribe
   async unsubscribe() {
     assertThis(this, PushSubscription, "Failed to execute 'unsubscribe' on 'PushSubscription'");
-    return false;
+    return op_push_unsubscribe(this.#scope, this.#state.endpoint);
   }
 
+  // https://w3c.github.io/push-api/#dom-pushsubscription-tojson
   toJSON() {
-    return { endpoint: this.#endpoint, expirationTime: null, keys: {} };
+    const { endpoint, auth, p256dh } = this.#state;
+    const keys = { p256dh: base64UrlOf(p256dh), auth: base64UrlOf(auth) };
+    return { endpoint, expirationTime: null, keys };
   }
 }
 webidl.configureInterface(PushSubscription);
+
+function bufferOf(bytes) {
+  return TypedArrayPrototypeGetBuffer(TypedArrayPrototypeSlice(new Uint8Array(bytes)));
+}
+
+/** The host has a message: its bytes, or null. */
+export function createPushEvent(data) {
+  return new PushEvent("push", { data });
+}
+
+/** The push service has ended a subscription. */
+export function createPushSubscriptionChangeEvent(old) {
+  const oldSubscription = new PushSubscription(hostKey, old.scope, old);
+  return new PushSubscriptionChangeEvent("pushsubscriptionchange", { oldSubscription });
+}
 
 // https://w3c.github.io/push-api/#pushmessagedata-interface
 export class PushMessageData {

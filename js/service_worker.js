@@ -6,12 +6,15 @@
 import { core, primordials } from "ext:core/mod.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
-import { defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
+import { createCookieStoreManager } from "ext:kittiwake/cookie_store.js";
+import { afterSetting, defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
 import { createNavigationPreload } from "ext:kittiwake/navigation_preload.js";
+import { messageEvent } from "ext:kittiwake/message_port.js";
 import { getNotifications, showNotification } from "ext:kittiwake/notifications.js";
 import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
 import { createPushManager } from "ext:kittiwake/push.js";
+import { serializeWithTransfer, transferList } from "ext:kittiwake/structured_transfer.js";
 import {
   assertThis,
   dictionary,
@@ -23,23 +26,22 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { Event, EventTarget, MessageEvent } = core.loadExtScript(
+const { Event, EventTarget } = core.loadExtScript(
   "ext:deno_web/02_event.js",
 );
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const { getLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
-const messagePort = core.loadExtScript("ext:deno_web/13_message_port.js");
 const {
+  op_client_messages_start,
   op_message_post,
   op_worker_controller,
   op_worker_register,
   op_worker_registrations,
   op_worker_unregister,
+  op_worker_update,
 } = core.ops;
 const {
-  ArrayBufferPrototypeGetDetached,
-  ArrayBufferPrototypeTransfer,
   Promise,
   PromiseReject,
   SafeMap,
@@ -47,46 +49,15 @@ const {
   TypeError,
 } = primordials;
 
-const registrations = new SafeMap(); // scope -> ServiceWorkerRegistration
+const registrations = new SafeMap(); // Kittiwake's number -> ServiceWorkerRegistration
 const workers = new SafeMap(); // Kittiwake's id -> ServiceWorker
 
 /** Serialises `message` and hands it to the host for `to`. */
-export function postMessage(to, message, transferOrOptions, prefix) {
-  const transfer = [...(transferOrOptions?.transfer ?? transferOrOptions ?? [])];
+export function postMessage(to, message, options, prefix) {
+  const transferred = transferList(options, prefix);
   const text = describe(message);
-  const refuse = (reason) => {
-    throw new DOMException(`${prefix}: ${reason}`, "DataCloneError");
-  };
-  const buffers = transfer.filter((each) => core.isArrayBuffer(each));
-  const others = transfer.filter((each) => !core.isArrayBuffer(each));
-  const detached = buffers.find((buffer) => ArrayBufferPrototypeGetDetached(buffer));
-  if (detached !== undefined) {
-    refuse(`ArrayBuffer at index ${transfer.indexOf(detached)} is already detached.`);
-  }
-  const twice = transfer.findIndex((each, index) =>
-    core.isArrayBuffer(each) && transfer.indexOf(each) !== index
-  );
-  if (twice !== -1) {
-    refuse(`ArrayBuffer at index ${twice} is a duplicate of an earlier ArrayBuffer.`);
-  }
-  let serialized;
-  try {
-    serialized = messagePort.serializeJsMessageData(message, others);
-  } catch (error) {
-    if (error?.name !== "DataCloneError") throw error;
-    refuse(error.message);
-  }
-  if (serialized.transferables.length > 0) {
-    refuse("Kittiwake cannot transfer this object to another realm yet.");
-  }
-  // The bytes are in the message; what is left of a transfer is that they are gone here.
-  for (const buffer of buffers) ArrayBufferPrototypeTransfer(buffer, 0);
-  op_message_post(to, serialized.data, text);
-}
-
-/** The message that `postMessage` serialised in another realm. */
-export function receiveMessage(data) {
-  return messagePort.deserializeJsMessageData({ data, transferables: [] })[0];
+  const { data, transfer } = serializeWithTransfer(message, transferred, prefix);
+  op_message_post(to, data, transfer, text);
 }
 
 let workerInternals;
@@ -132,6 +103,7 @@ export class ServiceWorkerRegistration extends EventTarget {
   #state;
   #sync;
   #periodicSync;
+  #cookies;
   #navigationPreload;
   #pushManager;
 
@@ -174,6 +146,12 @@ export class ServiceWorkerRegistration extends EventTarget {
     return this.#sync;
   }
 
+  // https://wicg.github.io/cookie-store/#ServiceWorkerRegistration
+  get cookies() {
+    this.#cookies ??= createCookieStoreManager(this.#state.scope);
+    return this.#cookies;
+  }
+
   // https://wicg.github.io/periodic-background-sync/#serviceworkerregistration-interface
   get periodicSync() {
     webidl.assertBranded(this, ServiceWorkerRegistrationPrototype);
@@ -188,7 +166,7 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://w3c.github.io/push-api/#extensions-to-the-serviceworkerregistration-interface
   get pushManager() {
-    this.#pushManager ??= createPushManager();
+    this.#pushManager ??= createPushManager(this.#state.scope);
     return this.#pushManager;
   }
 
@@ -211,19 +189,7 @@ export class ServiceWorkerRegistration extends EventTarget {
   async update() {
     const prefix = "Failed to execute 'update' on 'ServiceWorkerRegistration'";
     assertThis(this, ServiceWorkerRegistration, prefix);
-    const { installing, waiting, active, scope, updateViaCache } = this.#state;
-    const newest = installing ?? waiting ?? active;
-    if (newest === null) {
-      const text = "Failed to update a ServiceWorker: The registration has no worker.";
-      throw new DOMException(text, "InvalidStateError");
-    }
-    const state = await op_worker_register({
-      scriptUrl: newest.scriptURL,
-      scopeUrl: scope,
-      scriptType: workerInternals(newest).scriptType,
-      updateViaCache,
-    });
-    return registrationFor(state);
+    return registrationFor(await op_worker_update(this.#state.scope, this.#state.number));
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-unregister
@@ -250,12 +216,13 @@ export function workerFor(state) {
 
 /** This realm's object of a registration, brought up to date without any event. */
 export function registrationFor(state) {
-  let registration = registrations.get(state.scope);
+  let registration = registrations.get(state.number);
   if (registration === undefined) {
     registration = new ServiceWorkerRegistration(hostKey, state);
-    registrations.set(state.scope, registration);
+    registrations.set(state.number, registration);
   }
   const internals = registrationInternals(registration);
+  internals.updateViaCache = state.updateViaCache;
   internals.installing = workerFor(state.installing);
   internals.waiting = workerFor(state.waiting);
   internals.active = workerFor(state.active);
@@ -264,7 +231,7 @@ export function registrationFor(state) {
 
 /** `registration` changed; a new installing worker was found if `updateFound`. */
 export function changeRegistration(state, updateFound) {
-  const known = registrations.get(state.scope);
+  const known = registrations.get(state.number);
   const registration = registrationFor(state);
   if (known !== undefined && updateFound) {
     dispatchPlatformEvent(registration, new Event("updatefound"));
@@ -295,13 +262,9 @@ export function changeController() {
 }
 
 /** A message of a worker to this client. */
-export function receiveClientMessage(data, source) {
-  const init = {
-    data: receiveMessage(data),
-    origin: new URL(getLocationHref()).origin,
-    source: workerFor(source),
-  };
-  dispatchPlatformEvent(ownContainer(), new MessageEvent("message", init));
+export function receiveClientMessage(message, source) {
+  const init = { origin: new URL(getLocationHref()).origin, source: workerFor(source) };
+  dispatchPlatformEvent(ownContainer(), messageEvent(message, init));
 }
 
 const registrationChanged = Symbol("registrationChanged");
@@ -358,14 +321,15 @@ export class ServiceWorkerContainer extends EventTarget {
     return op_worker_registrations().map(registrationFor);
   }
 
-  // Messages are never held back here: a page's script has run before the first can arrive.
+  // https://w3c.github.io/ServiceWorker/#dom-serviceworkercontainer-startmessages
   startMessages() {
     webidl.assertBranded(this, ServiceWorkerContainer.prototype);
+    op_client_messages_start();
   }
 
   [registrationChanged](registration) {
     const here = matchRegistration(getLocationHref());
-    if (here === undefined || here.scope !== registration.scope) return;
+    if (here?.number !== registrationInternals(registration).number) return;
     if (registration.active !== null) this.#resolveReady?.(registration);
   }
 }
@@ -373,6 +337,8 @@ webidl.configureInterface(ServiceWorkerContainer);
 for (const name of ["controllerchange", "message", "messageerror"]) {
   defineHandler(ServiceWorkerContainer.prototype, name);
 }
+// https://w3c.github.io/ServiceWorker/#dom-serviceworkercontainer-onmessage: it starts the messages
+afterSetting(ServiceWorkerContainer.prototype, "message", op_client_messages_start);
 
 // https://w3c.github.io/ServiceWorker/#match-service-worker-registration
 function matchRegistration(url) {

@@ -29,12 +29,21 @@ export class StorageManager {
   // https://storage.spec.whatwg.org/#dom-storagemanager-estimate, with Chromium's details
   async estimate() {
     assertThis(this, StorageManager, "Failed to execute 'estimate' on 'StorageManager'");
-    const { quota, caches } = op_storage_estimate();
-    const usageDetails = caches > 0 ? { caches } : {};
-    return { quota, usage: caches, usageDetails };
+    return estimateOf(0);
   }
 }
 webidl.configureInterface(StorageManager);
+
+/** What a bucket keeps, and may keep; null if it is gone. Bucket 0 is the whole origin. */
+export function estimateOf(bucket) {
+  const estimate = op_storage_estimate(bucket);
+  if (estimate === null) return null;
+  const { caches, indexedDb, quota } = estimate;
+  const usageDetails = {};
+  if (caches > 0) usageDetails.caches = caches;
+  if (indexedDb > 0) usageDetails.indexedDB = indexedDb;
+  return { quota, usage: caches + indexedDb, usageDetails };
+}
 
 /** The storage of the realm's origin. */
 export function createStorageManager() {

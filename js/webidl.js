@@ -6,9 +6,13 @@ import { core, primordials } from "ext:core/mod.js";
 const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
 const {
   MathTrunc,
+  NumberIsFinite,
   NumberIsNaN,
   NumberMAX_SAFE_INTEGER,
+  ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptors,
   ObjectHasOwn,
+  ObjectKeys,
   ObjectPrototypeIsPrototypeOf,
   StringPrototypeIsWellFormed,
   Symbol,
@@ -46,6 +50,16 @@ export function attributeOwner(self, target) {
   // An object that has only inherited the mark is none of ours.
   if (!isOwn || !ObjectHasOwn(owner, webidl.brand)) throw new TypeError("Illegal invocation");
   return owner;
+}
+
+/** Names the attributes of an interface of deno_web's that has left that out. */
+export function nameGetters(target) {
+  const descriptors = ObjectGetOwnPropertyDescriptors(target);
+  for (const name of ObjectKeys(descriptors)) {
+    const { get } = descriptors[name];
+    if (get === undefined || get.name !== "get") continue;
+    ObjectDefineProperty(get, "name", { __proto__: null, value: `get ${name}` });
+  }
 }
 
 /** A dictionary argument: an object, or the empty dictionary for undefined and null. */
@@ -108,6 +122,17 @@ export function unsignedLongLong(value, prefix) {
     throw new TypeError(`${prefix}: Value is outside the ${type} value range.`);
   }
   return integer;
+}
+
+/** A `double`: https://webidl.spec.whatwg.org/#js-double */
+export function finiteDouble(value, prefix) {
+  if (typeof value === "symbol" || typeof value === "bigint") {
+    const kind = typeof value === "symbol" ? "Symbol" : "BigInt";
+    throw new TypeError(`${prefix}: Cannot convert a ${kind} value to a number`);
+  }
+  const number = +value;
+  if (NumberIsFinite(number)) return number;
+  throw new TypeError(`${prefix}: The provided double value is non-finite.`);
 }
 
 export function isObject(value) {

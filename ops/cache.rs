@@ -14,7 +14,7 @@ use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
 use crate::fetch::ResponseBody;
-use crate::{Host, OpError, RealmId};
+use crate::{BucketNumber, Host, OpError, RealmId};
 
 /// A request as caches know it; its method is GET.
 #[derive(Debug, Deserialize, Serialize)]
@@ -97,15 +97,6 @@ pub enum MatchedBody {
     Stream(LocalBoxStream<'static, Result<Bytes, OpError>>),
 }
 
-/// What an origin keeps, and may keep: <https://storage.spec.whatwg.org/#dictdef-storageestimate>
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct StorageEstimate {
-    /// Bytes that it may keep.
-    pub quota: u64,
-    /// Bytes in its caches.
-    pub caches: u64,
-}
-
 /// What JavaScript hands over of a [`CacheEntry`].
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,31 +119,46 @@ pub struct CacheMatchParts {
 /// `CacheStorage.open(cacheName)`: names the cache to the other ops.
 #[op2]
 #[number]
-pub fn op_cache_open(state: &mut OpState, #[serde] name: U16String) -> Result<i64, OpError> {
+pub fn op_cache_open(
+    state: &mut OpState,
+    #[number] bucket: i64,
+    #[serde] name: U16String,
+) -> Result<i64, OpError> {
     let (services, realm) = Host::of(state);
-    services.cache_open(realm, &name)
+    services.cache_open(realm, bucket, &name)
 }
 
 /// `CacheStorage.has(cacheName)`.
 #[op2]
-pub fn op_cache_has(state: &mut OpState, #[serde] name: U16String) -> Result<bool, OpError> {
+pub fn op_cache_has(
+    state: &mut OpState,
+    #[number] bucket: i64,
+    #[serde] name: U16String,
+) -> Result<bool, OpError> {
     let (services, realm) = Host::of(state);
-    services.cache_has(realm, &name)
+    services.cache_has(realm, bucket, &name)
 }
 
 /// `CacheStorage.delete(cacheName)`.
 #[op2]
-pub fn op_cache_delete(state: &mut OpState, #[serde] name: U16String) -> Result<bool, OpError> {
+pub fn op_cache_delete(
+    state: &mut OpState,
+    #[number] bucket: i64,
+    #[serde] name: U16String,
+) -> Result<bool, OpError> {
     let (services, realm) = Host::of(state);
-    services.cache_delete(realm, &name)
+    services.cache_delete(realm, bucket, &name)
 }
 
 /// `CacheStorage.keys()`.
 #[op2]
 #[serde]
-pub fn op_cache_names(state: &mut OpState) -> Result<Vec<U16String>, OpError> {
+pub fn op_cache_names(
+    state: &mut OpState,
+    #[number] bucket: i64,
+) -> Result<Vec<U16String>, OpError> {
     let (services, realm) = Host::of(state);
-    Ok(services.cache_names(realm)?.into_iter().map(U16String::from).collect())
+    Ok(services.cache_names(realm, bucket)?.into_iter().map(U16String::from).collect())
 }
 
 /// `CacheStorage.match(request, options)`: the first response, in the named cache or in any.
@@ -160,12 +166,13 @@ pub fn op_cache_names(state: &mut OpState) -> Result<Vec<U16String>, OpError> {
 #[serde]
 pub fn op_cache_match_any(
     state: &mut OpState,
+    #[number] bucket: i64,
     #[serde] query: CacheQuery,
     #[serde] name: Option<U16String>,
 ) -> Result<Option<CacheMatchParts>, OpError> {
     let (services, realm) = Host::of(state);
     let name = name.as_ref().map(|name| name.as_slice());
-    let found = services.cache_match_any(realm, query, name)?;
+    let found = services.cache_match_any(realm, bucket, query, name)?;
     Ok(found.map(|found| parts(state, found)))
 }
 
@@ -284,14 +291,6 @@ pub async fn op_cache_put(
     services.cache_put(realm, cache, entries).await
 }
 
-/// `StorageManager.estimate()`.
-#[op2]
-#[serde]
-pub fn op_storage_estimate(state: &mut OpState) -> Result<StorageEstimate, OpError> {
-    let (services, realm) = Host::of(state);
-    services.storage_estimate(realm)
-}
-
 fn parts(state: &mut OpState, found: CacheMatch) -> CacheMatchParts {
     let CacheMatch { response, body } = found;
     match body {
@@ -321,17 +320,33 @@ impl Resource for BodyResource {
 pub trait CacheServices {
     /// The cache of this name (UTF-16, perhaps ill-formed), which is made if there is none; the
     /// methods below take what it answers, and only from a realm that was answered so.
-    fn cache_open(&self, realm: RealmId, name: &[u16]) -> Result<i64, OpError>;
+    fn cache_open(
+        &self,
+        realm: RealmId,
+        bucket: BucketNumber,
+        name: &[u16],
+    ) -> Result<i64, OpError>;
     /// Whether there is a cache of this name.
-    fn cache_has(&self, realm: RealmId, name: &[u16]) -> Result<bool, OpError>;
+    fn cache_has(
+        &self,
+        realm: RealmId,
+        bucket: BucketNumber,
+        name: &[u16],
+    ) -> Result<bool, OpError>;
     /// Deletes a cache; whether there was one. Realms that opened it may go on using it.
-    fn cache_delete(&self, realm: RealmId, name: &[u16]) -> Result<bool, OpError>;
-    /// The names of the origin's caches, in the order of their creation.
-    fn cache_names(&self, realm: RealmId) -> Result<Vec<Vec<u16>>, OpError>;
-    /// The first response in the named cache, or in any of the origin's in that order.
+    fn cache_delete(
+        &self,
+        realm: RealmId,
+        bucket: BucketNumber,
+        name: &[u16],
+    ) -> Result<bool, OpError>;
+    /// The names of the bucket's caches, in the order of their creation.
+    fn cache_names(&self, realm: RealmId, bucket: BucketNumber) -> Result<Vec<Vec<u16>>, OpError>;
+    /// The first response in the named cache, or in any of the bucket's in that order.
     fn cache_match_any(
         &self,
         realm: RealmId,
+        bucket: BucketNumber,
         query: CacheQuery,
         name: Option<&[u16]>,
     ) -> Result<Option<CacheMatch>, OpError>;
@@ -366,6 +381,4 @@ pub trait CacheServices {
         cache: i64,
         entries: Vec<CacheEntry>,
     ) -> LocalBoxFuture<'static, Result<(), OpError>>;
-    /// What the asking realm's origin keeps, and may keep.
-    fn storage_estimate(&self, realm: RealmId) -> Result<StorageEstimate, OpError>;
 }

@@ -3,7 +3,7 @@
 use deno_core::{JsBuffer, OpState, op2};
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, OpError};
+use crate::{Host, OpError, SerializedMessage, Transferred};
 
 /// What a worker knows of a client: <https://w3c.github.io/ServiceWorker/#client-interface>.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,8 +33,8 @@ pub enum Recipient {
 pub struct Delivery {
     /// To whom.
     pub to: Recipient,
-    /// The message, by V8's serialiser.
-    pub data: Vec<u8>,
+    /// The message.
+    pub message: SerializedMessage,
     /// The message as a person reads it, for the trace.
     pub text: String,
 }
@@ -60,8 +60,10 @@ pub fn op_message_post(
     state: &mut OpState,
     #[serde] to: Recipient,
     #[buffer] data: JsBuffer,
+    #[serde] transfer: Vec<Transferred>,
     #[string] text: String,
 ) -> Result<(), OpError> {
     let (services, realm) = Host::of(state);
-    services.post_message(realm, Delivery { to, data: data.to_vec(), text })
+    let message = SerializedMessage { data: data.to_vec(), transfer };
+    services.post_message(realm, Delivery { to, message, text })
 }

@@ -39,6 +39,25 @@ pub enum OpError {
     #[class(type)]
     #[error("Failed to fetch")]
     FailedToFetch,
+    /// The request that was made ahead of a fetch event got no response.
+    #[class("DOMExceptionNetworkError")]
+    #[error(
+        "The service worker navigation preload request failed due to a network error. This may \
+         have been an actual network error, or caused by the browser simulating offline to see \
+         if the page works offline: see https://w3c.github.io/manifest/#installability-signals"
+    )]
+    PreloadFailed,
+    /// Navigation preload of a registration without an active worker. JavaScript says what it is.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("The registration does not have an active worker.")]
+    NoPreload,
+    /// `addRoutes()` when the worker is installed.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error(
+        "Failed to execute 'addRoutes' on 'InstallEvent': The event handler is already finished \
+         and no extend lifetime promises are outstanding."
+    )]
+    RoutesAfterInstall,
     /// The caller aborted; JavaScript rejects with the signal's own reason.
     #[class("DOMExceptionAbortError")]
     #[error("The user aborted a request.")]
@@ -62,6 +81,10 @@ pub enum OpError {
     #[class("DOMExceptionSecurityError")]
     #[error("{0}")]
     RegistrationForbidden(String),
+    /// `update()` of a registration that is gone, or by a worker that installs.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("{0}")]
+    UpdateInInvalidState(String),
     /// More locks, or longer names of them, than one origin may have.
     #[class("DOMExceptionQuotaExceededError")]
     #[error("Failed to execute 'request' on 'LockManager': {0}")]
@@ -73,6 +96,74 @@ pub enum OpError {
          larger than 1 MiB."
     )]
     NotificationTooLarge,
+    /// `PushManager.subscribe()` with a key that is no point of the curve.
+    #[class("DOMExceptionInvalidAccessError")]
+    #[error(
+        "Failed to execute 'subscribe' on 'PushManager': The provided applicationServerKey is not \
+         valid."
+    )]
+    PushKeyInvalid,
+    /// `PushManager.subscribe()` with another key than the subscription that there is.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error(
+        "Registration failed - A subscription with a different applicationServerKey (or \
+         gcm_sender_id) already exists; to change the applicationServerKey, unsubscribe then \
+         resubscribe."
+    )]
+    PushKeyDiffers,
+    /// `PushManager.subscribe()` without the permission, or for messages that nobody sees.
+    #[class("DOMExceptionNotAllowedError")]
+    #[error("Registration failed - permission denied")]
+    PushDenied,
+    /// `PushManager.subscribe()` before there is an active worker.
+    #[class("DOMExceptionAbortError")]
+    #[error("Subscription failed - no active Service Worker")]
+    PushWithoutWorker,
+    /// The store failed while it read or wrote a subscription.
+    #[class("DOMExceptionAbortError")]
+    #[error("Registration failed - could not be stored")]
+    PushFailed,
+    /// A worker asked for a window without a person's click.
+    #[class("DOMExceptionInvalidAccessError")]
+    #[error("Not allowed to {verb} a window.")]
+    NoInteraction {
+        /// `focus` or `open`.
+        verb: &'static str,
+    },
+    /// A client that is gone, or another origin's.
+    #[class("DOMExceptionNotFoundError")]
+    #[error("The client was not found.")]
+    ClientNotFound,
+    /// `WindowClient.navigate()` of a client that another worker controls, or none.
+    #[class(type)]
+    #[error("This service worker is not the client's active service worker.")]
+    NotItsWorker,
+    /// A window could not go where it was to go.
+    #[class(type)]
+    #[error("Cannot navigate to URL: {url}")]
+    NavigationFailed {
+        /// Where to.
+        url: String,
+    },
+    /// The page of a new window could not be loaded.
+    #[class(type)]
+    #[error("Something went wrong while trying to open the window.")]
+    WindowNotOpened,
+    /// A state that would fill the host's memory.
+    #[class("DOMExceptionDataCloneError")]
+    #[error("Data cannot be cloned: the state of a history entry may have 2 MiB.")]
+    HistoryStateTooLarge,
+    /// More messages that nobody has received than one origin may have.
+    #[class("DOMExceptionDataCloneError")]
+    #[error(
+        "The message could not be posted: messages of 256 MiB that nobody has received wait \
+         already."
+    )]
+    TooManyMessages,
+    /// More open ports than one origin may have.
+    #[class("DOMExceptionQuotaExceededError")]
+    #[error("Failed to construct 'MessageChannel': 16384 message ports are open already.")]
+    TooManyPorts,
     /// A message to a worker or client that is gone.
     #[class("DOMExceptionInvalidStateError")]
     #[error("ServiceWorker is in an invalid state.")]
@@ -92,6 +183,19 @@ pub enum OpError {
     #[class("DOMExceptionUnknownError")]
     #[error("Unexpected internal error.")]
     CacheFailed,
+    /// The store failed while a storage bucket was read or written.
+    #[class("DOMExceptionUnknownError")]
+    #[error("Unknown error occurred while using storage.")]
+    StorageUnusable,
+    /// A cookie that may not be set, or a URL whose cookies the realm may not see. The text is
+    /// Chromium's.
+    #[class(type)]
+    #[error("{0}")]
+    CookieRefused(String),
+    /// A subscription without an active worker.
+    #[class("DOMExceptionUnknownError")]
+    #[error("An unknown error occurred while subscribing to cookie changes.")]
+    CookieSubscriptionFailed,
     /// The store failed while a registration was written.
     #[class("DOMExceptionUnknownError")]
     #[error("The service worker registration could not be stored.")]

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use deno_core::futures::StreamExt;
-use deno_core::futures::stream::{LocalBoxStream, Peekable, unfold};
+use deno_core::futures::future::poll_fn;
+use deno_core::futures::stream::{LocalBoxStream, Peekable, iter, unfold};
 use deno_core::{
     AsyncRefCell, AsyncResult, BufMutView, BufView, CancelFuture, CancelHandle, CancelTryFuture,
-    JsBuffer, OpState, RcRef, Resource, ResourceId, op2,
+    JsBuffer, OpState, RcRef, Resource, ResourceId, ToJsBuffer, op2,
 };
 use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,8 @@ pub struct FetchRequest {
     pub destination: String,
     /// A resource that is read for the body.
     body_stream: Option<ResourceId>,
+    /// A cancel handle, by which JavaScript ends the request with [`OpError::Aborted`].
+    cancel: Option<ResourceId>,
 }
 
 /// The body of a request.
@@ -57,6 +61,9 @@ pub enum RequestBody {
     /// As the script makes it. An error is the script's own text.
     Stream(LocalBoxStream<'static, Result<Bytes, String>>),
 }
+
+/// A body as it comes. An error ends it; its text is for the trace alone.
+pub type Chunks = LocalBoxStream<'static, Result<Bytes, OpError>>;
 
 /// The head of a response, with its body as a stream of chunks.
 pub struct FetchResponse {
@@ -70,8 +77,8 @@ pub struct FetchResponse {
     pub headers: Vec<(String, String)>,
     /// Every URL on the way, the final one last.
     pub url_list: Vec<String>,
-    /// The body, or none. An error ends it; its text is for the trace alone.
-    pub body: Option<LocalBoxStream<'static, Result<Bytes, OpError>>>,
+    /// The body, or none.
+    pub body: Option<Chunks>,
 }
 
 /// What JavaScript gets of a [`FetchResponse`].
@@ -83,34 +90,53 @@ pub struct FetchResponseHead {
     status_text: String,
     headers: Vec<(String, String)>,
     url_list: Vec<String>,
+    /// All of the body, if it came with the head.
+    bytes: Option<ToJsBuffer>,
+    /// Else a resource for it.
     body: Option<ResourceId>,
 }
 
-/// Fetches, and answers when the response's head is there. `cancel` is a cancel handle of the
-/// caller's; cancelling it ends the request with [`OpError::Aborted`].
+/// Fetches, and answers when the response's head is there.
 #[op2]
 #[serde]
 pub async fn op_http_fetch(
     state: Rc<RefCell<OpState>>,
     #[serde] request: FetchRequest,
     #[buffer] bytes: Option<JsBuffer>,
-    #[smi] cancel: ResourceId,
 ) -> Result<FetchResponseHead, OpError> {
     let (services, realm) = Host::of(&state.borrow());
-    let cancel = state.borrow().resource_table.get::<CancelHandle>(cancel);
-    let cancel = cancel.map_err(|_| OpError::Aborted)?;
+    let cancel = request.cancel.map(|rid| state.borrow().resource_table.get::<CancelHandle>(rid));
+    let cancel = cancel.transpose().map_err(|_| OpError::Aborted)?;
     let body = body_of(&mut state.borrow_mut(), bytes, request.body_stream)?;
-    let sent = services.fetch(realm, request, body).or_cancel(cancel).await;
-    let response = sent.map_err(|_| OpError::Aborted)??;
-    let body = response.body.map(|body| add_body(&mut state.borrow_mut(), body));
-    Ok(FetchResponseHead {
+    let sent = services.fetch(realm, request, body);
+    let response = match cancel {
+        None => sent.await?,
+        Some(cancel) => sent.or_cancel(cancel).await.map_err(|_| OpError::Aborted)??,
+    };
+    Ok(head_of(&state, response).await)
+}
+
+/// The head of a response, with its body, or with a resource for it.
+pub(crate) async fn head_of(
+    state: &RefCell<OpState>,
+    response: FetchResponse,
+) -> FetchResponseHead {
+    let (bytes, body) = match response.body {
+        None => (None, None),
+        Some(chunks) => match all_that_came(chunks).await {
+            Ok(bytes) => (Some(bytes.into()), None),
+            Err(chunks) => (None, Some(add_body(&mut state.borrow_mut(), chunks))),
+        },
+    };
+    FetchResponseHead {
         r#type: response.kind,
         status: response.status,
         status_text: response.status_text,
         headers: response.headers,
         url_list: response.url_list,
+        bytes,
         body,
-    })
+    }
 }
 
 /// A body that JavaScript gives away: bytes, a resource that is read for it, or none.
@@ -130,11 +156,54 @@ pub(crate) fn body_of(
 }
 
 /// A resource by which JavaScript reads a body.
-pub(crate) fn add_body(
-    state: &mut OpState,
-    body: LocalBoxStream<'static, Result<Bytes, OpError>>,
-) -> ResourceId {
+pub(crate) fn add_body(state: &mut OpState, body: Chunks) -> ResourceId {
     state.resource_table.add(ResponseBody::new(body))
+}
+
+/// The largest body that goes along with its head. A reader of a resource would take as much.
+const ALONG_WITH_HEAD: usize = 64 << 10;
+
+/// A body that has already come whole, or the stream of it as it was. It waits for nothing.
+async fn all_that_came(mut chunks: Chunks) -> Result<Vec<u8>, Chunks> {
+    let (mut here, mut bytes) = (Vec::new(), 0);
+    let is_whole = poll_fn(|context| {
+        while let Poll::Ready(chunk) = chunks.poll_next_unpin(context) {
+            let Some(chunk) = chunk else { return Poll::Ready(true) };
+            bytes += chunk.as_ref().map_or(usize::MAX, Bytes::len);
+            here.push(chunk);
+            if bytes > ALONG_WITH_HEAD {
+                break;
+            }
+        }
+        Poll::Ready(false)
+    });
+    if is_whole.await {
+        return Ok(here.into_iter().flatten().collect::<Vec<_>>().concat());
+    }
+    if here.is_empty() { Err(chunks) } else { Err(iter(here).chain(chunks).boxed_local()) }
+}
+
+/// Answers all of a body at once, in bytes of the caller's own; nothing of it may have been read.
+#[op2]
+#[buffer]
+pub async fn op_fetch_body_read_all(
+    state: Rc<RefCell<OpState>>,
+    #[smi] body: ResourceId,
+) -> Result<Vec<u8>, JsErrorBox> {
+    let body = state.borrow().resource_table.get::<ResponseBody>(body);
+    let body = body.map_err(|_| JsErrorBox::from_err(OpError::Aborted))?;
+    let cancel = RcRef::map(body.clone(), |body| &body.cancel);
+    let read = async move {
+        let mut all = Vec::new();
+        loop {
+            let chunk = body.clone().next(usize::MAX).await?;
+            if chunk.is_empty() {
+                return Ok(all);
+            }
+            all.extend_from_slice(&chunk);
+        }
+    };
+    read.try_or_cancel(cancel).await
 }
 
 /// How much of a script's stream is taken at once.
@@ -162,12 +231,12 @@ fn chunks_of(resource: Rc<dyn Resource>) -> LocalBoxStream<'static, Result<Bytes
 
 /// A body on its way to a script: read on demand, so that a slow reader holds the sender back.
 pub(crate) struct ResponseBody {
-    chunks: AsyncRefCell<Peekable<LocalBoxStream<'static, Result<Bytes, OpError>>>>,
+    chunks: AsyncRefCell<Peekable<Chunks>>,
     cancel: CancelHandle,
 }
 
 impl ResponseBody {
-    pub(crate) fn new(chunks: LocalBoxStream<'static, Result<Bytes, OpError>>) -> Self {
+    pub(crate) fn new(chunks: Chunks) -> Self {
         Self { chunks: AsyncRefCell::new(chunks.peekable()), cancel: CancelHandle::default() }
     }
 

@@ -9,10 +9,11 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    CacheServices, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse, IndexedDb,
-    LockServices, NetworkInformation, NotificationServices, OpError, Permission, PermissionState,
-    RegisterWorker, RegistrationState, RequestBody, ScriptException, ServiceWorkerState,
-    SocketServices,
+    BucketServices, CacheServices, ConsoleLevel, CookieServices, Delivery, FetchAnswer,
+    FetchRequest, FetchResponse, IndexedDb, LockServices, MessagePortServices,
+    NavigationPreloadServices, NetworkInformation, NotificationServices, OpError, Permission,
+    PermissionState, PushServices, RegisterWorker, RegistrationState, RequestBody, RouterRule,
+    ScriptException, ServiceWorkerState, SocketServices, TestServices, WindowServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -37,7 +38,18 @@ impl Host {
 
 /// The runtime, as its realms see it. All methods run on the host thread.
 pub trait Services:
-    CacheServices + IndexedDb + LockServices + NotificationServices + SocketServices
+    BucketServices
+    + CacheServices
+    + CookieServices
+    + IndexedDb
+    + LockServices
+    + MessagePortServices
+    + NavigationPreloadServices
+    + NotificationServices
+    + PushServices
+    + SocketServices
+    + TestServices
+    + WindowServices
 {
     /// Milliseconds since the Unix epoch, by the clock door.
     fn now_ms(&self) -> f64;
@@ -96,6 +108,8 @@ pub trait Services:
     /// The source of an imported script: from the network while the worker installs, later from
     /// its script resource map. Blocks the host thread.
     fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError>;
+    /// Adds router rules to the asking worker, which installs.
+    fn add_routes(&self, realm: RealmId, rules: Vec<RouterRule>) -> Result<(), OpError>;
     /// The asking worker no longer waits for its predecessor's clients.
     fn skip_waiting(&self, realm: RealmId);
     /// The asking worker becomes the controller of the clients in its scope.
@@ -108,7 +122,18 @@ pub trait Services:
         options: RegisterWorker,
     ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// Drops a registration with its background syncs; whether there was one.
-    fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError>;
+    fn unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+    ) -> LocalBoxFuture<'static, Result<bool, OpError>>;
+    /// Updates the registration with this scope and number.
+    fn update_worker(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        number: u32,
+    ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>>;
     /// The registrations of the asking realm's origin.
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState>;
     /// The worker that controls the asking page.

@@ -8,10 +8,12 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod buckets;
 mod cache;
 mod clients;
 mod clock;
 mod console;
+mod cookies;
 mod error;
 mod event;
 mod fetch;
@@ -19,18 +21,26 @@ mod fetch_event;
 mod host;
 mod indexed_db;
 mod locks;
+mod message_port;
+mod navigation_preload;
 mod network;
 mod notifications;
 mod periodic;
 mod permissions;
+mod push;
 mod service_worker;
+mod static_routing;
 mod sync;
+mod testing;
 mod web_socket;
+mod windows;
 
+pub use buckets::*;
 pub use cache::*;
 pub use clients::*;
 pub use clock::*;
 pub use console::*;
+pub use cookies::*;
 pub use error::{OpError, ScriptException};
 pub use event::*;
 pub use fetch::*;
@@ -38,10 +48,16 @@ pub use fetch_event::*;
 pub use host::{Host, RealmId, Services};
 pub use indexed_db::*;
 pub use locks::*;
+pub use message_port::*;
+pub use navigation_preload::*;
 pub use network::*;
 pub use notifications::*;
 pub use periodic::*;
 pub use permissions::*;
+pub use push::*;
 pub use service_worker::*;
+pub use static_routing::*;
 pub use sync::*;
+pub use testing::*;
 pub use web_socket::*;
+pub use windows::*;

@@ -44,6 +44,8 @@ pub struct ServiceWorkerState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationState {
+    /// Names the registration within this process; after `unregister()` its scope may have another.
+    pub number: u32,
     /// The scope URL.
     pub scope: String,
     /// `imports`, `all` or `none`.
@@ -81,11 +83,26 @@ pub async fn op_worker_register(
     services.register_worker(realm, options).await
 }
 
+/// `ServiceWorkerRegistration.update()`.
+#[op2]
+#[serde]
+pub async fn op_worker_update(
+    state: Rc<RefCell<OpState>>,
+    #[string] scope: String,
+    number: u32,
+) -> Result<RegistrationState, OpError> {
+    let (services, realm) = Host::of(&state.borrow());
+    services.update_worker(realm, &scope, number).await
+}
+
 /// `ServiceWorkerRegistration.unregister()`.
-#[op2(fast)]
-pub fn op_worker_unregister(state: &mut OpState, #[string] scope: &str) -> Result<bool, OpError> {
-    let (services, realm) = Host::of(state);
-    services.unregister(realm, scope)
+#[op2]
+pub async fn op_worker_unregister(
+    state: Rc<RefCell<OpState>>,
+    #[string] scope: String,
+) -> Result<bool, OpError> {
+    let (services, realm) = Host::of(&state.borrow());
+    services.unregister(realm, &scope).await
 }
 
 /// Every registration of the realm's origin, by scope.

@@ -5,6 +5,7 @@
 
 mod body;
 mod commits;
+mod routed;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +14,8 @@ use std::rc::Rc;
 use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
-    BodyToPut, CacheBody, CacheEntry, CacheMatch, CacheQuery, CacheRequest, CacheResponse,
-    CacheServices, MatchedBody, OpError, RealmId, StorageEstimate,
+    BodyToPut, BucketNumber, CacheBody, CacheEntry, CacheMatch, CacheQuery, CacheRequest,
+    CacheResponse, CacheServices, MatchedBody, OpError, RealmId,
 };
 use kittiwake_store::{self as store, CacheId, EntryBody, ResponseType, StoreError};
 
@@ -35,44 +36,61 @@ pub(crate) struct Caches {
 }
 
 impl CacheServices for Shard {
-    fn cache_open(&self, realm: RealmId, name: &[u16]) -> Result<i64, OpError> {
-        let origin = self.caching_origin(realm)?;
+    fn cache_open(
+        &self,
+        realm: RealmId,
+        bucket: BucketNumber,
+        name: &[u16],
+    ) -> Result<i64, OpError> {
+        let key = self.caching_key(realm, bucket)?;
         self.flush_caches();
-        let opened = self.store.cache_open(&origin, name, self.limits.storage);
+        let quota = self.quota_of_caches(&key);
+        let opened = self.store.cache_open(&key, name, |_| quota);
         let cache = opened.map_err(|error| self.cache_error(&error))?;
         self.caches.opened.borrow_mut().entry(cache).or_default().insert(realm);
         Ok(cache.0)
     }
 
-    fn cache_has(&self, realm: RealmId, name: &[u16]) -> Result<bool, OpError> {
-        let origin = self.caching_origin(realm)?;
-        let found = self.store.cache_find(&origin, name);
+    fn cache_has(
+        &self,
+        realm: RealmId,
+        bucket: BucketNumber,
+        name: &[u16],
+    ) -> Result<bool, OpError> {
+        let key = self.caching_key(realm, bucket)?;
+        let found = self.store.cache_find(&key, name);
         found.map(|found| found.is_some()).map_err(|error| self.cache_error(&error))
     }
 
-    fn cache_delete(&self, realm: RealmId, name: &[u16]) -> Result<bool, OpError> {
-        let origin = self.caching_origin(realm)?;
+    fn cache_delete(
+        &self,
+        realm: RealmId,
+        bucket: BucketNumber,
+        name: &[u16],
+    ) -> Result<bool, OpError> {
+        let key = self.caching_key(realm, bucket)?;
         self.flush_caches();
-        self.delete_cache(&origin, name).map_err(|error| self.cache_error(&error))
+        self.delete_cache(&key, name).map_err(|error| self.cache_error(&error))
     }
 
-    fn cache_names(&self, realm: RealmId) -> Result<Vec<Vec<u16>>, OpError> {
-        let origin = self.caching_origin(realm)?;
-        self.store.cache_names(&origin).map_err(|error| self.cache_error(&error))
+    fn cache_names(&self, realm: RealmId, bucket: BucketNumber) -> Result<Vec<Vec<u16>>, OpError> {
+        let key = self.caching_key(realm, bucket)?;
+        self.store.cache_names(&key).map_err(|error| self.cache_error(&error))
     }
 
     fn cache_match_any(
         &self,
         realm: RealmId,
+        bucket: BucketNumber,
         query: CacheQuery,
         name: Option<&[u16]>,
     ) -> Result<Option<CacheMatch>, OpError> {
-        let origin = self.caching_origin(realm)?;
+        let key = self.caching_key(realm, bucket)?;
         self.flush_caches();
         let query = to_query(query);
         let found = match name {
-            None => self.store.cache_match_any(&origin, &query),
-            Some(name) => self.store.cache_find(&origin, name).and_then(|cache| {
+            None => self.store.cache_match_any(&key, &query),
+            Some(name) => self.store.cache_find(&key, name).and_then(|cache| {
                 let Some(cache) = cache else { return Ok(None) };
                 Ok(self.store.cache_match(cache, Some(&query), 1)?.pop())
             }),
@@ -146,13 +164,6 @@ impl CacheServices for Shard {
         });
         async move { put.await.expect("putting does not panic") }.boxed_local()
     }
-
-    fn storage_estimate(&self, realm: RealmId) -> Result<StorageEstimate, OpError> {
-        let origin = self.caching_origin(realm)?;
-        self.flush_caches();
-        let caches = self.store.cache_usage(&origin).map_err(|error| self.cache_error(&error))?;
-        Ok(StorageEstimate { quota: self.limits.storage, caches })
-    }
 }
 
 impl Shard {
@@ -200,8 +211,8 @@ impl Shard {
         }
     }
 
-    fn delete_cache(&self, origin: &str, name: &[u16]) -> Result<bool, StoreError> {
-        let Some(cache) = self.store.cache_find(origin, name)? else {
+    fn delete_cache(&self, key: &str, name: &[u16]) -> Result<bool, StoreError> {
+        let Some(cache) = self.store.cache_find(key, name)? else {
             return Ok(false);
         };
         if self.caches.opened.borrow().contains_key(&cache) {
@@ -214,6 +225,11 @@ impl Shard {
         Ok(true)
     }
 
+    fn caching_key(&self, realm: RealmId, bucket: BucketNumber) -> Result<String, OpError> {
+        self.storage_key(realm, bucket).ok_or(OpError::CacheFailed)
+    }
+
+    /// Where bodies are counted until they are put: one count for all buckets of an origin.
     fn caching_origin(&self, realm: RealmId) -> Result<String, OpError> {
         self.origin_of(realm).ok_or(OpError::CacheFailed)
     }

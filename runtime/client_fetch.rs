@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::stream::{self, BoxStream, LocalBoxStream};
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
@@ -103,9 +103,14 @@ pub struct ClientResponse {
 /// read, and hears that nobody reads it when it is dropped. Ends after its first error, which is
 /// [`Error::Fetch`], or [`Error::Stopped`] if the runtime ended first.
 #[derive(Debug)]
-pub struct ClientResponseBody {
-    parts: mpsc::Receiver<Part>,
-    has_ended: bool,
+pub struct ClientResponseBody(BodyState);
+
+#[derive(Debug)]
+enum BodyState {
+    /// It was there when the head was.
+    Whole(Bytes),
+    Coming(mpsc::Receiver<Part>),
+    Ended,
 }
 
 #[derive(Debug)]
@@ -115,18 +120,37 @@ enum Part {
     Broken(Error),
 }
 
+impl ClientResponseBody {
+    /// All of it, if it came with the head, as what a worker has made of text or bytes does.
+    ///
+    /// # Errors
+    ///
+    /// The body itself, if more is to come.
+    pub fn into_whole(self) -> Result<Bytes, ClientResponseBody> {
+        match self.0 {
+            BodyState::Whole(bytes) => Ok(bytes),
+            other => Err(ClientResponseBody(other)),
+        }
+    }
+}
+
 impl Stream for ClientResponseBody {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.has_ended {
-            return Poll::Ready(None);
-        }
-        let part = std::task::ready!(self.parts.poll_recv(context));
+        let part = match &mut self.0 {
+            BodyState::Ended => return Poll::Ready(None),
+            BodyState::Whole(bytes) => {
+                let chunk = Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty());
+                self.0 = BodyState::Ended;
+                return Poll::Ready(chunk.map(Ok));
+            }
+            BodyState::Coming(parts) => std::task::ready!(parts.poll_recv(context)),
+        };
         if let Some(Part::Chunk(chunk)) = part {
             return Poll::Ready(Some(Ok(chunk)));
         }
-        self.has_ended = true;
+        self.0 = BodyState::Ended;
         Poll::Ready(match part {
             Some(Part::Chunk(_) | Part::End) => None,
             Some(Part::Broken(error)) => Some(Err(error)),
@@ -164,36 +188,28 @@ impl Shard {
                 return;
             }
         };
-        let (parts, received) = mpsc::channel(CHUNKS_WAITING);
-        let body = response.body;
+        let (body, rest) = match response.body.map(split) {
+            None => (None, None),
+            Some(Body::Whole(bytes)) => (Some(BodyState::Whole(bytes)), None),
+            Some(Body::Coming(chunks)) => {
+                let (parts, received) = mpsc::channel(CHUNKS_WAITING);
+                (Some(BodyState::Coming(received)), Some((chunks, parts)))
+            }
+        };
         let answered = answer.send(Ok(ClientResponse {
             status: response.status,
             status_text: response.status_text,
             headers: response.headers,
-            body: body
-                .is_some()
-                .then_some(ClientResponseBody { parts: received, has_ended: false }),
+            body: body.map(ClientResponseBody),
             source: response.source,
         }));
-        let (Ok(()), Some(mut body)) = (answered, body) else { return };
-        loop {
-            let part = tokio::select! {
-                chunk = body.next() => match chunk {
-                    Some(Ok(chunk)) => Part::Chunk(chunk),
-                    Some(Err(error)) => {
-                        let error = FetchError::from(error);
-                        self.trace_fetch(method.clone(), shown.clone(), Err(&error));
-                        Part::Broken(failed(&error))
-                    }
-                    None => Part::End,
-                },
-                () = parts.closed() => return,
-            };
-            let is_last = !matches!(part, Part::Chunk(_));
-            if parts.send(part).await.is_err() || is_last {
-                return;
-            }
-        }
+        let (Ok(()), Some((chunks, parts))) = (answered, rest) else { return };
+        let broken = |error| {
+            let error = FetchError::from(error);
+            self.trace_fetch(method.clone(), shown.clone(), Err(&error));
+            failed(&error)
+        };
+        hand_over(chunks, parts, broken).await;
     }
 
     async fn fetch_for_client(&self, request: ClientRequest) -> Result<Response, FetchError> {
@@ -214,6 +230,55 @@ impl Shard {
             Rc::new(Controller { shard: self.me(), worker, client: ids }) as Rc<dyn Interceptor>
         });
         fetch(&self.fetch_environment(&client, interceptor), request).await
+    }
+}
+
+/// A response's body, once it is known whether more is to come.
+enum Body {
+    Whole(Bytes),
+    Coming(Chunks),
+}
+
+type Chunks = LocalBoxStream<'static, Result<Bytes, HttpError>>;
+
+/// Takes what is there already: a body of one chunk at most needs no stream.
+fn split(mut chunks: Chunks) -> Body {
+    let first = match chunks.next().now_or_never() {
+        Some(None) => return Body::Whole(Bytes::new()),
+        Some(Some(Ok(first))) => first,
+        Some(Some(error)) => {
+            return Body::Coming(stream::iter([error]).chain(chunks).boxed_local());
+        }
+        None => return Body::Coming(chunks),
+    };
+    match chunks.next().now_or_never() {
+        Some(None) => Body::Whole(first),
+        Some(Some(second)) => {
+            Body::Coming(stream::iter([Ok(first), second]).chain(chunks).boxed_local())
+        }
+        None => Body::Coming(stream::iter([Ok(first)]).chain(chunks).boxed_local()),
+    }
+}
+
+/// Hands a body over until it ends or nobody reads it any more.
+async fn hand_over(
+    mut chunks: Chunks,
+    parts: mpsc::Sender<Part>,
+    broken: impl Fn(HttpError) -> Error,
+) {
+    loop {
+        let part = tokio::select! {
+            chunk = chunks.next() => match chunk {
+                Some(Ok(chunk)) => Part::Chunk(chunk),
+                Some(Err(error)) => Part::Broken(broken(error)),
+                None => Part::End,
+            },
+            () = parts.closed() => return,
+        };
+        let is_last = !matches!(part, Part::Chunk(_));
+        if parts.send(part).await.is_err() || is_last {
+            return;
+        }
     }
 }
 

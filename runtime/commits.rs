@@ -50,8 +50,11 @@ pub(crate) enum Answer {
     /// A promise in a script, by the number that the script has.
     Promise { realm: RealmId, number: u64, registration: Rc<Registration> },
     /// It enters no realm: it may run within a turn of one.
-    Call(Box<dyn FnOnce(&Shard, SyncWrite, Written)>),
+    Call(AfterWrite),
 }
+
+/// What is done when a write is on disk.
+type AfterWrite = Box<dyn FnOnce(&Shard, SyncWrite, Written)>;
 
 /// What a write did, or why it could not be made.
 pub(crate) type Written = Result<SyncWritten, Arc<StoreError>>;

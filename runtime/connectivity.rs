@@ -35,7 +35,7 @@ impl Shard {
         let in_memory = in_memory.iter().map(|registration| registration.origin.clone());
         let all: BTreeSet<_> = stored.into_iter().chain(in_memory).collect();
         let mut origins: Vec<_> = all.iter().filter_map(|origin| Url::parse(origin).ok()).collect();
-        origins.retain(|origin| !self.served.contains(&origin.origin()));
+        origins.retain(|url| !self.served.iter().any(|(origin, _)| *origin == url.origin()));
         origins
     }
 
@@ -119,6 +119,7 @@ impl Shard {
         for page in self.realms_where(|owner| matches!(owner, RealmOwner::Page(_))) {
             self.call_realm(page, Call::DispatchSimple { name });
         }
+        self.deliver_held_pushes();
         self.wake.wake(&self.activity);
     }
 

@@ -10,10 +10,10 @@ use kittiwake_ops::ScriptException;
 use url::Url;
 
 use crate::host::{EventEnd, Shard};
-use crate::lifecycle::Registration;
+use crate::lifecycle::{Registration, Worker, plain_exception};
 use crate::realm::ExtendableInit;
 use crate::runtime::Error;
-use crate::trace::{DispatchTraceState, TraceKind};
+use crate::trace::{DispatchTraceState, TraceKind, duration_text};
 
 /// Whether a sync event says that no attempt follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +46,8 @@ impl Shard {
         chance: LastChance,
     ) -> Result<EventOutcome, Error> {
         let registration = self.registration_to_ask(scope)?;
+        self.worker_to_ask(&registration).await?;
         let scope = registration.scope.clone();
-        let worker = registration.activated_worker().await;
-        let worker = worker.ok_or_else(|| Error::NoWorker { scope: scope.clone() })?;
         let last_chance = chance == LastChance::Yes;
         let trace = |state, reason| {
             let (tag, scope) = (tag.clone(), scope.clone());
@@ -57,16 +56,7 @@ impl Shard {
         trace(DispatchTraceState::Dispatched, None);
         let init = ExtendableInit::Sync { tag: tag.clone(), last_chance };
         let limit = Duration::from_millis(self.policy.max_event_duration_ms.max(0) as u64);
-        let outcome = match self.dispatch_functional(&worker, init, limit).await {
-            EventEnd::Fulfilled => EventOutcome::Fulfilled,
-            EventEnd::Rejected(rejection) => EventOutcome::Rejected(Box::new(rejection)),
-            EventEnd::TimedOut => {
-                // As after any event that is sat on: the worker is stopped.
-                self.stop_worker(&worker);
-                EventOutcome::TimedOut
-            }
-            EventEnd::Terminated => EventOutcome::Terminated,
-        };
+        let outcome = self.dispatch_to_active(&registration, init, limit).await?;
         match &outcome {
             EventOutcome::Fulfilled => trace(DispatchTraceState::Fulfilled, None),
             EventOutcome::Rejected(rejection) => {
@@ -78,7 +68,61 @@ impl Shard {
         Ok(outcome)
     }
 
-    fn registration_to_ask(&self, scope: Option<Url>) -> Result<Rc<Registration>, Error> {
+    /// Dispatches an event at a registration's active worker, and waits for its end.
+    pub(crate) async fn dispatch_to_active(
+        &self,
+        registration: &Rc<Registration>,
+        init: ExtendableInit,
+        limit: Duration,
+    ) -> Result<EventOutcome, Error> {
+        let worker = self.worker_to_ask(registration).await?;
+        Ok(match self.dispatch_functional(&worker, init, limit).await {
+            EventEnd::Fulfilled => EventOutcome::Fulfilled,
+            EventEnd::Rejected(rejection) => EventOutcome::Rejected(Box::new(rejection)),
+            EventEnd::TimedOut => {
+                // As after any event that is sat on: the worker is stopped.
+                self.stop_worker(&worker);
+                EventOutcome::TimedOut
+            }
+            EventEnd::Terminated => EventOutcome::Terminated,
+        })
+    }
+
+    /// As [`Shard::dispatch_to_active`], for events of which nothing else tells how they ended.
+    pub(crate) async fn dispatch_and_tell(
+        &self,
+        registration: &Rc<Registration>,
+        init: ExtendableInit,
+    ) -> Result<EventOutcome, Error> {
+        let (name, limit) = (init.name(), self.limits.event);
+        let outcome = self.dispatch_to_active(registration, init, limit).await?;
+        match &outcome {
+            EventOutcome::Fulfilled => {}
+            EventOutcome::Rejected(rejection) => self.trace_exception((**rejection).clone()),
+            EventOutcome::TimedOut => {
+                let limit = duration_text(limit.as_millis() as u64);
+                self.trace_exception(plain_exception(format!("{name} took longer than {limit}")));
+            }
+            EventOutcome::Terminated => {
+                self.trace_exception(plain_exception(format!("the worker ended during {name}")));
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The active worker, once it is activated.
+    pub(crate) async fn worker_to_ask(
+        &self,
+        registration: &Rc<Registration>,
+    ) -> Result<Rc<Worker>, Error> {
+        let worker = registration.activated_worker().await;
+        worker.ok_or_else(|| Error::NoWorker { scope: registration.scope.clone() })
+    }
+
+    pub(crate) fn registration_to_ask(
+        &self,
+        scope: Option<Url>,
+    ) -> Result<Rc<Registration>, Error> {
         if let Some(scope) = scope {
             let found = self.registration(scope.as_str());
             return found.ok_or_else(|| Error::NoWorker { scope: scope.to_string() });

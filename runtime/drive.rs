@@ -18,9 +18,27 @@ use crate::trace::TraceKind;
 /// What the host wants of a realm at its next turn.
 pub(crate) enum Command {
     Call(Call),
-    Evaluate { url: String, source: String, done: oneshot::Sender<Result<(), RealmError>> },
-    CompileModule { key: ModuleKey, source: String, done: Compiled },
-    EvaluateModule { root: ModuleKey, done: oneshot::Sender<Result<(), RealmError>> },
+    /// A call whose end somebody waits for.
+    Hear {
+        call: Call,
+        done: oneshot::Sender<Result<(), RealmError>>,
+    },
+    /// One message of a port, or its end, if it is still this realm's.
+    Port(u32),
+    Evaluate {
+        url: String,
+        source: String,
+        done: oneshot::Sender<Result<(), RealmError>>,
+    },
+    CompileModule {
+        key: ModuleKey,
+        source: String,
+        done: Compiled,
+    },
+    EvaluateModule {
+        root: ModuleKey,
+        done: oneshot::Sender<Result<(), RealmError>>,
+    },
 }
 
 /// Takes what a module imports.
@@ -35,6 +53,7 @@ pub(crate) async fn drive(
 ) {
     let mut busy: Option<Busy> = Some(shard.activity.begin());
     let ended = poll_fn(|context| {
+        shard.turns.note();
         loop {
             match commands.poll_recv(context) {
                 Poll::Ready(Some((command, _busy))) => {
@@ -75,26 +94,36 @@ fn run_command(
     command: Command,
 ) -> Result<(), RealmError> {
     match command {
-        Command::Call(call) => {
-            let may_fire = matches!(call, Call::ResolveSyncs { .. });
-            let called = realm.call(call);
-            if may_fire {
-                // Not before: Chromium fires no event before the script knows of its registration.
-                shard.wake.wake(&shard.activity);
-            }
-            match called {
-                Err(RealmError::Exception(exception)) => {
-                    shard.exception(id, exception);
-                    Ok(())
-                }
-                other => other,
-            }
-        }
+        Command::Call(call) => run_call(shard, id, realm, call),
+        Command::Hear { call, done } => answer(done, realm.call(call)),
+        Command::Port(port) => match shard.next_of_port(id, port) {
+            Some(call) => run_call(shard, id, realm, call),
+            None => Ok(()),
+        },
         Command::Evaluate { url, source, done } => answer(done, realm.evaluate(&url, source)),
         Command::CompileModule { key, source, done } => {
             answer(done, realm.compile_module(key, &source))
         }
         Command::EvaluateModule { root, done } => answer(done, realm.evaluate_module(&root)),
+    }
+}
+
+fn run_call(shard: &Shard, id: RealmId, realm: &mut Realm, call: Call) -> Result<(), RealmError> {
+    if let Some(message) = call.message() {
+        shard.receive_ports(id, message);
+    }
+    let may_fire = matches!(call, Call::ResolveSyncs { .. });
+    let called = realm.call(call);
+    if may_fire {
+        // Not before: Chromium fires no event before the script knows of its registration.
+        shard.wake.wake(&shard.activity);
+    }
+    match called {
+        Err(RealmError::Exception(exception)) => {
+            shard.exception(id, exception);
+            Ok(())
+        }
+        other => other,
     }
 }
 

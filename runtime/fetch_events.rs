@@ -6,9 +6,11 @@
 use std::mem;
 use std::rc::Rc;
 
-use futures::future::LocalBoxFuture;
+use futures::future::{Either, LocalBoxFuture, select};
 use futures::{FutureExt, StreamExt};
-use kittiwake_ops::{FetchAnswer, RealmId, RequestBody, WorkerResponse};
+use kittiwake_ops::{
+    FetchAnswer, RealmId, RequestBody, RouterSource, RouterSourceEnum, WorkerResponse,
+};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
@@ -16,11 +18,13 @@ use url::Url;
 
 use crate::fetch::{
     Body, CacheMode, Credentials, FetchError, Interceptor, Mode, RedirectMode, Referrer,
-    ReferrerPolicy, Request, Response, ResponseSource, ResponseType, tee,
+    ReferrerPolicy, Request, Response, ResponseSource, ResponseType, ServiceWorkersMode, fetch,
+    shortened, tee,
 };
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::http::{HttpError, whole_body};
 use crate::lifecycle::Worker;
+use crate::navigation_preload::Preloading;
 use crate::realm::ExtendableInit;
 
 /// What a fetch event says besides its request.
@@ -41,6 +45,15 @@ pub(crate) struct FetchEventInit {
     request: InterceptedRequest,
     #[serde(flatten)]
     client: EventClient,
+    /// Whether there is a response that was asked for ahead.
+    preload: bool,
+}
+
+impl FetchEventInit {
+    /// What is asked for.
+    pub(crate) fn url(&self) -> &str {
+        &self.request.url
+    }
 }
 
 /// A request, in the words of the Fetch Standard; its body comes by an op.
@@ -67,6 +80,7 @@ struct InterceptedRequest {
 pub(crate) struct UnansweredFetch {
     worker: u32,
     body: Body,
+    preload: Option<(Preloading, String)>,
     answer: oneshot::Sender<FetchAnswer>,
 }
 
@@ -83,22 +97,26 @@ impl Interceptor for Controller {
         request: &'a mut Request,
     ) -> LocalBoxFuture<'a, Result<Option<Response>, FetchError>> {
         async move {
-            let (body, for_worker) = tee(mem::replace(&mut request.body, Body::Empty));
-            request.body = body;
-            let (answer, answered) = oneshot::channel();
-            let init = FetchEventInit {
-                id: self.shard.next_id(),
-                request: InterceptedRequest::new(request, &for_worker),
-                client: self.client.clone(),
-            };
-            let unanswered = UnansweredFetch { worker: self.worker.id, body: for_worker, answer };
-            self.shard.fetch_events.borrow_mut().insert(init.id, unanswered);
-            // In a task of its own: the client's isolate may be entered now.
-            spawn_local(self.shard.me().dispatch_fetch(self.worker.clone(), init));
-            match answered.await.expect("invariant: a fetch event is answered") {
-                FetchAnswer::Response(response) => self.converted(request, response).map(Some),
-                FetchAnswer::Fallback => Ok(None),
-                FetchAnswer::Failed(reason) => Err(FetchError::Intercepted { reason }),
+            let Controller { shard, worker, .. } = self;
+            if request.mode == Mode::Navigate {
+                shard.plan_soft_update(&worker.registration);
+            }
+            let is_running = worker.realm.get().is_some();
+            let source = worker.router.borrow().source_of(request, is_running).cloned();
+            match source {
+                None | Some(RouterSource::Named(RouterSourceEnum::FetchEvent)) => {
+                    self.ask_worker(request).await
+                }
+                Some(RouterSource::Named(RouterSourceEnum::Network)) => Ok(None),
+                Some(RouterSource::Named(RouterSourceEnum::Cache)) => {
+                    Ok(shard.cached_response(&worker.origin, None, request))
+                }
+                Some(RouterSource::Cache { cache_name }) => {
+                    Ok(shard.cached_response(&worker.origin, Some(&cache_name), request))
+                }
+                Some(RouterSource::Named(RouterSourceEnum::RaceNetworkAndFetchHandler)) => {
+                    self.race(request).await
+                }
             }
         }
         .boxed_local()
@@ -106,6 +124,56 @@ impl Interceptor for Controller {
 }
 
 impl Controller {
+    /// Dispatches the fetch event, and waits for what becomes of it.
+    async fn ask_worker(&self, request: &mut Request) -> Result<Option<Response>, FetchError> {
+        let preload = self.shard.preload(&self.worker, request);
+        let preload = preload.map(|preloading| (preloading, shortened(request.url())));
+        let (body, for_worker) = tee(mem::replace(&mut request.body, Body::Empty));
+        request.body = body;
+        let (answer, answered) = oneshot::channel();
+        let init = FetchEventInit {
+            id: self.shard.next_id(),
+            request: InterceptedRequest::new(request, &for_worker),
+            client: self.client.clone(),
+            preload: preload.is_some(),
+        };
+        let worker = self.worker.id;
+        let unanswered = UnansweredFetch { worker, body: for_worker, preload, answer };
+        self.shard.fetch_events.borrow_mut().insert(init.id, unanswered);
+        // In a task of its own: the client's isolate may be entered now.
+        spawn_local(self.shard.me().dispatch_fetch(self.worker.clone(), init));
+        match answered.await.expect("invariant: a fetch event is answered") {
+            FetchAnswer::Response(response) => self.converted(request, response).map(Some),
+            FetchAnswer::Fallback => Ok(None),
+            FetchAnswer::Failed(reason) => Err(FetchError::Intercepted { reason }),
+        }
+    }
+
+    /// The worker or the network, whichever has a response first; one of the network counts if its
+    /// status is good. <https://w3c.github.io/ServiceWorker/#handle-fetch>
+    async fn race(&self, request: &mut Request) -> Result<Option<Response>, FetchError> {
+        if !matches!(request.body, Body::Empty) {
+            // It could be sent once only.
+            return self.ask_worker(request).await;
+        }
+        let mut alone = request.without_body();
+        alone.service_workers = ServiceWorkersMode::None;
+        let client = Url::parse(&self.worker.script_url).expect("a worker's script has a URL");
+        let environment = self.shard.fetch_environment(&client, None);
+        let network = fetch(&environment, alone).boxed_local();
+        let is_good = |response: &Response| (200..300).contains(&response.status);
+        match select(network, self.ask_worker(request).boxed_local()).await {
+            Either::Left((Ok(response), _)) if is_good(&response) => Ok(Some(response)),
+            Either::Left((_, worker)) => worker.await,
+            Either::Right((Ok(None), network)) => network.await.map(Some),
+            Either::Right((Ok(response), _)) => Ok(response),
+            Either::Right((Err(error), network)) => match network.await {
+                Ok(response) if is_good(&response) => Ok(Some(response)),
+                _ => Err(error),
+            },
+        }
+    }
+
     fn converted(
         &self,
         request: &Request,
@@ -212,6 +280,13 @@ impl Shard {
                 RequestBody::Stream(chunks.map(told).boxed_local())
             }
         }
+    }
+
+    /// What was asked for ahead of a fetch event, for the event's own worker; with its URL.
+    pub(crate) fn take_preload(&self, realm: RealmId, event: u32) -> Option<(Preloading, String)> {
+        let mut unanswered = self.fetch_events.borrow_mut();
+        let own = unanswered.get_mut(&event).filter(|each| self.is_realm_of(realm, each.worker));
+        own?.preload.take()
     }
 
     pub(crate) fn answer_fetch_event(&self, realm: RealmId, event: u32, answer: FetchAnswer) {

@@ -76,14 +76,18 @@ impl Shard {
             preflights: self.preflights.clone(),
             store: self.store.clone(),
             jar: self.jar(&origin),
-            partition: origin.into(),
+            partition: origin.as_str().into(),
+            on_cookie_change: Rc::new({
+                let (shard, origin) = (self.me(), origin.clone());
+                move |observed| shard.tell_cookie_changes(&origin, observed)
+            }),
             on_store_error: Rc::new(move |error| shard.trace_store_error(error)),
             now_ms: self.clock.now_ms(),
         }
     }
 
     /// The cookies of an origin, which are read from the store once.
-    fn jar(&self, origin: &str) -> Rc<RefCell<Jar>> {
+    pub(crate) fn jar(&self, origin: &str) -> Rc<RefCell<Jar>> {
         if let Some(jar) = self.jars.borrow().get(origin) {
             return jar.clone();
         }
@@ -94,10 +98,10 @@ impl Shard {
         jar
     }
 
-    fn client_url(&self, realm: RealmId) -> Option<Url> {
+    pub(crate) fn client_url(&self, realm: RealmId) -> Option<Url> {
         match self.realm_owner(realm)? {
             RealmOwner::Worker(worker) => Url::parse(&worker.script_url).ok(),
-            RealmOwner::Page(page) => Some(page.url.clone()),
+            RealmOwner::Page(page) => Some(page.document_url.borrow().clone()),
         }
     }
 
@@ -115,7 +119,12 @@ impl Shard {
     }
 
     /// The response as it crosses the border; a body that breaks later is traced then.
-    fn to_fetch_response(&self, response: Response, method: String, url: String) -> FetchResponse {
+    pub(crate) fn to_fetch_response(
+        &self,
+        response: Response,
+        method: String,
+        url: String,
+    ) -> FetchResponse {
         let shard = self.me();
         let body = response.body.map(|body| {
             let told = move |error: HttpError| {

@@ -16,9 +16,10 @@ use kittiwake_store::{
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
-use url::Origin;
+use url::{Origin, Url};
 
 use crate::activity::{Activity, Busy};
+use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
 use crate::doors::{Clock, Entropy};
@@ -26,19 +27,23 @@ use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
-use crate::http::Http;
+use crate::http::{Http, Root};
 use crate::indexed_db::{IndexedDbs, Threads};
-use crate::lifecycle::{ScopeMap, Worker};
+use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
+use crate::message_ports::MessagePorts;
 use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
+use crate::push::HeldPush;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
 use crate::scheduler::Wake;
+use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
 use crate::watchdog::Watchdog;
+use crate::windows::Windows;
 
 /// Whoever watches the trace.
 pub(crate) type TraceSink = Box<dyn FnMut(&TraceEvent) + Send>;
@@ -54,6 +59,8 @@ pub(crate) struct Limits {
     pub(crate) event: Duration,
     /// Time without an event after which a worker is stopped.
     pub(crate) idle: Duration,
+    /// Pages that may be open.
+    pub(crate) pages: usize,
     /// Bytes that one origin may keep.
     pub(crate) storage: u64,
     /// Sync events under way in all.
@@ -69,6 +76,7 @@ impl Default for Limits {
             heap: 256 << 20,
             event: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(30),
+            pages: 1000,
             storage: 10 << 30,
             syncs: 256,
             syncs_per_registration: 64,
@@ -97,10 +105,10 @@ pub(crate) struct Shard {
     pub(crate) time_jumped: Notify,
     pub(crate) time_of_day: TimeOfDay,
     pub(crate) signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
-    /// The origins that are served from this machine's files.
-    pub(crate) served: Vec<Origin>,
+    /// The origins that are served from this machine's files, and where these are.
+    pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
-    pub(crate) permissions: PermissionPolicy,
+    pub(crate) permissions: RefCell<PermissionPolicy>,
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     /// Set in a simulation.
@@ -110,13 +118,23 @@ pub(crate) struct Shard {
     pub(crate) commits: Commits,
     pub(crate) indexed_db: IndexedDbs,
     pub(crate) caches: Caches,
+    pub(crate) buckets: Buckets,
     pub(crate) scope_map: ScopeMap,
+    pub(crate) jobs: Jobs,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
+    pub(crate) windows: Windows,
     pub(crate) firing: RefCell<BTreeSet<(SyncType, RegistrationId, String)>>,
     pub(crate) locks: RefCell<Locks>,
+    pub(crate) message_ports: MessagePorts,
     pub(crate) notifications: RefCell<Vec<Shown>>,
+    /// Where endpoints of push subscriptions are.
+    pub(crate) push_service: Url,
+    pub(crate) held_pushes: RefCell<Vec<HeldPush>>,
+    /// Set in the world of a test.
+    pub(crate) test: RefCell<Option<Rc<TestPage>>>,
+    pub(crate) turns: Turns,
     trace: RefCell<TraceSink>,
-    started: Instant,
+    pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
@@ -142,7 +160,7 @@ pub(crate) struct ShardParts {
     pub(crate) network: Rc<Cell<NetworkState>>,
     pub(crate) conditions: Rc<RefCell<Conditions>>,
     pub(crate) signal_is_known: bool,
-    pub(crate) served: Vec<Origin>,
+    pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
@@ -151,6 +169,8 @@ pub(crate) struct ShardParts {
     /// Where commits of syncs wait for the disk.
     pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) push_service: Url,
+    pub(crate) buckets: Buckets,
     pub(crate) trace: TraceSink,
 }
 
@@ -198,7 +218,7 @@ impl Shard {
             signal: RefCell::default(),
             served: parts.served,
             policy: parts.policy,
-            permissions: parts.permissions,
+            permissions: RefCell::new(parts.permissions),
             limits: parts.limits,
             user_agent: parts.user_agent,
             seed: parts.seed,
@@ -207,11 +227,19 @@ impl Shard {
             commits: Commits::new(parts.sync_threads),
             indexed_db: parts.indexed_db,
             caches: Caches::default(),
+            buckets: parts.buckets,
             scope_map: ScopeMap::default(),
+            jobs: Jobs::default(),
             pages: RefCell::default(),
+            windows: Windows::default(),
             firing: RefCell::default(),
             locks: RefCell::default(),
+            message_ports: MessagePorts::default(),
             notifications: RefCell::default(),
+            push_service: parts.push_service,
+            held_pushes: RefCell::default(),
+            test: RefCell::default(),
+            turns: Turns::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
@@ -299,10 +327,12 @@ impl Shard {
         if let Some(RealmHandle { owner: RealmOwner::Worker(worker), .. }) = handle {
             worker.realm.set(None);
         }
-        self.pages.borrow_mut().remove(&id);
+        let page = self.pages.borrow_mut().remove(&id);
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
+        self.end_ports_of(id);
+        self.drop_interactions(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -310,6 +340,11 @@ impl Shard {
         let ended: Vec<_> = events.range((id, 0)..=(id, u32::MAX)).map(|(key, _)| *key).collect();
         for key in ended {
             events.remove(&key);
+        }
+        drop(events);
+        // A worker may have waited for the page to go.
+        if let Some(controller) = page.and_then(|page| page.controller.take()) {
+            self.has_left(&controller.registration);
         }
     }
 
@@ -336,6 +371,14 @@ impl Shard {
         if let Some(handle) = self.realms.borrow().get(&id) {
             // The task may have ended in this very moment: then the realm is gone too.
             let _ = handle.commands.send((Command::Call(call), self.activity.begin()));
+        }
+    }
+
+    /// Has a realm hear of its port at its next turn.
+    pub(crate) fn call_port(&self, id: RealmId, port: u32) {
+        if let Some(handle) = self.realms.borrow().get(&id) {
+            // As above.
+            let _ = handle.commands.send((Command::Port(port), self.activity.begin()));
         }
     }
 
@@ -376,12 +419,13 @@ impl Shard {
         let (settle, settled) = oneshot::channel();
         self.events.borrow_mut().insert((realm, event), settle);
         let _busy = self.activity.begin();
+        let noted = self.note_event(realm, &init);
         if self.realms.borrow().contains_key(&realm) {
             self.call_realm(realm, Call::DispatchExtendable { event, init });
         } else {
             self.events.borrow_mut().remove(&(realm, event));
         }
-        match timeout(limit, settled).await {
+        let end = match timeout(limit, settled).await {
             Ok(Ok(None)) => EventEnd::Fulfilled,
             Ok(Ok(Some(rejection))) => EventEnd::Rejected(rejection),
             Ok(Err(_)) => EventEnd::Terminated,
@@ -390,7 +434,9 @@ impl Shard {
                 self.call_realm(realm, Call::TimeOutEvent { event });
                 EventEnd::TimedOut
             }
-        }
+        };
+        self.note_end(noted, &end);
+        end
     }
 
     pub(crate) fn settle_event(

@@ -4,10 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use kittiwake_store::indexed_db::{IndexedDbError, IndexedDbFolder};
+use kittiwake_store::indexed_db::{IndexedDbError, IndexedDbFile, IndexedDbFolder};
 use kittiwake_store::{
     PeriodicSyncRegistration, PeriodicSyncState, Registration, Store, SyncRecord, SyncRegistration,
-    SyncState, SyncType,
+    SyncState, SyncType, parse_storage_key,
 };
 
 use crate::doors::{Clock, SystemClock};
@@ -46,6 +46,8 @@ pub struct StoredSync {
 pub struct StoredDatabase {
     /// Whose it is.
     pub origin: String,
+    /// The name of its storage bucket, if it is not in the one that every origin has.
+    pub bucket: Option<String>,
     /// Its name; a lone surrogate shows as U+FFFD.
     pub name: String,
     /// Its version.
@@ -77,10 +79,26 @@ pub struct StoredObjectStore {
 /// [`Error::Store`], if the folder is not there, in use, or unreadable, or a database is damaged.
 pub fn stored_databases(folder: &Path) -> Result<Vec<StoredDatabase>, Error> {
     // Held to the end: it has the folder's lock.
-    let Some(_store) = Store::open_existing(folder)? else { return Ok(Vec::new()) };
+    let Some(store) = Store::open_existing(folder)? else { return Ok(Vec::new()) };
+    let databases = databases_in(&store, folder)?;
+    Ok(databases.into_iter().map(|(database, _)| database).collect())
+}
+
+/// The databases of an open state folder, with their files.
+pub(crate) fn databases_in(
+    store: &Store,
+    folder: &Path,
+) -> Result<Vec<(StoredDatabase, IndexedDbFile)>, Error> {
+    let buckets = store.buckets()?;
     let mut databases = Vec::new();
     for file in IndexedDbFolder::list_all(folder) {
         let file = file?;
+        let (origin, id) = parse_storage_key(&file.origin);
+        let bucket = buckets.iter().find(|bucket| Some(bucket.id) == id);
+        // The next start of a runtime removes what is left of a bucket.
+        if id.is_some() && bucket.is_none() {
+            continue;
+        }
         let object_stores = file.object_stores().map_err(store_error)?.into_iter();
         let object_stores = object_stores.map(|(object_store, records)| StoredObjectStore {
             name: String::from_utf16_lossy(&object_store.name),
@@ -91,20 +109,23 @@ pub fn stored_databases(folder: &Path) -> Result<Vec<StoredDatabase>, Error> {
                 .map(|index| String::from_utf16_lossy(&index.name))
                 .collect(),
         });
-        databases.push(StoredDatabase {
+        let database = StoredDatabase {
+            origin: origin.to_owned(),
+            bucket: bucket.map(|bucket| bucket.name.clone()),
             name: String::from_utf16_lossy(&file.name),
             version: file.version,
             object_stores: object_stores.collect(),
             bytes: std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len()),
-            origin: file.origin,
-            path: file.path,
-        });
+            path: file.path.clone(),
+        };
+        databases.push((database, file));
     }
-    databases.sort_by_key(|database| (database.origin.clone(), database.name.clone()));
+    let key = |each: &StoredDatabase| (each.origin.clone(), each.bucket.clone(), each.name.clone());
+    databases.sort_by_key(|(database, _)| key(database));
     Ok(databases)
 }
 
-fn store_error(error: IndexedDbError) -> Error {
+pub(crate) fn store_error(error: IndexedDbError) -> Error {
     match error {
         IndexedDbError::Store(error) => error.into(),
         refused => unreachable!("counting breaks no constraint: {refused}"),

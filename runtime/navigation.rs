@@ -5,7 +5,6 @@
 
 use std::rc::Rc;
 
-use futures::TryStreamExt;
 use url::Url;
 
 use crate::fetch::{
@@ -34,7 +33,8 @@ impl Shard {
                 controller.map(|worker| Controller { shard: self.me(), worker, client });
             let response = self.fetch_as_browser(&url, controller, request).await?;
             if response.kind != ResponseType::OpaqueRedirect {
-                return loaded(response).await;
+                // The document's URL, whatever the URL of a response that the worker brought.
+                return Ok(Loaded { url, ..loaded(response).await? });
             }
             let location = header(&response.headers, "location");
             let target = redirect_target(&url, response.status, location.as_deref());
@@ -104,16 +104,9 @@ pub(crate) fn request_of(url: Url, destination: &str, mode: Mode) -> Request {
 }
 
 async fn loaded(response: Response) -> Result<Loaded, String> {
-    let mut body = Vec::new();
-    if let Some(mut chunks) = response.body {
-        while let Some(chunk) = chunks.try_next().await.map_err(|error| error.to_string())? {
-            body.extend_from_slice(&chunk);
-        }
+    let loaded = response.into_loaded().await.map_err(|error| error.to_string())?;
+    match loaded.status {
+        200..300 => Ok(loaded),
+        status => Err(format!("the server answered {status}")),
     }
-    if !(200..300).contains(&response.status) {
-        return Err(format!("the server answered {}", response.status));
-    }
-    let url = response.url_list.last().expect("invariant: a response has its URL").clone();
-    let content_type = header(&response.headers, "content-type");
-    Ok(Loaded { status: response.status, content_type, url, body })
 }

@@ -6,22 +6,41 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use html5gum::{DefaultEmitter, Token, Tokenizer};
-use kittiwake_ops::{ClientState, RealmId};
+use kittiwake_ops::{
+    ClientState, HistoryHandling, MessagePortServices, RealmId, ServiceWorkerState,
+};
 use url::Url;
 
+use crate::drive::Command;
+use crate::history::Target;
 use crate::host::{RealmOwner, Shard};
-use crate::lifecycle::{Worker, decode, is_javascript, plain_exception};
+use crate::lifecycle::{Registration, Worker, decode, is_javascript, plain_exception};
+use crate::message_ports::Posted;
 use crate::realm::{Call, RealmError, RealmKind, StartOptions};
 use crate::runtime::Error;
 use crate::trace::{LifecycleSubject, TraceKind};
+use crate::windows::Window;
 
 /// A page.
 pub(crate) struct Page {
     pub(crate) id: String,
+    pub(crate) window: Rc<Window>,
+    /// Its creation URL.
     pub(crate) url: Url,
+    /// What `location` says, which the page may change within its origin.
+    pub(crate) document_url: RefCell<Url>,
     pub(crate) origin: String,
     pub(crate) controller: RefCell<Option<Rc<Worker>>>,
+    /// The client message queue while it is disabled: until the document is loaded, or the page
+    /// wants them. <https://w3c.github.io/ServiceWorker/#dfn-client-message-queue>
+    pub(crate) held_messages: RefCell<Option<Vec<HeldMessage>>>,
 }
+
+/// What a window shows before its first page.
+const NO_REALM: RealmId = RealmId(0);
+
+/// A message, and the worker that sent it.
+pub(crate) type HeldMessage = (Posted, Option<ServiceWorkerState>);
 
 /// What a page is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,32 +58,88 @@ impl Page {
         self.controller.borrow().as_ref().is_some_and(|controller| controller.id == worker.id)
     }
 
+    /// <https://w3c.github.io/ServiceWorker/#dfn-use>
+    pub(crate) fn uses(&self, registration: &Rc<Registration>) -> bool {
+        let controller = self.controller.borrow();
+        controller.as_ref().is_some_and(|worker| Rc::ptr_eq(&worker.registration, registration))
+    }
+
     pub(crate) fn describe(&self) -> ClientState {
+        let in_front = self.window.is_in_front();
         ClientState {
             id: self.id.clone(),
             url: self.url.to_string(),
-            visibility_state: "visible".to_owned(),
-            focused: true,
+            visibility_state: if in_front { "visible" } else { "hidden" }.to_owned(),
+            focused: in_front,
         }
     }
 }
 
 impl Shard {
-    /// Opens a page, runs its scripts in order, and dispatches `load`. A script that throws does
-    /// not keep the later ones from running, as in a browser; the first error is the answer.
+    /// Opens a page in a window of its own, which comes to the front.
     pub(crate) async fn open_page(
         &self,
         url: Url,
         source: PageSource,
-    ) -> Result<(RealmId, Result<(), RealmError>), Error> {
+    ) -> Result<(Rc<Window>, Result<(), RealmError>), Error> {
+        let limit = self.limits.pages;
+        if self.pages.borrow().len() >= limit {
+            return Err(Error::TooManyPages { limit });
+        }
+        let window = self.new_window();
+        let target = Target::new(url, source, HistoryHandling::Push);
+        let result = self.show_page(&window, target).await?;
+        Ok((window, result))
+    }
+
+    /// Shows another page in a window. One that cannot be loaded leaves the window as it is.
+    pub(crate) async fn navigate(&self, window: &Rc<Window>, target: Target) -> Result<(), Error> {
+        // What its scripts throw is in the trace.
+        self.show_page(window, target).await.map(drop)
+    }
+
+    /// Loads a page, runs its scripts in order, and dispatches `load`. A script that throws does
+    /// not keep the later ones from running, as in a browser; the first error is the answer.
+    async fn show_page(
+        &self,
+        window: &Rc<Window>,
+        target: Target,
+    ) -> Result<Result<(), RealmError>, Error> {
         let id = format!("client-{}", self.next_id());
-        let (url, scripts) = self.load_page(url, source, &id).await?;
+        let (url, scripts) = self.load_page(target.url.clone(), target.source.clone(), &id).await?;
+        if window.realm.get() != NO_REALM {
+            self.leave(window.realm.get()).await;
+        }
+        let (realm, page) = self.put_page(window, target, id, url);
+        let result = self.run_page(realm, &page, scripts).await;
+        self.client_messages_start(realm);
+        self.call_realm(realm, Call::DispatchSimple { name: "load" });
+        Ok(result)
+    }
+
+    /// Makes the realm of a page in a window of its own, which has run no script yet.
+    pub(crate) fn start_page(&self, id: String, url: Url) -> (RealmId, Rc<Page>) {
+        let target = Target::new(url.clone(), PageSource::Url, HistoryHandling::Push);
+        self.put_page(&self.new_window(), target, id, url)
+    }
+
+    /// Makes the realm of a page, in the place of the one that its window shows.
+    fn put_page(
+        &self,
+        window: &Rc<Window>,
+        target: Target,
+        id: String,
+        url: Url,
+    ) -> (RealmId, Rc<Page>) {
         let controller = self.match_registration(url.as_str()).and_then(|found| found.active());
         let page = Rc::new(Page {
             id,
+            window: window.clone(),
             origin: url.origin().ascii_serialization(),
+            document_url: RefCell::new(url.clone()),
             url,
             controller: RefCell::new(controller),
+            held_messages: RefCell::new(Some(Vec::new())),
         });
         let start = StartOptions {
             kind: RealmKind::Page,
@@ -78,22 +153,44 @@ impl Shard {
         };
         let realm = self.create_realm(RealmOwner::Page(page.clone()), start);
         self.pages.borrow_mut().insert(realm, page.clone());
-        self.trace(TraceKind::Lifecycle {
-            subject: LifecycleSubject::Page,
-            url: page.url.to_string(),
-            state: "opened",
-        });
+        let left = window.realm.replace(realm);
+        window.navigation_is_over();
+        window.history.borrow_mut().navigated(target, page.url.clone(), realm);
+        self.trace_page(&page, "opened");
+        match left == NO_REALM {
+            true => self.add_window(window),
+            false => self.drop_page(left),
+        }
+        (realm, page)
+    }
+
+    async fn run_page(
+        &self,
+        realm: RealmId,
+        page: &Page,
+        scripts: Vec<PageScript>,
+    ) -> Result<(), RealmError> {
         let mut result = Ok(());
         for script in scripts {
-            let Some((url, source)) = self.source_of(&page, script).await else { continue };
+            let Some((url, source)) = self.source_of(page, script).await else { continue };
             let evaluated = self.evaluate(realm, &url, source).await;
+            if page.window.realm.get() != realm {
+                break; // a script has moved the window
+            }
             if let Err(RealmError::Exception(exception)) = &evaluated {
                 self.trace_exception(exception.clone());
             }
             result = result.and(evaluated);
         }
-        self.call_realm(realm, Call::DispatchSimple { name: "load" });
-        Ok((realm, result))
+        result
+    }
+
+    fn trace_page(&self, page: &Page, state: &'static str) {
+        self.trace(TraceKind::Lifecycle {
+            subject: LifecycleSubject::Page,
+            url: page.url.to_string(),
+            state,
+        });
     }
 
     /// Answers the page's URL and its scripts. A page whose URL is a script's has the script's
@@ -147,12 +244,18 @@ impl Shard {
         }
     }
 
-    /// Closes a page; a worker that waited for it may activate now.
-    pub(crate) fn close_page(&self, realm: RealmId) {
-        self.drop_realm(realm);
-        for registration in self.registrations_in_memory() {
-            self.try_activate(&registration);
+    /// Tells a page that it is left: <https://html.spec.whatwg.org/#unload-a-document>
+    pub(crate) async fn leave(&self, realm: RealmId) {
+        let call = Call::DispatchSimple { name: "pagehide" };
+        let left = self.ask_realm(realm, |done| Command::Hear { call, done }).await;
+        if let Err(RealmError::Exception(exception)) = left {
+            self.trace_exception(exception);
         }
+    }
+
+    /// Ends a page that was left; a worker that waited for it may activate now.
+    pub(crate) fn drop_page(&self, realm: RealmId) {
+        self.drop_realm(realm);
     }
 
     pub(crate) fn page_by_client_id(&self, id: &str) -> Option<(RealmId, Rc<Page>)> {

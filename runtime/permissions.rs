@@ -1,7 +1,8 @@
 //! What origins may do: the policy that the embedder gave.
 //! <https://w3c.github.io/permissions/>
 //!
-//! Invariant: the policy is the same for every origin and never changes while a runtime lives.
+//! Invariant: the policy is the same for every origin; only a test changes it while a runtime
+//! lives.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +32,7 @@ impl PermissionPolicy {
 
 impl Shard {
     pub(crate) fn is_granted(&self, permission: Permission) -> bool {
-        self.permissions.state(permission) == PermissionState::Granted
+        self.permissions.borrow().state(permission) == PermissionState::Granted
     }
 
     /// Refuses to register a sync with `tag` that the policy denies. Like Chromium, it complains of

@@ -6,24 +6,24 @@
 //! Invariant: every entry is a turn under the watchdog, and ends by leaving the isolate, also when
 //! the turn panics.
 
+mod calls;
 mod modules;
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use deno_core::error::{CoreError, CoreErrorKind, JsError, to_v8_error};
+use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
 use kittiwake_ops::{
-    ClientState, Host, IndexedDbEvent, OpError, RealmId, RegistrationState, ScriptException,
-    ServiceWorkerState, Services, WorkerState,
+    Host, RealmId, RegistrationState, ScriptException, ServiceWorkerState, Services,
 };
 use serde::Serialize;
 
 use crate::extension::{OriginShare, extensions};
-use crate::fetch_events::FetchEventInit;
 use crate::watchdog::{Limit, Struck, Watchdog};
 
+pub(crate) use calls::{Call, ExtendableInit, Message, MessageSource};
 pub(crate) use modules::{ModuleImport, ModuleKey, ModuleKind};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
@@ -63,50 +63,6 @@ pub(crate) struct StartOptions {
 pub(crate) enum RealmKind {
     ServiceWorker,
     Page,
-}
-
-/// A call of the host into the realm; `js/bootstrap.js` has a function for each.
-pub(crate) enum Call {
-    /// Dispatches an extendable event; its end comes by `Services::event_settled`.
-    DispatchExtendable { event: u32, init: ExtendableInit },
-    /// The host no longer waits for the event.
-    TimeOutEvent { event: u32 },
-    /// Dispatches a plain event at the global scope.
-    DispatchSimple { name: &'static str },
-    /// `navigator.connection` says something else.
-    ChangeConnection,
-    /// The registration's workers changed.
-    ChangeRegistration { registration: RegistrationState, update_found: bool },
-    /// A worker's state changed.
-    ChangeWorkerState { worker: u32, state: WorkerState },
-    /// The page has another controller.
-    ChangeController,
-    /// What a script asked of background sync is on disk, by its numbers.
-    ResolveSyncs { numbers: Vec<u64> },
-    /// Or could not be made.
-    RejectSync { number: u64, error: OpError },
-    /// What a database has to say.
-    IndexedDb(IndexedDbEvent),
-    /// A worker's message for the page.
-    ClientMessage { data: Vec<u8>, source: Option<ServiceWorkerState> },
-}
-
-/// The events that have a lifetime.
-#[derive(Clone)]
-pub(crate) enum ExtendableInit {
-    Install,
-    Activate,
-    Sync { tag: String, last_chance: bool },
-    PeriodicSync { tag: String },
-    Message { message: Message, source: Option<ClientState> },
-    Fetch(Box<FetchEventInit>),
-}
-
-/// A message's content: of a script, or of the host.
-#[derive(Clone)]
-pub(crate) enum Message {
-    Serialized(Vec<u8>),
-    Json(serde_json::Value),
 }
 
 /// Why a turn did not end well.
@@ -212,41 +168,7 @@ impl Realm {
 
     /// Calls into the realm, then runs a microtask checkpoint.
     pub(crate) fn call(&mut self, call: Call) -> Result<(), RealmError> {
-        self.turn(|turn| match call {
-            Call::DispatchExtendable { event, init } => {
-                turn.call_host("dispatchExtendable", |scope| {
-                    let (name, init) = init.into_v8(scope);
-                    vec![to_v8(scope, &name), to_v8(scope, &event), init]
-                })
-            }
-            Call::TimeOutEvent { event } => {
-                turn.call_host("timeOutEvent", |scope| vec![to_v8(scope, &event)])
-            }
-            Call::DispatchSimple { name } => {
-                turn.call_host("dispatchSimple", |scope| vec![to_v8(scope, &name)])
-            }
-            Call::ChangeRegistration { registration, update_found } => turn
-                .call_host("changeRegistration", |scope| {
-                    vec![to_v8(scope, &registration), to_v8(scope, &update_found)]
-                }),
-            Call::ChangeWorkerState { worker, state } => turn
-                .call_host("changeWorkerState", |scope| {
-                    vec![to_v8(scope, &worker), to_v8(scope, &state)]
-                }),
-            Call::ResolveSyncs { numbers } => turn.call_host("resolveSyncs", |scope| {
-                let number = |number| v8::Number::new(scope, number as f64).into();
-                numbers.into_iter().map(number).collect()
-            }),
-            Call::RejectSync { number, error } => turn.call_host("rejectSync", |scope| {
-                vec![to_v8(scope, &number), to_v8_error(scope, &error)]
-            }),
-            Call::IndexedDb(event) => turn.call_host("indexedDb", |scope| event.into_v8(scope)),
-            Call::ChangeConnection => turn.call_host("changeConnection", |_| vec![]),
-            Call::ChangeController => turn.call_host("changeController", |_| vec![]),
-            Call::ClientMessage { data, source } => turn.call_host("clientMessage", |scope| {
-                vec![to_v8(scope, &serde_v8::ToJsBuffer::from(data)), to_v8(scope, &source)]
-            }),
-        })
+        self.turn(|turn| turn.call_host(call.name(), |scope| call.into_v8(scope)))
     }
 
     /// Polls the realm's event loop: timers, ops, promises.
@@ -371,57 +293,6 @@ impl From<Failure> for RealmError {
             },
         };
         RealmError::Exception(exception)
-    }
-}
-
-impl ExtendableInit {
-    /// The event's type, as the trace and the specifications name it.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            ExtendableInit::Install => "install",
-            ExtendableInit::Activate => "activate",
-            ExtendableInit::Sync { .. } => "sync",
-            ExtendableInit::PeriodicSync { .. } => "periodicsync",
-            ExtendableInit::Message { .. } => "message",
-            ExtendableInit::Fetch(_) => "fetch",
-        }
-    }
-
-    fn into_v8<'s>(
-        self,
-        scope: &mut v8::PinScope<'s, '_>,
-    ) -> (&'static str, v8::Local<'s, v8::Value>) {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Sync {
-            tag: String,
-            last_chance: bool,
-        }
-        #[derive(Serialize)]
-        struct PeriodicSync {
-            tag: String,
-        }
-        #[derive(Serialize)]
-        struct Posted {
-            data: Option<serde_v8::ToJsBuffer>,
-            json: Option<serde_json::Value>,
-            source: Option<ClientState>,
-        }
-        let name = self.name();
-        let init = match self {
-            ExtendableInit::Install | ExtendableInit::Activate => v8::undefined(scope).into(),
-            ExtendableInit::Sync { tag, last_chance } => to_v8(scope, &Sync { tag, last_chance }),
-            ExtendableInit::PeriodicSync { tag } => to_v8(scope, &PeriodicSync { tag }),
-            ExtendableInit::Message { message, source } => {
-                let (data, json) = match message {
-                    Message::Serialized(bytes) => (Some(bytes.into()), None),
-                    Message::Json(value) => (None, Some(value)),
-                };
-                to_v8(scope, &Posted { data, json, source })
-            }
-            ExtendableInit::Fetch(init) => to_v8(scope, &init),
-        };
-        (name, init)
     }
 }
 

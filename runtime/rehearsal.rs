@@ -146,12 +146,16 @@ impl Services for Stage {
     fn import_script(&self, _: RealmId, _: &str) -> Result<String, OpError> {
         Ok(String::new())
     }
+    fn add_routes(&self, _: RealmId, _: Vec<RouterRule>) -> Result<(), OpError> {
+        Ok(())
+    }
     fn skip_waiting(&self, _: RealmId) {}
     fn claim(&self, _: RealmId) -> Result<(), OpError> {
         Ok(())
     }
     fn register_worker(&self, _: RealmId, _: RegisterWorker) -> Answer<RegistrationState> {
         Box::pin(ready(Ok(RegistrationState {
+            number: 1,
             scope: "https://rehearsal.test/".into(),
             update_via_cache: "imports".into(),
             installing: None,
@@ -164,8 +168,11 @@ impl Services for Stage {
             }),
         })))
     }
-    fn unregister(&self, _: RealmId, _: &str) -> Result<bool, OpError> {
-        Ok(true)
+    fn update_worker(&self, _: RealmId, _: &str, _: u32) -> Answer<RegistrationState> {
+        Box::pin(ready(Err(OpError::StorageFailed)))
+    }
+    fn unregister(&self, _: RealmId, _: &str) -> Answer<bool> {
+        Box::pin(ready(Ok(true)))
     }
     fn registrations(&self, _: RealmId) -> Vec<RegistrationState> {
         vec![]
@@ -183,16 +190,33 @@ impl Services for Stage {
 
 /// The rehearsal opens no database.
 impl IndexedDb for Stage {
-    fn indexed_db_open(&self, _: RealmId, _: u32, _: Vec<u16>, _: Option<u64>) {}
-    fn indexed_db_delete(&self, _: RealmId, _: u32, _: Vec<u16>) {}
-    fn indexed_db_list(&self, _: RealmId, _: u32) {}
+    fn indexed_db_open(&self, _: RealmId, _: i64, _: u32, _: Vec<u16>, _: Option<u64>) {}
+    fn indexed_db_delete(&self, _: RealmId, _: i64, _: u32, _: Vec<u16>) {}
+    fn indexed_db_list(&self, _: RealmId, _: i64, _: u32) {}
     fn indexed_db_close(&self, _: RealmId, _: u32) {}
     fn indexed_db_acknowledge(&self, _: RealmId, _: u32) {}
     fn indexed_db_begin(&self, _: RealmId, _: u32, _: IndexedDbBegin) -> u32 {
         0
     }
     fn indexed_db_request(&self, _: RealmId, _: u32, _: u32, _: IndexedDbOperation) {}
+    fn indexed_db_serve(
+        &self,
+        _: RealmId,
+        _: u32,
+        _: usize,
+        _: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)> {
+        vec![]
+    }
     fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
+}
+
+/// The rehearsal is no test.
+impl TestServices for Stage {
+    fn test_ask(&self, _: RealmId, _: u32, _: String) {}
+    fn test_call(&self, _: RealmId, _: &str) -> String {
+        unreachable!()
+    }
 }
 
 impl LockServices for Stage {
@@ -216,6 +240,18 @@ impl LockServices for Stage {
     }
 }
 
+impl MessagePortServices for Stage {
+    fn port_create(&self, _: RealmId) -> Result<(u32, u32), OpError> {
+        Ok((1, 2))
+    }
+    fn port_post(&self, _: RealmId, _: u32, _: SerializedMessage) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn port_start(&self, _: RealmId, _: u32) {}
+    fn port_close(&self, _: RealmId, _: u32, _: PortEnd) {}
+    fn client_messages_start(&self, _: RealmId) {}
+}
+
 impl NotificationServices for Stage {
     fn notification_show(
         &self,
@@ -232,6 +268,27 @@ impl NotificationServices for Stage {
     fn notification_close(&self, _: RealmId, _: u32) {}
 }
 
+impl PushServices for Stage {
+    fn push_subscribe(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: NewPushSubscription,
+    ) -> Result<PushSubscriptionState, OpError> {
+        Err(OpError::PushFailed)
+    }
+    fn push_subscription(
+        &self,
+        _: RealmId,
+        _: &str,
+    ) -> Result<Option<PushSubscriptionState>, OpError> {
+        Ok(None)
+    }
+    fn push_unsubscribe(&self, _: RealmId, _: &str, _: &str) -> Result<bool, OpError> {
+        Ok(false)
+    }
+}
+
 impl SocketServices for Stage {
     fn socket_connect(&self, _: RealmId, _: SocketRequest) -> Answer<SocketConnection> {
         Box::pin(ready(Err(OpError::FailedToFetch)))
@@ -239,22 +296,44 @@ impl SocketServices for Stage {
 }
 
 /// The rehearsal asks for no cache.
+impl WindowServices for Stage {
+    fn location_navigate(&self, _: RealmId, _: &str, _: HistoryHandling) {}
+    fn location_reload(&self, _: RealmId) {}
+    fn history_entry(&self, _: RealmId) -> HistoryEntry {
+        HistoryEntry { length: 1, state: None }
+    }
+    fn history_update(&self, _: RealmId, _: HistoryUpdate) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn history_go(&self, _: RealmId, _: i32) {}
+    fn client_focus(&self, _: RealmId, _: &str) -> Result<ClientState, OpError> {
+        Err(OpError::ClientNotFound)
+    }
+    fn client_navigate(&self, _: RealmId, _: String, _: String) -> Answer<Option<ClientState>> {
+        Box::pin(ready(Ok(None)))
+    }
+    fn window_open(&self, _: RealmId, _: String) -> Answer<Option<ClientState>> {
+        Box::pin(ready(Ok(None)))
+    }
+}
+
 impl CacheServices for Stage {
-    fn cache_open(&self, _: RealmId, _: &[u16]) -> Result<i64, OpError> {
+    fn cache_open(&self, _: RealmId, _: i64, _: &[u16]) -> Result<i64, OpError> {
         unreachable!()
     }
-    fn cache_has(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+    fn cache_has(&self, _: RealmId, _: i64, _: &[u16]) -> Result<bool, OpError> {
         unreachable!()
     }
-    fn cache_delete(&self, _: RealmId, _: &[u16]) -> Result<bool, OpError> {
+    fn cache_delete(&self, _: RealmId, _: i64, _: &[u16]) -> Result<bool, OpError> {
         unreachable!()
     }
-    fn cache_names(&self, _: RealmId) -> Result<Vec<Vec<u16>>, OpError> {
+    fn cache_names(&self, _: RealmId, _: i64) -> Result<Vec<Vec<u16>>, OpError> {
         unreachable!()
     }
     fn cache_match_any(
         &self,
         _: RealmId,
+        _: i64,
         _: CacheQuery,
         _: Option<&[u16]>,
     ) -> Result<Option<CacheMatch>, OpError> {
@@ -286,7 +365,65 @@ impl CacheServices for Stage {
     fn cache_put(&self, _: RealmId, _: i64, _: Vec<CacheEntry>) -> Answer<()> {
         unreachable!()
     }
-    fn storage_estimate(&self, _: RealmId) -> Result<StorageEstimate, OpError> {
+}
+
+/// Nor for a bucket.
+impl BucketServices for Stage {
+    fn bucket_open(&self, _: RealmId, _: String, _: BucketOptions) -> Result<i64, OpError> {
+        unreachable!()
+    }
+    fn bucket_names(&self, _: RealmId) -> Result<Vec<String>, OpError> {
+        unreachable!()
+    }
+    fn bucket_delete(&self, _: RealmId, _: String) -> Answer<()> {
+        unreachable!()
+    }
+    fn bucket_state(&self, _: RealmId, _: i64) -> Option<BucketState> {
+        unreachable!()
+    }
+    fn bucket_change(&self, _: RealmId, _: i64, _: BucketChange) -> Result<bool, OpError> {
+        unreachable!()
+    }
+    fn storage_estimate(&self, _: RealmId, _: i64) -> Result<Option<StorageEstimate>, OpError> {
+        unreachable!()
+    }
+}
+
+impl NavigationPreloadServices for Stage {
+    fn preload_state(&self, _: RealmId, _: &str) -> NavigationPreloadState {
+        NavigationPreloadState::default()
+    }
+    fn set_preload_state(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: NavigationPreloadState,
+    ) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn fetch_event_preload(&self, _: RealmId, _: u32) -> Answer<FetchResponse> {
+        Box::pin(ready(Err(OpError::PreloadFailed)))
+    }
+}
+
+/// Nor for a cookie.
+impl CookieServices for Stage {
+    fn cookies(&self, _: RealmId, _: CookieQuery) -> Result<Vec<CookieItem>, OpError> {
+        unreachable!()
+    }
+    fn cookie_set(&self, _: RealmId, _: CookieToSet) -> Result<(), OpError> {
+        unreachable!()
+    }
+    fn cookie_subscribe(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: Vec<CookieQuery>,
+        _: SubscriptionChange,
+    ) -> Result<(), OpError> {
+        unreachable!()
+    }
+    fn cookie_subscriptions(&self, _: RealmId, _: &str) -> Result<Vec<CookieQuery>, OpError> {
         unreachable!()
     }
 }

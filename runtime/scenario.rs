@@ -3,17 +3,19 @@
 //!
 //! Invariant: a scenario touches no socket and no real clock, so each run has the same trace.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use url::Url;
 
+use crate::NotificationClick;
 use crate::network::{Network, NetworkState, Timeline};
 use crate::pages::PageSource;
 use crate::permissions::PermissionPolicy;
 use crate::policy::PolicyOptions;
-use crate::runtime::{Builder, Error, Runtime, UnsettledSync};
+use crate::runtime::{Builder, Error, NotificationId, PageId, Runtime, UnsettledSync};
 use crate::simulation::ScriptedServers;
 
 /// A scenario, read from its folder.
@@ -77,14 +79,44 @@ enum Step {
     Open(String),
     /// Opens a page by its URL, as somebody who follows a link; a worker may answer.
     Navigate(String),
+    /// Goes to another URL in a page that is open, as somebody who follows its link.
+    Follow { page: String, link: String },
+    /// Loads an open page again.
+    Reload(String),
+    /// Brings an open page to the front.
+    Focus(String),
+    /// Hides the page if it is in front.
+    Hide(String),
+    /// Closes an open page.
+    Close(String),
+    /// Serves another folder of the scenario at its origin from now on: a new version of the site.
+    Deploy(String),
     /// Posts a message to the worker.
     Message(serde_json::Value),
+    /// A push message with this text, or this as JSON.
+    Push(serde_json::Value),
+    /// The push service ends the subscription.
+    ExpirePush(IdleMarker),
+    /// Clicks at the notification with this tag, or at the newest.
+    Click(Click),
+    /// Takes the notification with this tag away.
+    Dismiss(String),
     /// Sets the network signal, and what requests meet.
     Network(Network),
     /// Lets time pass.
     Wait(#[serde(deserialize_with = "duration")] Duration),
     /// Lets time pass until nothing is left to do.
     Idle(IdleMarker),
+}
+
+/// What is clicked at.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Click {
+    tag: String,
+    #[serde(default)]
+    action: String,
+    reply: Option<String>,
 }
 
 /// `idle = true`.
@@ -111,10 +143,22 @@ pub enum ScenarioError {
         cause: Box<toml::de::Error>,
     },
     /// A step's URL is none.
-    #[error("`navigate = \"{link}\"` is no URL; write a path, such as `/index.html`")]
+    #[error("`{link}` is no URL; write a path, such as `/index.html`")]
     Link {
         /// What stands there.
         link: String,
+    },
+    /// A step names a page that no step before it opened.
+    #[error("no page `{page}` is open; name it as the step that opened it does")]
+    Page {
+        /// What stands there.
+        page: String,
+    },
+    /// A step names a notification that is not shown.
+    #[error("no notification with the tag `{tag}` is shown")]
+    Notification {
+        /// What stands there.
+        tag: String,
     },
     /// A step went wrong.
     #[error("{0}")]
@@ -181,8 +225,9 @@ impl Scenario {
         }
         let always_online = || Timeline::constant(NetworkState::Online);
         runtime.play_network(script.network.unwrap_or_else(always_online)).await?;
+        let mut stage = Stage { runtime: &runtime, folder, origin, pages: BTreeMap::new() };
         for step in steps {
-            take(&runtime, &folder, &origin, step).await?;
+            stage.take(step).await?;
         }
         runtime.idle().await?;
         let unsettled = runtime.unsettled_syncs().await?;
@@ -191,33 +236,94 @@ impl Scenario {
     }
 }
 
-async fn take(
-    runtime: &Runtime,
-    folder: &Path,
-    origin: &Url,
-    step: Step,
-) -> Result<(), ScenarioError> {
-    match step {
-        Step::Open(name) => {
-            let text = read(&folder.join(&name))?;
-            let url = at(origin, &name);
-            let (url, source) = page_from_file(url, text);
-            runtime.open_page(url, source).await?;
-        }
-        Step::Navigate(path) => {
-            let url = origin.join(&path).map_err(|_| ScenarioError::Link { link: path })?;
-            match runtime.open_page(url, PageSource::Url).await {
-                // A browser would show an error page; the trace says why.
-                Err(Error::PageLoad { .. }) | Ok(_) => {}
-                Err(error) => return Err(error.into()),
+/// What steps act on.
+struct Stage<'a> {
+    runtime: &'a Runtime,
+    folder: PathBuf,
+    origin: Url,
+    /// Pages by what the step that opened them named.
+    pages: BTreeMap<String, PageId>,
+}
+
+impl Stage<'_> {
+    async fn take(&mut self, step: Step) -> Result<(), ScenarioError> {
+        let runtime = self.runtime;
+        match step {
+            Step::Open(name) => {
+                let text = read(&self.folder.join(&name))?;
+                let (url, source) = page_from_file(at(&self.origin, &name), text);
+                let page = runtime.open_page(url, source).await?;
+                self.pages.insert(name, page);
             }
+            Step::Navigate(path) => {
+                let url = self.link(&path)?;
+                if let Some(page) = shown(runtime.open_page(url, PageSource::Url).await)? {
+                    self.pages.insert(path, page);
+                }
+            }
+            Step::Follow { page, link } => {
+                let url = self.link(&link)?;
+                shown(runtime.navigate_page(self.page(&page)?, url).await)?;
+            }
+            Step::Reload(page) => drop(shown(runtime.reload_page(self.page(&page)?).await)?),
+            Step::Focus(page) => runtime.focus_page(self.page(&page)?).await?,
+            Step::Hide(page) => runtime.hide_page(self.page(&page)?).await?,
+            Step::Close(page) => runtime.close_page(self.page(&page)?).await?,
+            Step::Deploy(name) => {
+                runtime.deploy(self.origin.clone(), self.folder.join(name)).await?;
+            }
+            Step::Message(message) => runtime.post_message(None, message).await?,
+            Step::Push(data) => {
+                let data = match data {
+                    serde_json::Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                // What became of it is the script's business; the trace has it.
+                runtime.dispatch_push(None, Some(data.into_bytes())).await?;
+            }
+            Step::ExpirePush(_) => drop(runtime.expire_push_subscription(None).await?),
+            Step::Click(Click { tag, action, reply }) => {
+                let notification = self.notification(&tag).await?;
+                let click = NotificationClick { action, reply };
+                runtime.click_notification(notification, click).await?;
+            }
+            Step::Dismiss(tag) => {
+                let notification = self.notification(&tag).await?;
+                runtime.dismiss_notification(notification).await?;
+            }
+            Step::Network(network) => runtime.set_network(network).await?,
+            Step::Wait(duration) => runtime.run_for(duration).await?,
+            Step::Idle(_) => runtime.idle().await?,
         }
-        Step::Message(message) => runtime.post_message(None, message).await?,
-        Step::Network(network) => runtime.set_network(network).await?,
-        Step::Wait(duration) => runtime.run_for(duration).await?,
-        Step::Idle(_) => runtime.idle().await?,
+        Ok(())
     }
-    Ok(())
+
+    fn link(&self, path: &str) -> Result<Url, ScenarioError> {
+        let url = self.origin.join(path);
+        url.map_err(|_| ScenarioError::Link { link: path.to_owned() })
+    }
+
+    fn page(&self, name: &str) -> Result<PageId, ScenarioError> {
+        let page = self.pages.get(name).copied();
+        page.ok_or_else(|| ScenarioError::Page { page: name.to_owned() })
+    }
+
+    async fn notification(&self, tag: &str) -> Result<NotificationId, ScenarioError> {
+        let shown = self.runtime.notifications().await?;
+        let found = shown.into_iter().rfind(|each| each.tag == tag);
+        let found = found.ok_or_else(|| ScenarioError::Notification { tag: tag.to_owned() })?;
+        Ok(found.notification)
+    }
+}
+
+/// A page that cannot be loaded is no failure: a browser would show an error page; the trace says
+/// why.
+fn shown<T>(result: Result<T, Error>) -> Result<Option<T>, ScenarioError> {
+    match result {
+        Ok(page) => Ok(Some(page)),
+        Err(Error::PageLoad { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A page from a local file: HTML at its own URL, or a script in a document beside it.

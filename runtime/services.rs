@@ -7,17 +7,16 @@ use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
     ClientState, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse,
-    NetworkInformation, OpError, Permission, PermissionState, RealmId, Recipient, RegisterWorker,
-    RegistrationState, RequestBody, ScriptException, ServiceWorkerState, Services, WorkerState,
+    NetworkInformation, OpError, Permission, PermissionState, RealmId, RegisterWorker,
+    RegistrationState, RequestBody, RouterRule, ScriptException, ServiceWorkerState, Services,
+    WorkerState,
 };
-use kittiwake_store::{ScriptType, SyncChange, SyncType, UpdateViaCache};
-use tokio::task::{JoinSet, spawn_local};
-use url::Url;
+use kittiwake_store::{SyncChange, SyncType};
+use tokio::task::JoinSet;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
-use crate::lifecycle::{Refusal, RegisterError, RegisterRequest, Registration, refused};
-use crate::realm::{Call, ExtendableInit, Message};
-use crate::trace::{MessageRecipient, TraceKind};
+use crate::lifecycle::Registration;
+use crate::trace::TraceKind;
 
 impl Services for Shard {
     fn now_ms(&self) -> f64 {
@@ -44,7 +43,8 @@ impl Services for Shard {
         self.trace(TraceKind::Console { level, text });
     }
 
-    fn exception(&self, _realm: RealmId, exception: ScriptException) {
+    fn exception(&self, realm: RealmId, exception: ScriptException) {
+        self.note_uncaught(realm, &exception);
         self.trace_exception(exception);
     }
 
@@ -84,7 +84,7 @@ impl Services for Shard {
     }
 
     fn permission(&self, _realm: RealmId, permission: Permission) -> PermissionState {
-        self.permissions.state(permission)
+        self.permissions.borrow().state(permission)
     }
 
     fn fetch(
@@ -125,6 +125,16 @@ impl Services for Shard {
         }
     }
 
+    fn add_routes(&self, realm: RealmId, rules: Vec<RouterRule>) -> Result<(), OpError> {
+        match self.realm_owner(realm) {
+            Some(RealmOwner::Worker(worker)) if worker.is_installing() => {
+                worker.router.borrow_mut().add(rules);
+                Ok(())
+            }
+            _ => Err(OpError::RoutesAfterInstall),
+        }
+    }
+
     fn skip_waiting(&self, realm: RealmId) {
         if let Some(RealmOwner::Worker(worker)) = self.realm_owner(realm) {
             self.skip_waiting_of(&worker);
@@ -151,20 +161,24 @@ impl Services for Shard {
         realm: RealmId,
         options: RegisterWorker,
     ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>> {
-        let (shard, origin) = (self.me(), self.origin_of(realm));
-        // In a task of its own: the page's isolate is entered now, and the worker needs another.
-        let registered = spawn_local(async move { shard.register_for_page(origin, options).await });
-        async move { registered.await.expect("registering does not panic") }.boxed_local()
+        self.register_for(realm, options)
     }
 
-    fn unregister(&self, realm: RealmId, scope: &str) -> Result<bool, OpError> {
-        if self.own_registration(realm, scope).is_none() {
-            return Ok(false);
-        }
-        self.clear_registration(scope).map_err(|error| {
-            self.trace_store_error(&error);
-            OpError::StorageFailed
-        })
+    fn update_worker(
+        &self,
+        realm: RealmId,
+        scope: &str,
+        number: u32,
+    ) -> LocalBoxFuture<'static, Result<RegistrationState, OpError>> {
+        self.update_for(realm, scope, number)
+    }
+
+    fn unregister(
+        &self,
+        realm: RealmId,
+        scope: &str,
+    ) -> LocalBoxFuture<'static, Result<bool, OpError>> {
+        self.unregister_for(realm, scope)
     }
 
     fn registrations(&self, realm: RealmId) -> Vec<RegistrationState> {
@@ -183,40 +197,7 @@ impl Services for Shard {
     }
 
     fn post_message(&self, realm: RealmId, delivery: Delivery) -> Result<(), OpError> {
-        let origin = self.origin_of(realm);
-        match delivery.to {
-            Recipient::Worker(id) => {
-                // A redundant worker drops its messages.
-                let Some(worker) = self.worker(id) else {
-                    return Ok(());
-                };
-                if Some(&worker.origin) != origin.as_ref() {
-                    return Err(OpError::RecipientGone);
-                }
-                let source = match self.realm_owner(realm) {
-                    Some(RealmOwner::Page(page)) => Some(page.describe()),
-                    _ => None,
-                };
-                let message = Message::Serialized(delivery.data);
-                self.send_to_worker(worker, message, source, delivery.text);
-            }
-            Recipient::Client(id) => {
-                let Some((to, page)) = self.page_by_client_id(&id) else {
-                    return Ok(());
-                };
-                if Some(&page.origin) != origin.as_ref() {
-                    return Err(OpError::RecipientGone);
-                }
-                let source = match self.realm_owner(realm) {
-                    Some(RealmOwner::Worker(worker)) => Some(worker.describe()),
-                    _ => None,
-                };
-                let text = delivery.text;
-                self.trace(TraceKind::Message { to: MessageRecipient::Page, text });
-                self.call_realm(to, Call::ClientMessage { data: delivery.data, source });
-            }
-        }
-        Ok(())
+        self.deliver(realm, delivery)
     }
 
     fn clients(&self, realm: RealmId, include_uncontrolled: bool) -> Vec<ClientState> {
@@ -225,8 +206,11 @@ impl Services for Shard {
         };
         let pages = self.pages.borrow();
         let own = pages.values().filter(|page| page.origin == worker.origin);
-        let chosen = own.filter(|page| include_uncontrolled || page.is_controlled_by(&worker));
-        chosen.map(|page| page.describe()).collect()
+        let mut chosen: Vec<_> =
+            own.filter(|page| include_uncontrolled || page.is_controlled_by(&worker)).collect();
+        // https://w3c.github.io/ServiceWorker/#clients-matchall: by the time of the last focus
+        chosen.sort_by_key(|page| std::cmp::Reverse(page.window.shown_at()));
+        chosen.into_iter().map(|page| page.describe()).collect()
     }
 }
 
@@ -240,24 +224,6 @@ impl Shard {
         if let EventEnd::Rejected(rejection) = end {
             self.trace_exception(rejection);
         }
-    }
-
-    /// Traces a message to a worker and dispatches it; a sleeping worker starts for it.
-    pub(crate) fn send_to_worker(
-        &self,
-        worker: std::rc::Rc<crate::lifecycle::Worker>,
-        message: Message,
-        source: Option<ClientState>,
-        text: String,
-    ) {
-        self.trace(TraceKind::Message { to: MessageRecipient::Worker, text });
-        let (shard, busy) = (self.me(), self.activity.begin());
-        spawn_local(async move {
-            let init = ExtendableInit::Message { message, source };
-            let end = shard.dispatch_functional(&worker, init, shard.limits.event).await;
-            shard.trace_rejection(end);
-            drop(busy);
-        });
     }
 
     pub(crate) fn origin_of(&self, realm: RealmId) -> Option<String> {
@@ -274,47 +240,5 @@ impl Shard {
     ) -> Option<std::rc::Rc<Registration>> {
         let origin = self.origin_of(realm)?;
         self.registration(scope).filter(|registration| registration.origin == origin)
-    }
-
-    async fn register_for_page(
-        &self,
-        origin: Option<String>,
-        options: RegisterWorker,
-    ) -> Result<RegistrationState, OpError> {
-        let unparsable = |error: url::ParseError| OpError::RegistrationFailed(error.to_string());
-        let script = Url::parse(&options.script_url).map_err(unparsable)?;
-        let scope = options.scope_url.map(|scope| Url::parse(&scope)).transpose();
-        let scope = scope.map_err(unparsable)?;
-        let script_origin = script.origin().ascii_serialization();
-        let is_http = matches!(script.scheme(), "http" | "https");
-        if is_http && origin.as_ref() != Some(&script_origin) {
-            let reason = format!(
-                "The origin of the provided scriptURL ('{script_origin}') does not match the \
-                 current origin ('{}').",
-                origin.unwrap_or_default()
-            );
-            return Err(refused(Refusal::SecurityError, reason).into());
-        }
-        let script_type = match options.script_type.as_str() {
-            "module" => ScriptType::Module,
-            _ => ScriptType::Classic,
-        };
-        let request = RegisterRequest {
-            script,
-            scope,
-            script_type,
-            update_via_cache: match options.update_via_cache.as_str() {
-                "all" => UpdateViaCache::All,
-                "none" => UpdateViaCache::None,
-                _ => UpdateViaCache::Imports,
-            },
-        };
-        let (registration, _installs_meanwhile) =
-            self.register(request).await.inspect_err(|error| {
-                if let RegisterError::Refused { cause: Some(cause), .. } = error {
-                    self.trace_exception(*cause.clone());
-                }
-            })?;
-        Ok(registration.describe())
     }
 }

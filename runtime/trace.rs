@@ -119,6 +119,16 @@ pub enum TraceKind {
         /// The message as a person reads it.
         text: String,
     },
+    /// Something happened to a push subscription.
+    Push {
+        /// The scope of its registration, or the endpoint of a message that was refused.
+        scope: String,
+        /// What happened.
+        state: PushTraceState,
+        /// More about it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
     /// A notification was shown or taken away.
     Notification {
         /// Which of them.
@@ -132,6 +142,22 @@ pub enum TraceKind {
     },
 }
 
+/// What the trace says of push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PushTraceState {
+    /// A subscription is on disk; the text is its endpoint.
+    Subscribed,
+    /// A script ended its subscription.
+    Unsubscribed,
+    /// The push service ended a subscription.
+    Expired,
+    /// The push service did not take a message, or dropped it; the text says why.
+    Refused,
+    /// A message is dispatched; the text is its data.
+    Delivered,
+}
+
 /// What the trace says of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -140,6 +166,10 @@ pub enum NotificationTraceState {
     Shown,
     /// A script closed it.
     Closed,
+    /// A person clicked at it.
+    Clicked,
+    /// A person took it away.
+    Dismissed,
 }
 
 /// What a lifecycle event happened to.
@@ -259,6 +289,19 @@ impl fmt::Display for TraceEvent {
             TraceKind::Message { to, text } => {
                 write!(f, "{at}  message    to {}  {}", word(to), one_line(text))
             }
+            other => other.write_event(&at, f),
+        }
+    }
+}
+
+impl TraceKind {
+    /// What reaches a worker from outside, and what it shows.
+    fn write_event(&self, at: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TraceKind::Push { state, text, .. } => {
+                write!(f, "{at}  push       {}", word(state))?;
+                text.as_ref().map_or(Ok(()), |text| write!(f, "  {}", one_line(text)))
+            }
             TraceKind::Notification { state, title, body, tag } => {
                 write!(f, "{at}  notification  {}  {}", word(state), one_line(title))?;
                 for part in [body, tag].into_iter().filter(|part| !part.is_empty()) {
@@ -266,6 +309,7 @@ impl fmt::Display for TraceEvent {
                 }
                 Ok(())
             }
+            other => unreachable!("invariant: {other:?} was written already"),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The Cache API on disk: caches of an origin, and the requests and responses in them.
+//! The Cache API on disk: caches of an origin, and the requests and responses in them. The caches
+//! of a storage bucket are those of an origin that is spelt as its storage key.
 //! Invariant: an entry is put whole or not at all; no sum of entries exceeds its origin's quota.
 
 mod bodies;
@@ -97,7 +98,7 @@ impl Store {
         &self,
         origin: &str,
         name: &[u16],
-        quota_bytes: u64,
+        quota_bytes: impl Fn(&str) -> u64,
     ) -> Result<CacheId, StoreError> {
         if let Some(found) = self.cache_find(origin, name)? {
             return Ok(found);
@@ -105,7 +106,7 @@ impl Store {
         self.write(|transaction| {
             let name = from_utf16(name);
             let size = ROW_BYTES + name.len() as u64;
-            require_quota(transaction, origin, size, quota_bytes)?;
+            require_quota(transaction, origin, size, quota_bytes(origin))?;
             let sql = "INSERT INTO caches (origin, name, size_bytes) VALUES (?1, ?2, ?3)";
             transaction.prepare_cached(sql)?.execute((origin, name, size as i64))?;
             Ok(CacheId(transaction.last_insert_rowid()))
@@ -147,6 +148,9 @@ impl Store {
     /// entries that its request matches, and each write succeeds or fails alone:
     /// <https://w3c.github.io/ServiceWorker/#batch-cache-operations-algorithm>
     ///
+    /// `quota_bytes` is asked for what the caches of an origin may have, before each write; it must
+    /// not ask this store.
+    ///
     /// # Errors
     ///
     /// The failures of the database; then nothing of any write was put. Of one write alone:
@@ -154,10 +158,10 @@ impl Store {
     pub fn cache_put_all(
         &self,
         writes: &[CacheWrite],
-        quota_bytes: u64,
+        quota_bytes: impl Fn(&str) -> u64,
     ) -> Result<Vec<Result<Released, StoreError>>, StoreError> {
         self.write(|transaction| {
-            let one = |write| match put(transaction, write, quota_bytes) {
+            let one = |write| match put(transaction, write, &quota_bytes) {
                 Ok(released) => Ok(Ok(released)),
                 Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
                 Err(failure) => Err(failure),
@@ -249,6 +253,15 @@ impl Store {
         self.read(|connection| usage(connection, origin))
     }
 
+    /// The storage key that the cache belongs to, named or not.
+    ///
+    /// # Errors
+    ///
+    /// The failures of the database.
+    pub fn cache_storage_key(&self, cache: CacheId) -> Result<Option<String>, StoreError> {
+        self.read(|connection| storage_key_of(connection, cache))
+    }
+
     /// Begins a body that is too large for a row. It may be sent to a thread that writes it.
     ///
     /// # Errors
@@ -274,10 +287,15 @@ fn find(connection: &Connection, origin: &str, name: &[u16]) -> Result<Option<Ca
     Ok(statement.query_row((origin, from_utf16(name)), |row| row.get(0)).optional()?)
 }
 
+fn storage_key_of(connection: &Connection, cache: CacheId) -> Result<Option<String>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT origin FROM caches WHERE id = ?1")?;
+    Ok(statement.query_row([cache], |row| row.get(0)).optional()?)
+}
+
 fn put(
     transaction: &Connection,
     write: &CacheWrite,
-    quota_bytes: u64,
+    quota_bytes: impl Fn(&str) -> u64,
 ) -> Result<Released, Failure> {
     let cache = write.cache;
     for (index, entry) in write.entries.iter().enumerate() {
@@ -285,15 +303,11 @@ fn put(
             return Err(StoreError::DuplicateRequests { url: entry.request.url.clone() }.into());
         }
     }
-    let origin: Option<String> = transaction
-        .prepare_cached("SELECT origin FROM caches WHERE id = ?1")?
-        .query_row([cache], |row| row.get(0))
-        .optional()?;
-    let origin = origin.ok_or(StoreError::NoCache { cache })?;
+    let origin = storage_key_of(transaction, cache)?.ok_or(StoreError::NoCache { cache })?;
     // Before anything is written, so that a refusal changes nothing. Entries that are replaced make
     // room only afterwards: a body that is being read stays on disk.
     let size = write.entries.iter().map(entry_size).sum();
-    require_quota(transaction, &origin, size, quota_bytes)?;
+    require_quota(transaction, &origin, size, quota_bytes(&origin))?;
     let mut released = vec![];
     for entry in &write.entries {
         let query =

@@ -206,10 +206,10 @@ pub enum StoreError {
     /// What is to be kept would exceed the origin's quota. Scripts see `QuotaExceededError`.
     #[error(
         "{origin} may keep {quota_bytes} bytes, and this would make it {needed_bytes}: \
-         delete some of its caches, or give it a larger quota"
+         delete some of what it stores, or give it a larger quota"
     )]
     QuotaExceeded {
-        /// The origin.
+        /// The origin, or the file of its database.
         origin: String,
         /// Its quota.
         quota_bytes: u64,

@@ -33,6 +33,7 @@
 //!     script_url: "https://app.test/sw.js".into(),
 //!     script_type: ScriptType::Classic,
 //!     update_via_cache: Default::default(),
+//!     router_rules: "[]".into(),
 //!     resources: vec![ScriptResource {
 //!         url: "https://app.test/sw.js".into(),
 //!         content_type: "text/javascript".into(),
@@ -45,6 +46,7 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod buckets;
 mod caches;
 mod columns;
 mod cookies;
@@ -53,6 +55,7 @@ mod folder;
 mod http_cache;
 pub mod indexed_db;
 mod periodic;
+mod push;
 mod registrations;
 mod sync;
 mod write;
@@ -69,20 +72,22 @@ use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
 
+pub use crate::buckets::{BucketId, StorageBucket, parse_storage_key};
 pub use crate::caches::{
     BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
     EntryResponse, HeaderList, NewBody, Released, ResponseType,
 };
-pub use crate::cookies::{CookieChange, CookieKey, StoredCookie};
+pub use crate::cookies::{CookieChange, CookieKey, CookieSubscription, StoredCookie};
 pub use crate::error::{LockHolder, StoreError};
 pub use crate::http_cache::{CachedResponse, CachedResponseId, HttpCacheLimits};
 pub use crate::periodic::{
     IllegalPeriodicTransition, Moment, PeriodicRegistered, PeriodicSyncEvent, PeriodicSyncRecord,
     PeriodicSyncRegistration, PeriodicSyncState, PeriodicUnregistered, next_periodic,
 };
+pub use crate::push::PushSubscription;
 pub use crate::registrations::{
-    InstalledWorker, Registration, RegistrationId, ScriptResource, ScriptType, Unregistered,
-    UpdateViaCache, Version, VersionId, VersionState,
+    InstalledWorker, NavigationPreload, Registration, RegistrationId, ScriptResource, ScriptType,
+    Unregistered, UpdateViaCache, Version, VersionId, VersionState,
 };
 pub use crate::sync::{
     ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
@@ -103,7 +108,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("schema_fetch.sql"),
     include_str!("caches/schema.sql"),
+    include_str!("buckets_schema.sql"),
     include_str!("schema_start.sql"),
+    include_str!("schema_lifecycle.sql"),
+    include_str!("push/schema.sql"),
+    include_str!("cookie_subscriptions.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.
@@ -387,6 +396,7 @@ mod tests {
         assert_eq!(store.registrations().unwrap()[0].scope, "https://a.test/");
         assert_eq!(store.cookies("https://a.test", 0).unwrap(), []);
         assert_eq!(store.cached_responses("https://a.test", "u").unwrap(), []);
+        assert_eq!(store.buckets().unwrap(), []);
     }
 
     #[test]
@@ -399,6 +409,7 @@ mod tests {
             script_url: "https://app.test/sw.js".into(),
             script_type: ScriptType::Classic,
             update_via_cache: UpdateViaCache::Imports,
+            router_rules: "[]".into(),
             resources: vec![ScriptResource {
                 url: "https://app.test/sw.js".into(),
                 content_type: "text/javascript".into(),
@@ -460,8 +471,9 @@ mod tests {
         store
             .connection()
             .execute_batch(
-                "INSERT INTO registrations VALUES (1, 'https://a.test', 'https://a.test/', 'all');
-                 INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated');",
+                "INSERT INTO registrations (id, origin, scope, update_via_cache)
+                     VALUES (1, 'https://a.test', 'https://a.test/', 'all');
+                 INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated', '[]');",
             )
             .unwrap();
         for (table, impossible) in [
@@ -474,8 +486,8 @@ mod tests {
             ("periodic_sync_registrations", "1, 'waits', 'https://a.test', 'waiting', 0, 0, 0, 0"),
             ("periodic_sync_registrations", "1, 'past', 'https://a.test', 'firing', -1, 0, 0, 0"),
             ("periodic_sync_registrations", "2, 'none', 'https://a.test', 'firing', 0, 0, 0, 0"),
-            ("versions", "2, 1, 'second active', 'classic', 'activating'"),
-            ("versions", "2, 1, 'unknown state', 'classic', 'redundant'"),
+            ("versions", "2, 1, 'second active', 'classic', 'activating', '[]'"),
+            ("versions", "2, 1, 'unknown state', 'classic', 'redundant', '[]'"),
         ] {
             let sql = format!("INSERT INTO {table} VALUES ({impossible})");
             let error = store.connection().execute_batch(&sql).unwrap_err();

@@ -71,6 +71,8 @@ pub struct InstalledWorker {
     pub script_type: ScriptType,
     /// The registration's mode from now on.
     pub update_via_cache: UpdateViaCache,
+    /// The list of router rules, as JSON: <https://w3c.github.io/ServiceWorker/#dfn-service-worker-list-of-router-rules>
+    pub router_rules: String,
     /// The script resource map, with the main script under `script_url`; each URL once.
     pub resources: Vec<ScriptResource>,
 }
@@ -97,10 +99,23 @@ pub struct Registration {
     pub scope: String,
     /// When its updates may be answered from the HTTP cache.
     pub update_via_cache: UpdateViaCache,
+    /// When its script was last compared with its server's, in Unix epoch milliseconds.
+    pub update_checked_ms: Option<i64>,
+    /// What its navigations ask for ahead.
+    pub preload: NavigationPreload,
     /// The worker that is activating or activated.
     pub active: Option<Version>,
     /// The worker that is installed.
     pub waiting: Option<Version>,
+}
+
+/// <https://w3c.github.io/ServiceWorker/#navigation-preload-manager>
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NavigationPreload {
+    /// Whether they ask.
+    pub enabled: bool,
+    /// What the header says; one character is one byte.
+    pub header: String,
 }
 
 /// One service worker of a registration.
@@ -112,6 +127,8 @@ pub struct Version {
     pub script_url: String,
     /// How its main script is evaluated.
     pub script_type: ScriptType,
+    /// Its list of router rules, as JSON.
+    pub router_rules: String,
     /// Its state.
     pub state: VersionState,
 }
@@ -190,6 +207,63 @@ impl Store {
         self.write(|transaction| {
             require_state(transaction, version, VersionState::Activating)?;
             set_state(transaction, version, VersionState::Activated)
+        })
+    }
+
+    /// Keeps when the script was last compared with its server's. Does not wait for the disk: a
+    /// power cut may undo it, and then the script is compared once more.
+    /// <https://w3c.github.io/ServiceWorker/#dfn-last-update-check-time>
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn update_checked(
+        &self,
+        registration: RegistrationId,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.write_soon(|transaction| {
+            transaction
+                .prepare_cached("UPDATE registrations SET update_checked_ms = ?2 WHERE id = ?1")?
+                .execute((registration, now_ms))?;
+            Ok(())
+        })
+    }
+
+    /// Sets when updates may be answered from the HTTP cache. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn set_update_via_cache(
+        &self,
+        registration: RegistrationId,
+        mode: UpdateViaCache,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare_cached("UPDATE registrations SET update_via_cache = ?2 WHERE id = ?1")?
+                .execute((registration, mode))?;
+            Ok(())
+        })
+    }
+
+    /// Sets what navigations ask for ahead. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn set_navigation_preload(
+        &self,
+        registration: RegistrationId,
+        preload: &NavigationPreload,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let sql = "UPDATE registrations SET preload_enabled = ?2, preload_header = ?3 \
+                 WHERE id = ?1";
+            let values = (registration, preload.enabled, &preload.header);
+            transaction.prepare_cached(sql)?.execute(values)?;
+            Ok(())
         })
     }
 
@@ -357,10 +431,11 @@ fn insert_waiting(
     worker: &InstalledWorker,
 ) -> Result<VersionId, Failure> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO versions (registration_id, script_url, script_type, state) \
-         VALUES (?1, ?2, ?3, ?4) RETURNING id",
+        "INSERT INTO versions (registration_id, script_url, script_type, state, router_rules) \
+         VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id",
     )?;
-    let values = (registration, &worker.script_url, worker.script_type, VersionState::Installed);
+    let (script_url, state) = (&worker.script_url, VersionState::Installed);
+    let values = (registration, script_url, worker.script_type, state, &worker.router_rules);
     let version: VersionId = statement.query_row(values, |row| row.get(0))?;
     let mut statement = connection.prepare_cached(
         "INSERT INTO script_resources (version_id, url, content_type, body) \
@@ -413,8 +488,9 @@ fn select_registrations(
 ) -> Result<Vec<Registration>, Failure> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT registrations.id, origin, scope, update_via_cache, \
-         active.id, active.script_url, active.script_type, active.state, \
-         waiting.id, waiting.script_url, waiting.script_type, waiting.state \
+         active.id, active.script_url, active.script_type, active.state, active.router_rules, \
+         waiting.id, waiting.script_url, waiting.script_type, waiting.state, \
+         waiting.router_rules, update_checked_ms, preload_enabled, preload_header \
          FROM registrations \
          LEFT JOIN versions active ON active.registration_id = registrations.id \
          AND (active.state = 'installed') = 0 \
@@ -428,7 +504,9 @@ fn select_registrations(
             scope: row.get(2)?,
             update_via_cache: row.get(3)?,
             active: version_from(row, 4)?,
-            waiting: version_from(row, 8)?,
+            waiting: version_from(row, 9)?,
+            update_checked_ms: row.get(14)?,
+            preload: NavigationPreload { enabled: row.get(15)?, header: row.get(16)? },
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -443,6 +521,7 @@ fn version_from(row: &Row<'_>, first_column: usize) -> rusqlite::Result<Option<V
         script_url: row.get(first_column + 1)?,
         script_type: row.get(first_column + 2)?,
         state: row.get(first_column + 3)?,
+        router_rules: row.get(first_column + 4)?,
     }))
 }
 

@@ -106,9 +106,12 @@ fn functions_have_up_to_70_lines() {
 #[test]
 fn functions_are_found_with_their_lengths() {
     let rust = "impl X {\n    pub(crate) async fn a<T>(\n        b: T,\n    ) {\n    }\n}\n\
+                trait T {\n    fn f(\n        b: T,\n    );\n\n    fn g() {\n    }\n}\n\
                 fn d() -> u8 {\n    1\n}\n";
     let rust = Source { name: "x.rs".to_owned(), text: rust.to_owned() };
-    assert_eq!(functions(&rust), [("a".to_owned(), 4), ("d".to_owned(), 3)]);
+    let expected =
+        [("a", 4), ("f", 3), ("g", 2), ("d", 3)].map(|(name, lines)| (name.to_owned(), lines));
+    assert_eq!(functions(&rust), expected);
     let script = "export async function a(b) {\n  if (b) {\n    c();\n  }\n}\nclass D {\n  e() {\n\
                   \x20   f();\n  }\n  static async g(h) {\n  }\n}\n";
     let script = Source { name: "x.js".to_owned(), text: script.to_owned() };
@@ -124,8 +127,12 @@ fn functions(source: &Source) -> Vec<(String, usize)> {
     for (first, line) in lines.iter().enumerate() {
         let code = line.trim_start();
         let Some(name) = function_name(source.is_rust(), code) else { continue };
-        let end = format!("{}}}", &line[..line.len() - code.len()]);
-        let length = lines[first..].iter().position(|line| line.trim_end() == end);
+        let indentation = &line[..line.len() - code.len()];
+        let (end, declared) = (format!("{indentation}}}"), format!("{indentation})"));
+        let is_end = |line: &str| {
+            line == end || source.is_rust() && line.starts_with(&declared) && line.ends_with(';')
+        };
+        let length = lines[first..].iter().position(|line| is_end(line.trim_end()));
         if let Some(length) = length.filter(|_| !code.ends_with(['}', ';'])) {
             functions.push((name, length + 1));
         }

@@ -53,6 +53,36 @@ impl Peers {
         Ok(command)
     }
 
+    /// Chromium, where a system's package puts it.
+    pub fn chromium() -> Option<PathBuf> {
+        let places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+        places.into_iter().map(PathBuf::from).find(|program| runs(program))
+    }
+
+    /// A page of headless Chromium with a script, which puppeteer-core drives. One argument more
+    /// is the file of its worker, `/sw.js`.
+    pub fn chromium_run(program: &Path, script: &Path) -> Result<Command> {
+        let folder = bench_peers()?;
+        if !folder.join("node_modules/puppeteer-core").exists() {
+            install_from_npm(&folder, "puppeteer-core")?;
+        }
+        let mut command = Command::new("node");
+        command.arg(Path::new(ROOT).join("benches/indexed_db/chromium.mjs"));
+        command.args([program, script]).current_dir(folder);
+        Ok(command)
+    }
+
+    /// Cloudflare's workerd, from npm into `target/bench-peers`.
+    pub fn workerd() -> Result<PathBuf> {
+        let folder = bench_peers()?;
+        let package = "@cloudflare/workerd-linux-64";
+        let program = folder.join("node_modules").join(package).join("bin/workerd");
+        if !program.exists() {
+            install_from_npm(&folder, package)?;
+        }
+        Ok(program)
+    }
+
     /// `deno run` of a script.
     pub fn deno_run(&self, options: &[&str], script: &Path) -> Command {
         let mut command = Command::new(&self.deno);
@@ -119,9 +149,12 @@ pub fn version(mut program: Command) -> String {
 }
 
 /// Runs a script as a page of Kittiwake, with its state on disk; the answer is what it logged last.
+/// The folder may have the page's worker, `sw.js`.
 pub fn run_page(script: &Path, folder: &Path) -> Result<Value> {
     let worker = folder.join("sw.js");
-    fs::write(&worker, "")?;
+    if !worker.exists() {
+        fs::write(&worker, "")?;
+    }
     let mut command = Command::new(KITTIWAKE);
     command.args([Path::new("run"), &worker, Path::new("--page"), script]);
     command.args(["--format", "json", "--state"]).arg(folder.join("state"));

@@ -74,7 +74,8 @@ export class InnerBody {
   /** Text or bytes that were not read yet and became no stream. */
   #content = null;
   #isConsumed = false;
-  /** What the body was made from and can be made from again; null for a stream. */
+  /** What the body was made from and can be made from again; null for a stream, and for a response
+   * of the host, whose bytes are given away when they are read. */
   source = null;
   /** In bytes, or null if it is not known. */
   length = null;
@@ -91,6 +92,13 @@ export class InnerBody {
     if (isHostBody(content)) return;
     this.source = content;
     if (typeof content !== "string") this.length = TypedArrayPrototypeGetByteLength(content);
+  }
+
+  /** A body of bytes that nobody else has. */
+  static own(bytes) {
+    const body = new InnerBody(bytes);
+    body.source = null;
+    return body;
   }
 
   get stream() {
@@ -125,7 +133,8 @@ export class InnerBody {
     }
     const content = this.takeContent();
     if (isHostBody(content)) return PromisePrototypeThen(content.readAll(), use);
-    return use(typeof content === "string" ? content : TypedArrayPrototypeSlice(content));
+    const isOwn = typeof content === "string" || this.source === null;
+    return use(isOwn ? content : TypedArrayPrototypeSlice(content));
   }
 
   /** The text, the bytes or the HostBody that it was made of, which is used then; null if it is a
@@ -136,14 +145,15 @@ export class InnerBody {
     if (isHostBody(content)) content.throwIfAborted();
     this.#isConsumed = true;
     this.#content = null;
-    return content;
+    return isHostBody(content) ? content.takeBytes() ?? content : content;
   }
 
   /** <https://fetch.spec.whatwg.org/#concept-body-clone> */
   clone() {
     let second;
     if (this.#stream === null && !isHostBody(this.#content)) {
-      second = new InnerBody(this.#content);
+      const isOwn = typeof this.#content === "object" && this.source === null;
+      second = new InnerBody(isOwn ? TypedArrayPrototypeSlice(this.#content) : this.#content);
     } else {
       const branches = readableStreamTee(this.stream, true);
       this.#stream = branches[0];
@@ -301,12 +311,14 @@ export function sourceOf(body) {
 const package_ = {
   arrayBuffer: (content) =>
     TypedArrayPrototypeGetBuffer(typeof content === "string" ? core.encode(content) : content),
-  blob: (content, mimeType) => {
+  blob: (content, mimeTypeOf) => {
+    const mimeType = mimeTypeOf();
     const type = mimeType === null ? "" : mimesniff.serializeMimeType(mimeType);
     return new Blob([content], { type });
   },
   bytes: (content) => typeof content === "string" ? core.encode(content) : content,
-  formData: (content, mimeType, prefix) => {
+  formData: (content, mimeTypeOf, prefix) => {
+    const mimeType = mimeTypeOf();
     const bytes = typeof content === "string" ? core.encode(content) : content;
     const essence = mimeType === null ? "" : mimesniff.essence(mimeType);
     if (essence === "application/x-www-form-urlencoded") {
@@ -353,7 +365,8 @@ export function mixinBody(Interface, bodyOf, mimeTypeOf) {
         }
       },
     };
-    const finish = (object, content) => package_[name](content, mimeTypeOf(object), prefix);
+    const finish = (object, content) =>
+      package_[name](content, () => mimeTypeOf(object), prefix);
     return {
       __proto__: null,
       value: operation[name],

@@ -33,9 +33,15 @@ export function fetch(input, init = undefined) {
   }
 }
 
+/** How errors begin; made by the first call, because no scope is there when this file runs. */
+let prefix = null;
+
+function prefixOf(name) {
+  return `Failed to execute 'fetch' on '${name === "Window" ? name : "WorkerGlobalScope"}'`;
+}
+
 function start(self, input, init, given) {
-  const scope = globalThis.constructor.name === "Window" ? "Window" : "WorkerGlobalScope";
-  const prefix = `Failed to execute 'fetch' on '${scope}'`;
+  prefix ??= prefixOf(globalThis.constructor.name);
   if (self !== undefined && self !== globalThis) {
     throw new TypeError(`${prefix}: Illegal invocation`);
   }
@@ -48,12 +54,14 @@ function start(self, input, init, given) {
 
 /** One fetch under way: what an abort has to end. */
 class Exchange {
-  #cancel = core.createCancelHandle();
+  #cancel;
   #responseBody = null;
   signal;
 
+  /** Of a signal, or of null: then nothing aborts it. */
   constructor(signal) {
     this.signal = signal;
+    this.#cancel = signal === null ? null : core.createCancelHandle();
   }
 
   get cancelHandle() {
@@ -61,21 +69,23 @@ class Exchange {
   }
 
   abort(request) {
-    core.tryClose(this.#cancel);
+    this.over();
     if (request.body !== null) request.body.cancel(this.signal.reason);
     if (this.#responseBody !== null) this.#responseBody.abort();
   }
 
-  /** The response is here, and its body may be on its way: `rid` is a resource or null. */
-  received(rid) {
-    core.tryClose(this.#cancel); // or each request would leave its handle behind
-    if (rid === null) return null;
-    this.#responseBody = new HostBody(rid, this.signal);
+  /** The response is here, and so is all of its body, `bytes`, or a resource for it, `body`. */
+  received({ bytes, body }) {
+    this.over();
+    if (bytes === null && body === null) return null;
+    if (bytes !== null && this.signal === null) return InnerBody.own(bytes);
+    this.#responseBody = new HostBody(body, bytes, this.signal);
     return new InnerBody(this.#responseBody);
   }
 
-  failed() {
-    core.tryClose(this.#cancel);
+  /** Each request would leave its handle behind otherwise. */
+  over() {
+    if (this.#cancel !== null) core.tryClose(this.#cancel);
   }
 }
 
@@ -97,7 +107,7 @@ function abortable(inner, signal) {
 
 async function send(inner, exchange) {
   if (inner.blob !== null && inner.method === "GET") {
-    exchange.failed();
+    exchange.over();
     return fromInnerResponse(fetchBlob(inner), "immutable");
   }
   try {
@@ -113,17 +123,16 @@ async function send(inner, exchange) {
         inner.body.cancel();
       }
     }
-    const request = hostRequest(inner, stream);
-    const head = await op_http_fetch(request, bytes, exchange.cancelHandle);
-    return responseFrom(head, exchange.received(head.body));
+    const head = await op_http_fetch(hostRequest(inner, stream, exchange.cancelHandle), bytes);
+    return responseFrom(head, exchange.received(head));
   } catch (error) {
-    exchange.failed();
+    exchange.over();
     inner.body?.cancel(error);
     throw error;
   }
 }
 
-function hostRequest(inner, bodyStream) {
+function hostRequest(inner, bodyStream, cancel) {
   return {
     method: inner.method,
     url: inner.urlList[0],
@@ -138,10 +147,12 @@ function hostRequest(inner, bodyStream) {
     keepalive: inner.keepalive,
     destination: inner.destination,
     bodyStream,
+    cancel,
   };
 }
 
-function responseFrom(head, body) {
+/** The response whose head and body the host gave. */
+export function responseFrom(head, body) {
   const inner = newInnerResponse(head.status, head.statusText);
   inner.headerList = head.headers;
   inner.urlList = head.urlList;

@@ -1,6 +1,7 @@
 // The body of a response that comes from the host.
 //
-// It becomes a stream only when somebody asks for the stream: reading all of it is one op.
+// It becomes a stream only when somebody asks for the stream: reading all of it is one op, or none
+// if all of it came with the head.
 //
 // Invariant: the host's resource is closed when the body has ended, failed, was cancelled, or when
 // nobody can read it any more.
@@ -14,6 +15,7 @@ const {
   ObjectGetOwnPropertyDescriptor,
   PromisePrototypeThen,
   SafeFinalizationRegistry,
+  TypedArrayPrototypeGetByteLength,
   TypedArrayPrototypeSubarray,
   Uint8Array,
   uncurryThis,
@@ -29,27 +31,39 @@ const BYOBRequest = core.loadExtScript("ext:deno_web/06_streams.js").ReadableStr
 const respond = uncurryThis(BYOBRequest.prototype.respond);
 const viewOf = uncurryThis(ObjectGetOwnPropertyDescriptor(BYOBRequest.prototype, "view").get);
 
+const { op_fetch_body_read_all } = core.ops;
+
 const CHUNK = 64 * 1024;
 
 const unreachable = new SafeFinalizationRegistry((rid) => core.tryClose(rid));
 
 export class HostBody {
+  /** The resource; null if all of it came with the head. */
   #rid;
+  /** All of it then, in bytes of its own. */
+  #bytes;
   /** Ends it if it is aborted, or null. */
   #signal;
   #controller = null;
   #isOver = false;
   #isAborted = false;
 
-  constructor(rid, signal) {
+  constructor(rid, bytes, signal) {
     this.#rid = rid;
+    this.#bytes = bytes;
     this.#signal = signal;
-    unreachable.register(this, rid, this);
+    if (rid !== null) unreachable.register(this, rid, this);
+  }
+
+  /** All of it, which is the caller's from now on, if it came with the head; else null. */
+  takeBytes() {
+    if (this.#bytes !== null) this.#isOver = true;
+    return this.#bytes;
   }
 
   /** All of it, in bytes of the caller's own; nothing may have been read. */
   readAll() {
-    return this.give(core.readAll);
+    return this.give(op_fetch_body_read_all);
   }
 
   /** Gives its resource to an operation that reads it to its end; answers what that answers. */
@@ -79,6 +93,7 @@ export class HostBody {
   }
 
   async #pull(controller) {
+    if (this.#bytes !== null) return this.#pullBytes(controller);
     const request = byobRequest(controller);
     const view = request === null ? new Uint8Array(CHUNK) : viewOf(request);
     let length;
@@ -97,6 +112,13 @@ export class HostBody {
     } else {
       enqueue(controller, TypedArrayPrototypeSubarray(view, 0, length));
     }
+  }
+
+  #pullBytes(controller) {
+    if (TypedArrayPrototypeGetByteLength(this.#bytes) > 0) enqueue(controller, this.#bytes);
+    close(controller);
+    const request = byobRequest(controller);
+    if (request !== null) respond(request, 0);
   }
 
   /** Fails whoever reads it with the reason of the signal. */
@@ -120,6 +142,7 @@ export class HostBody {
 
   close() {
     this.#isOver = true;
+    if (this.#rid === null) return;
     unreachable.unregister(this);
     core.tryClose(this.#rid);
   }

@@ -117,7 +117,7 @@ export let toInnerResponse;
 export let fromInnerResponse;
 
 export class Response {
-  #inner = newInnerResponse();
+  #inner = null;
   #headers = null;
   #guard = "response";
   [webidl.brand] = webidl.brand;
@@ -135,6 +135,7 @@ export class Response {
   // https://fetch.spec.whatwg.org/#dom-response
   constructor(body = null, init = undefined) {
     if (body === key) return;
+    this.#inner = newInnerResponse();
     const prefix = "Failed to construct 'Response'";
     if (body !== null) body = toBodyInit(body, prefix, "parameter 1");
     init = responseInit(init, prefix, "parameter 2");

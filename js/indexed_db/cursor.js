@@ -235,7 +235,7 @@ function moveTo(cursor, state, flat, at) {
   state.position = toKey(state.key);
   state.primaryPosition = toKey(state.primaryKey);
   if (!state.keyOnly) {
-    state.value = retrieval.valueOf(state.store, state.primaryKey, flat[at + 2]);
+    state.value = retrieval.completed(state.store, state.primaryKey, flat[at + 2]);
   }
   state.gotValue = true;
   return cursor;

@@ -256,6 +256,13 @@ export function connection(id) {
   return connections.get(id);
 }
 
+/** The host has closed the connection, and aborts its transactions. */
+export function closeByForce(database) {
+  const state = databaseState(database);
+  state.closePending = true;
+  connections.delete(state.id);
+}
+
 /** The upgrade of a new connection: https://w3c.github.io/IndexedDB/#upgrade-a-database */
 export function beginUpgrade(id, database, oldVersion, openRequest) {
   const state = databaseState(database);

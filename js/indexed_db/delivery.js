@@ -3,10 +3,16 @@
 // Invariant: each event is dispatched in a call of the host.
 
 import { core, primordials } from "ext:core/mod.js";
-import { connection, createDatabase, beginUpgrade } from "ext:kittiwake/indexed_db/database.js";
+import {
+  beginUpgrade,
+  closeByForce,
+  connection,
+  createDatabase,
+} from "ext:kittiwake/indexed_db/database.js";
 import { dispatchUp } from "ext:kittiwake/indexed_db/dispatch.js";
 import { listed } from "ext:kittiwake/indexed_db/factory.js";
 import {
+  exceptionOf,
   IDBVersionChangeEvent,
   openRequest,
   requestState,
@@ -14,7 +20,6 @@ import {
 import * as transactions from "ext:kittiwake/indexed_db/transaction.js";
 
 const { Event } = core.loadExtScript("ext:deno_web/02_event.js");
-const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_indexed_db_acknowledge } = core.ops;
 const { ReflectApply } = primordials;
 
@@ -52,18 +57,26 @@ const deliveries = {
     dispatchUp([request], new Event("success"));
   },
 
-  failed(id, { name, message }) {
+  failed(id, failure) {
     const request = openRequest(id, true);
     const requested = requestState(request);
     requested.done = true;
     requested.result = undefined;
-    requested.error = new DOMException(message, name);
+    requested.error = exceptionOf(failure);
     dispatchUp([request], new Event("error", { bubbles: true, cancelable: true }));
   },
 
   blocked(id, oldVersion, newVersion) {
     const event = new IDBVersionChangeEvent("blocked", { oldVersion, newVersion });
     dispatchUp([openRequest(id, false)], event);
+  },
+
+  // https://w3c.github.io/IndexedDB/#close-a-database-connection, forced
+  closed(connectionId) {
+    const database = connection(connectionId);
+    if (database === undefined) return;
+    closeByForce(database);
+    dispatchUp([database], new Event("close"));
   },
 
   // https://w3c.github.io/IndexedDB/#dom-idbfactory-deletedatabase

@@ -14,14 +14,18 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
+const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_indexed_db_delete, op_indexed_db_list, op_indexed_db_open } = core.ops;
 const { ArrayPrototypePush, Promise, SafeMap, TypeError } = primordials;
 
 // https://w3c.github.io/IndexedDB/#idbfactory
 export class IDBFactory {
-  constructor(key = undefined) {
+  #bucket;
+
+  constructor(key = undefined, bucket = undefined) {
     requireHostKey(key, "IDBFactory");
     this[webidl.brand] = webidl.brand;
+    this.#bucket = bucket;
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbfactory-open
@@ -34,7 +38,7 @@ export class IDBFactory {
     if (wanted === 0) {
       throw new TypeError(`${prefix}: The version provided must not be 0.`);
     }
-    return createOpenRequest((id) => op_indexed_db_open(id, text, wanted ?? 0));
+    return createOpenRequest((id) => op_indexed_db_open(this.#bucket, id, text, wanted ?? 0));
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbfactory-deletedatabase
@@ -43,7 +47,7 @@ export class IDBFactory {
     webidl.assertBranded(this, IDBFactoryPrototype);
     requireArguments(arguments.length, 1, prefix);
     const text = string(name, prefix);
-    return createOpenRequest((id) => op_indexed_db_delete(id, text));
+    return createOpenRequest((id) => op_indexed_db_delete(this.#bucket, id, text));
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbfactory-databases
@@ -51,8 +55,10 @@ export class IDBFactory {
     assertThis(this, IDBFactory, "Failed to execute 'databases' on 'IDBFactory'");
     const id = ++lastList;
     const listed = new Promise((resolve) => lists.set(id, resolve));
-    op_indexed_db_list(id);
-    return await listed;
+    op_indexed_db_list(this.#bucket, id);
+    const databases = await listed;
+    if (databases !== null) return databases;
+    throw new DOMException("Internal error.", "UnknownError");
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbfactory-cmp
@@ -70,10 +76,11 @@ const IDBFactoryPrototype = IDBFactory.prototype;
 const lists = new SafeMap();
 let lastList = 0;
 
-/** The host has listed the databases. */
+/** The host has listed the databases; null if their bucket is gone. */
 export function listed(id, databases) {
   const resolve = lists.get(id);
   lists.delete(id);
+  if (databases === null) return resolve(null);
   const result = [];
   for (let i = 0; i < databases.length; i++) {
     ArrayPrototypePush(result, { name: databases[i][0], version: databases[i][1] });
@@ -81,4 +88,10 @@ export function listed(id, databases) {
   resolve(result);
 }
 
-export const indexedDB = new IDBFactory(hostKey);
+/** The databases of a bucket of the realm's origin. */
+export function createIndexedDb(bucket) {
+  return new IDBFactory(hostKey, bucket);
+}
+
+/** Those of the bucket that every origin has. */
+export const indexedDB = createIndexedDb(0);

@@ -88,8 +88,9 @@ export class IDBIndex {
     requireArguments(arguments.length, 1, on("get"));
     requireUsable(state, on("get"));
     const range = toRange(query, on("get"), true);
-    const finish = retrieval.recordTo(state.store, "values");
-    return ask(this, state, retrieval.withValues, range, finish, { limit: 1 });
+    const finish = retrieval.firstOf(retrieval.valuesTo(state.store));
+    const kind = retrieval.kindOfValues(state.store);
+    return ask(this, state, kind, range, finish, { limit: 1 });
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbindex-getkey
@@ -98,7 +99,7 @@ export class IDBIndex {
     requireArguments(arguments.length, 1, on("getKey"));
     requireUsable(state, on("getKey"));
     const range = toRange(query, on("getKey"), true);
-    const finish = retrieval.recordTo(state.store, "keys");
+    const finish = retrieval.firstOf(retrieval.recordsTo(state.store, "keys"));
     return ask(this, state, retrieval.keysOnly, range, finish, { limit: 1 });
   }
 
@@ -107,8 +108,9 @@ export class IDBIndex {
     const state = this.#state;
     const options = retrieval.getAllArguments(queryOrOptions, count, on("getAll"));
     requireUsable(state, on("getAll"));
-    const finish = retrieval.recordsTo(state.store, "values");
-    return ask(this, state, retrieval.withValues, options.range(), finish, options);
+    const finish = retrieval.valuesTo(state.store);
+    const kind = retrieval.kindOfValues(state.store);
+    return ask(this, state, kind, options.range(), finish, options);
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbindex-getallkeys
@@ -215,7 +217,7 @@ export function fillIndex(transaction, store, index) {
 function entriesOf(store, index, flat) {
   const records = [];
   for (let i = 0; i < flat.length; i += 3) {
-    const value = retrieval.valueOf(store, flat[i], flat[i + 2]);
+    const value = retrieval.completed(store, flat[i], flat[i + 2]);
     ArrayPrototypePush(records, toKey(flat[i]), extractIndexKeys(value, index));
   }
   return records;

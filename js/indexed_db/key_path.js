@@ -15,8 +15,10 @@ const {
   ObjectPrototypeIsPrototypeOf,
   RegExpPrototypeExec,
   SafeRegExp,
+  StringPrototypeCharCodeAt,
   StringPrototypeSplit,
   SymbolIterator,
+  Uint8Array,
 } = primordials;
 
 const identifier = new SafeRegExp("^[\\p{ID_Start}$_][\\p{ID_Continue}$\\u200c\\u200d]*$", "u");
@@ -106,6 +108,52 @@ export function canInject(value, keyPath) {
     value = value[identifiers[i]];
   }
   return isInjectable(value);
+}
+
+// What the host's flags of a key path mean: ops/indexed_db/key_path.rs.
+const unique = 1;
+const compound = 2;
+const multiEntry = 4;
+const generated = 8;
+
+/** How the host finds the keys of a value by itself; null if they are to be found here. */
+export function recipe(store) {
+  const bytes = [];
+  const flags = store.autoIncrement ? generated : 0;
+  if (store.keyPath !== null && !writeKeyPath(bytes, 0, store.keyPath, flags)) return null;
+  for (const index of store.indexes.values()) {
+    const flags = (index.unique ? unique : 0) | (index.multiEntry ? multiEntry : 0);
+    if (!writeKeyPath(bytes, index.id, index.keyPath, flags)) return null;
+  }
+  return new Uint8Array(bytes);
+}
+
+function writeKeyPath(bytes, id, keyPath, flags) {
+  const isCompound = ArrayIsArray(keyPath);
+  const paths = isCompound ? keyPath : [keyPath];
+  if (paths.length > 255) return false;
+  ArrayPrototypePush(bytes, id & 255, id >> 8 & 255, id >> 16 & 255, id >>> 24);
+  ArrayPrototypePush(bytes, flags | (isCompound ? compound : 0), paths.length);
+  for (let i = 0; i < paths.length; i++) {
+    const identifiers = paths[i] === "" ? [] : StringPrototypeSplit(paths[i], ".");
+    if (identifiers.length > 255) return false;
+    ArrayPrototypePush(bytes, identifiers.length);
+    for (let j = 0; j < identifiers.length; j++) {
+      if (!writeIdentifier(bytes, identifiers[j])) return false;
+    }
+  }
+  return true;
+}
+
+function writeIdentifier(bytes, identifier) {
+  if (identifier.length > 255) return false;
+  ArrayPrototypePush(bytes, identifier.length);
+  for (let i = 0; i < identifier.length; i++) {
+    const unit = StringPrototypeCharCodeAt(identifier, i);
+    if (unit > 127) return false;
+    ArrayPrototypePush(bytes, unit);
+  }
+  return true;
 }
 
 function isInjectable(value) {

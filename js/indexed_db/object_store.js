@@ -118,8 +118,9 @@ export class IDBObjectStore {
     requireArguments(arguments.length, 1, on("get"));
     requireUsable(state, on("get"));
     const range = toRange(query, on("get"), true);
-    const finish = retrieval.recordTo(state.metadata, "values");
-    return ask(this, state, retrieval.withValues, range, finish, { limit: 1 });
+    const finish = retrieval.firstOf(retrieval.valuesTo(state.metadata));
+    const kind = retrieval.kindOfValues(state.metadata);
+    return ask(this, state, kind, range, finish, { limit: 1 });
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbobjectstore-getkey
@@ -128,7 +129,7 @@ export class IDBObjectStore {
     requireArguments(arguments.length, 1, on("getKey"));
     requireUsable(state, on("getKey"));
     const range = toRange(query, on("getKey"), true);
-    const finish = retrieval.recordTo(state.metadata, "keys");
+    const finish = retrieval.firstOf(retrieval.recordsTo(state.metadata, "keys"));
     return ask(this, state, retrieval.keysOnly, range, finish, { limit: 1 });
   }
 
@@ -137,8 +138,9 @@ export class IDBObjectStore {
     const state = this.#state;
     const options = retrieval.getAllArguments(queryOrOptions, count, on("getAll"));
     requireUsable(state, on("getAll"));
-    const finish = retrieval.recordsTo(state.metadata, "values");
-    return ask(this, state, retrieval.withValues, options.range(), finish, options);
+    const finish = retrieval.valuesTo(state.metadata);
+    const kind = retrieval.kindOfValues(state.metadata);
+    return ask(this, state, kind, options.range(), finish, options);
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbobjectstore-getallkeys

@@ -1,4 +1,5 @@
-// Storing a value: https://w3c.github.io/IndexedDB/#add-or-put, from the clone on.
+// Storing a value: https://w3c.github.io/IndexedDB/#add-or-put, from the clone on. The host finds
+// most keys in what it has serialised; where it does not, they are found in a clone here.
 //
 // Invariant: the transaction is not active while a value is cloned, which may run a script's code.
 
@@ -8,13 +9,14 @@ import {
   extractIndexKeys,
   extractKey,
   inject,
+  recipe as keyRecipe,
 } from "ext:kittiwake/indexed_db/key_path.js";
 import { compareKeys, generated, invalid } from "ext:kittiwake/indexed_db/keys.js";
-import { execute, transactionState } from "ext:kittiwake/indexed_db/transaction.js";
+import { execute, requireActive, transactionState } from "ext:kittiwake/indexed_db/transaction.js";
 import { blobParts, deserialize, serialize } from "ext:kittiwake/indexed_db/values.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { op_indexed_db_put } = core.ops;
+const { op_indexed_db_put, op_indexed_db_put_bytes } = core.ops;
 const { ArrayPrototypePush } = primordials;
 
 /**
@@ -24,13 +26,40 @@ const { ArrayPrototypePush } = primordials;
 export function storeValue(transaction, store, value, key, options) {
   const { mustKeep, overwrite, prefix, source } = options;
   const state = transactionState(transaction);
+  const request = state.lastRequest + 1;
+  const recipe = mustKeep === undefined && state.held === null ? recipeOf(state, store) : null;
   state.phase = "inactive";
   let bytes;
   try {
-    bytes = serialize(value, prefix);
+    bytes = serialize(
+      value,
+      (brand, refuse) =>
+        op_indexed_db_put(
+          state.id, request, store.id, recipe, value, key, overwrite, brand, refuse,
+        ),
+      prefix,
+    );
   } finally {
-    state.phase = "active";
+    if (state.phase === "inactive") state.phase = "active";
   }
+  requireActive(state, prefix);
+  store.empty = false;
+  if (bytes === undefined) return execute(transaction, source, sent, answer);
+  return storeBytes(transaction, store, bytes, key, options);
+}
+
+const sent = () => {};
+const answer = (stored) => stored;
+
+/** Only an upgrade changes indexes. */
+function recipeOf({ upgrade }, store) {
+  if (upgrade !== null) return keyRecipe(store);
+  if (store.recipe === undefined) store.recipe = keyRecipe(store);
+  return store.recipe;
+}
+
+/** As `storeValue`, of a serialised value whose keys the host has not found. */
+function storeBytes(transaction, store, bytes, key, { mustKeep, overwrite, prefix, source }) {
   const isInline = store.keyPath !== null;
   const clone = isInline || store.indexes.size > 0 ? deserialize(bytes) : undefined;
   if (isInline) {
@@ -45,12 +74,11 @@ export function storeValue(transaction, store, value, key, options) {
   }
   key = mustKeep ?? key;
   const indexes = indexKeys(store, clone);
-  store.empty = false;
-  const { id } = state;
+  const { id } = transactionState(transaction);
   const blobs = blobParts(bytes);
   const send = (request) =>
-    op_indexed_db_put(id, request, store.id, key, bytes, indexes, blobs, overwrite);
-  return execute(transaction, source, send, (stored) => stored);
+    op_indexed_db_put_bytes(id, request, store.id, key, bytes, indexes, blobs, overwrite);
+  return execute(transaction, source, send, answer);
 }
 
 /** The key in a value; undefined if the generator is to give one. */

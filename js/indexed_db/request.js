@@ -14,7 +14,9 @@ import {
 } from "ext:kittiwake/webidl.js";
 
 const { Event, EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
-const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
+const { DOMException, QuotaExceededError } = core.loadExtScript(
+  "ext:deno_web/01_dom_exception.js",
+);
 const { ObjectPrototypeIsPrototypeOf, SafeMap } = primordials;
 
 /** The state of a request that a script cannot reach. */
@@ -79,6 +81,12 @@ webidl.configureInterface(IDBOpenDBRequest);
 defineHandler(IDBOpenDBRequest.prototype, "blocked");
 defineHandler(IDBOpenDBRequest.prototype, "upgradeneeded");
 
+/** What the host says of a failure, as a script sees it. */
+export function exceptionOf({ message, name }) {
+  if (name === "QuotaExceededError") return new QuotaExceededError(message);
+  return new DOMException(message, name);
+}
+
 /** Whether it is a script's, and not a step of our own. */
 export function isRequest(object) {
   return ObjectPrototypeIsPrototypeOf(IDBRequest.prototype, object);
@@ -90,8 +98,6 @@ export function createRequest(source, transaction, finish) {
     source,
     transaction,
     finish,
-    // Whether its result needs no answer of the host.
-    known: false,
     done: false,
     result: undefined,
     error: null,

@@ -4,7 +4,6 @@
 import { core, primordials } from "ext:core/mod.js";
 import { extractKey, inject } from "ext:kittiwake/indexed_db/key_path.js";
 import { isPotentialRange, toRange } from "ext:kittiwake/indexed_db/key_range.js";
-import { deserializeStored } from "ext:kittiwake/indexed_db/values.js";
 import {
   dictionary,
   enumMember,
@@ -25,6 +24,7 @@ export const withValues = 1;
 export const counting = 2;
 export const deleting = 3;
 export const clearing = 4;
+const valuesOnly = 5;
 
 const fromTheStart = {
   past: false,
@@ -33,26 +33,29 @@ const fromTheStart = {
   skip: 0,
 };
 
-/** Sends a query: ops/indexed_db/operation.rs has the array. `source` has `store` and `index`. */
+/** Sends a query: ops/indexed_db/operation.rs has the flags. `source` has `store` and `index`. */
 export function query(transaction, request, kind, source, range, options = undefined) {
   const { direction = "next", limit = 0, from = fromTheStart, isPage = false } = options ?? {};
-  op_indexed_db_query(transaction, request, [
-    kind,
+  const what = kind |
+    (range.lowerOpen ? 16 : 0) |
+    (range.upperOpen ? 32 : 0) |
+    (direction === "prev" || direction === "prevunique" ? 64 : 0) |
+    (direction === "nextunique" || direction === "prevunique" ? 128 : 0) |
+    (from.past ? 256 : 0) |
+    (isPage ? 512 : 0);
+  op_indexed_db_query(
+    transaction,
+    request,
+    what,
     source.store.id,
     source.index === null ? 0 : source.index.id,
     range.lower,
     range.upper,
-    range.lowerOpen,
-    range.upperOpen,
-    direction === "prev" || direction === "prevunique",
-    direction === "nextunique" || direction === "prevunique",
-    from.past,
     from.key,
     from.primaryKey,
     from.skip,
     limit,
-    isPage,
-  ]);
+  );
 }
 
 /** An `[EnforceRange] unsigned long`: https://webidl.spec.whatwg.org/#js-unsigned-long */
@@ -95,23 +98,36 @@ export function directionArgument(direction, prefix) {
   return enumValue(direction, directions, "IDBCursorDirection", prefix);
 }
 
+/** Whether values may lack the key that the generator gave. */
+function mayLackKeys(store) {
+  return store.autoIncrement && store.keyPath !== null;
+}
+
 /** The value of a record, with the key that the generator gave. */
-export function valueOf(store, primaryKey, bytes) {
-  const value = deserializeStored(bytes);
-  const mayLack = store.autoIncrement && store.keyPath !== null;
-  if (mayLack && extractKey(value, store.keyPath) === undefined) {
+export function completed(store, primaryKey, value) {
+  if (mayLackKeys(store) && extractKey(value, store.keyPath) === undefined) {
     inject(value, store.keyPath, primaryKey);
   }
   return value;
+}
+
+/** How values are asked for; `valuesTo` takes what is answered. */
+export function kindOfValues(store) {
+  return mayLackKeys(store) ? withValues : valuesOnly;
+}
+
+/** What to make of the answer to `kindOfValues`. */
+export function valuesTo(store) {
+  return mayLackKeys(store) ? recordsTo(store, "values") : (values) => values;
 }
 
 /** What to make of records, which are flat: key, primary key, value, ... */
 export function recordsTo(store, kind) {
   const make = {
     keys: (_key, primaryKey) => primaryKey,
-    records: (key, primaryKey, bytes) =>
-      new IDBRecord(hostKey, { key, primaryKey, value: valueOf(store, primaryKey, bytes) }),
-    values: (_key, primaryKey, bytes) => valueOf(store, primaryKey, bytes),
+    records: (key, primaryKey, value) =>
+      new IDBRecord(hostKey, { key, primaryKey, value: completed(store, primaryKey, value) }),
+    values: (_key, primaryKey, value) => completed(store, primaryKey, value),
   }[kind];
   return (flat) => {
     const count = flat.length / 3;
@@ -126,10 +142,12 @@ export function recordsTo(store, kind) {
   };
 }
 
-/** What to make of one record, or of none. */
-export function recordTo(store, kind) {
-  const all = recordsTo(store, kind);
-  return (flat) => all(flat)[0];
+/** What to make of the first of them, or of none. */
+export function firstOf(all) {
+  return (answer) => {
+    const found = all(answer);
+    return found.length === 0 ? undefined : found[0];
+  };
 }
 
 // https://w3c.github.io/IndexedDB/#idbrecord

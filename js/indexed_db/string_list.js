@@ -3,7 +3,13 @@
 import { primordials } from "ext:core/mod.js";
 import { hostKey, requireArguments, requireHostKey, string, webidl } from "ext:kittiwake/webidl.js";
 
-const { ArrayPrototypeIncludes, ArrayPrototypeSort, ObjectDefineProperty } = primordials;
+const {
+  Array,
+  ArrayPrototypeIncludes,
+  ArrayPrototypeSort,
+  ObjectDefineProperty,
+  SymbolIterator,
+} = primordials;
 
 export class DOMStringList {
   #strings;
@@ -37,6 +43,13 @@ export class DOMStringList {
   }
 }
 webidl.configureInterface(DOMStringList);
+// https://webidl.spec.whatwg.org/#js-iterator
+ObjectDefineProperty(DOMStringList.prototype, SymbolIterator, {
+  __proto__: null,
+  value: Array.prototype[SymbolIterator],
+  writable: true,
+  configurable: true,
+});
 
 /** A sorted list: https://w3c.github.io/IndexedDB/#create-a-sorted-name-list */
 export function sortedList(names) {

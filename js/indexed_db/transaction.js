@@ -8,8 +8,14 @@ import { core, primordials } from "ext:core/mod.js";
 import { afterCheckpoint, defineHandler } from "ext:kittiwake/events.js";
 import { dispatchUp, isHeard } from "ext:kittiwake/indexed_db/dispatch.js";
 import { createObjectStore } from "ext:kittiwake/indexed_db/object_store.js";
-import { createRequest, isRequest, requestState } from "ext:kittiwake/indexed_db/request.js";
+import {
+  createRequest,
+  exceptionOf,
+  isRequest,
+  requestState,
+} from "ext:kittiwake/indexed_db/request.js";
 import { sortedList } from "ext:kittiwake/indexed_db/string_list.js";
+import { readValues } from "ext:kittiwake/indexed_db/values.js";
 import {
   hostKey,
   requireArguments,
@@ -20,8 +26,8 @@ import {
 
 const { Event, EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { op_indexed_db_end } = core.ops;
-const { ArrayPrototypePush, SafeMap } = primordials;
+const { op_indexed_db_end, op_indexed_db_serve } = core.ops;
+const { ArrayPrototypePush, ArrayPrototypeShift, SafeMap } = primordials;
 
 /** The state of a transaction that a script cannot reach. */
 export let transactionState;
@@ -124,6 +130,9 @@ export function createTransaction(id, db, connection, mode, scope, durability, u
     handles: new SafeMap(),
     // Numbers of requests that have no answer yet -> the requests, in their order.
     requests: new SafeMap(),
+    // Requests whose results are here already, and the number of the request before each.
+    known: [],
+    lastAnswered: 0,
     lastRequest: 0,
     // Whether events of its requests are being dispatched.
     delivering: false,
@@ -207,8 +216,7 @@ export function executeKnown(transaction, request, finish) {
   requested.done = false;
   requested.result = undefined;
   requested.finish = finish;
-  requested.known = true;
-  state.requests.set(++state.lastRequest, request);
+  ArrayPrototypePush(state.known, { request, behind: state.lastRequest });
   return true;
 }
 
@@ -249,11 +257,15 @@ export function release(state) {
 /** https://w3c.github.io/IndexedDB/#commit-a-transaction */
 export function commit(state) {
   state.phase = "committing";
-  if (state.requests.size === 0) op_indexed_db_end(state.id, true);
+  if (!hasRequests(state)) op_indexed_db_end(state.id, true);
+}
+
+function hasRequests({ requests, known }) {
+  return requests.size > 0 || known.length > 0;
 }
 
 export function commitIfIdle(state) {
-  if (state.requests.size > 0) return;
+  if (hasRequests(state)) return;
   if (state.phase === "inactive") commit(state);
   else if (state.phase === "committing") op_indexed_db_end(state.id, true);
 }
@@ -264,53 +276,82 @@ export function abort(transaction, error) {
   if (state.phase === "finished") return;
   state.phase = "finished";
   state.error = error;
-  state.aborted = [];
-  for (const request of state.requests.values()) {
-    if (isRequest(request)) ArrayPrototypePush(state.aborted, request);
-  }
+  state.aborted = unanswered(state);
   state.requests.clear();
+  state.known = [];
   state.held = null;
   state.upgrade?.revert(transaction);
   op_indexed_db_end(state.id, false);
 }
 
-/** The host has answered requests. */
+/** The script's requests that are not over, in their order. */
+function unanswered({ known, requests }) {
+  const list = [];
+  let next = 0;
+  for (const [id, request] of requests) {
+    while (next < known.length && known[next].behind < id) {
+      ArrayPrototypePush(list, known[next++].request);
+    }
+    if (isRequest(request)) ArrayPrototypePush(list, request);
+  }
+  while (next < known.length) ArrayPrototypePush(list, known[next++].request);
+  return list;
+}
+
+/** The host has answered requests; what their events ask for, it may answer in this turn. */
 export function answered(id, answers) {
   const transaction = live.get(id);
   if (transaction === undefined) return;
   const state = transactionState(transaction);
   state.delivering = true;
-  for (let i = 0; i < answers.length; i += 3) {
-    const request = state.requests.get(answers[i]);
-    if (request === undefined) continue; // aborted meanwhile, or the host's own
-    state.requests.delete(answers[i]);
-    const succeeded = answers[i + 1] === 1;
-    if (isRequest(request)) settle(transaction, state, request, succeeded, answers[i + 2]);
-    else settleSilently(transaction, state, request, succeeded, answers[i + 2]);
-    settleKnown(transaction, state);
+  for (let round = 0; answers !== undefined; round++) {
+    deliverAnswers(transaction, state, answers);
+    const waiting = state.requests.size;
+    answers = waiting === 0 ? undefined : op_indexed_db_serve(id, waiting, round);
   }
   state.delivering = false;
 }
 
-/** Those that come next and need no answer; each may be followed by another. */
-function settleKnown(transaction, state) {
-  for (const [id, request] of state.requests) {
-    if (!isRequest(request) || !requestState(request).known) return;
-    requestState(request).known = false;
-    state.requests.delete(id);
-    settle(transaction, state, request, true, undefined);
+// The host's kinds of answers: ops/indexed_db/event.rs.
+const failed = 0;
+const succeeded = 1;
+const unread = 2;
+
+function deliverAnswers(transaction, state, answers) {
+  for (let i = 0; i < answers.length; i += 3) {
+    const request = state.requests.get(answers[i]);
+    if (request === undefined) continue; // aborted meanwhile, or the host's own
+    state.requests.delete(answers[i]);
+    state.lastAnswered = answers[i];
+    const kind = answers[i + 1];
+    if (isRequest(request)) settle(transaction, state, request, kind, answers[i + 2]);
+    else settleSilently(transaction, state, request, kind, answers[i + 2]);
+    settleKnown(transaction, state);
   }
 }
 
-function settleSilently(transaction, state, { finish }, succeeded, answer) {
-  try {
-    if (succeeded) finish(answer);
-  } catch (error) {
-    succeeded = false;
-    answer = unreadable(error);
+/** Those that come next and need no answer; each may be followed by another. */
+function settleKnown(transaction, state) {
+  while (state.known.length > 0 && state.known[0].behind <= state.lastAnswered) {
+    const { request } = ArrayPrototypeShift(state.known);
+    settle(transaction, state, request, succeeded, undefined);
   }
-  if (!succeeded) abort(transaction, new DOMException(answer.message, answer.name));
+}
+
+function settleSilently(transaction, state, request, kind, answer) {
+  const error = kind === failed ? answer : finishWith(request, kind, answer);
+  if (error !== null) abort(transaction, exceptionOf(error));
   commitIfIdle(state);
+}
+
+/** Makes a request's result of the answer; the error if that fails. */
+function finishWith(requested, kind, answer) {
+  try {
+    requested.result = requested.finish(kind === unread ? readValues(answer) : answer);
+    return null;
+  } catch (error) {
+    return unreadable(error);
+  }
 }
 
 /** A stored value that the engine cannot read. */
@@ -318,23 +359,16 @@ function unreadable(error) {
   return { name: "DataError", message: `Failed to read a stored value: ${error}` };
 }
 
-function settle(transaction, state, request, succeeded, answer) {
+function settle(transaction, state, request, kind, answer) {
   const requested = requestState(request);
-  if (succeeded) {
-    try {
-      requested.result = requested.finish(answer);
-    } catch (error) {
-      succeeded = false;
-      answer = unreadable(error);
-    }
-  }
+  const error = kind === failed ? answer : finishWith(requested, kind, answer);
   requested.done = true;
-  if (succeeded) {
+  if (error === null) {
     requested.error = null;
     fireSuccess(transaction, state, request);
   } else {
     requested.result = undefined;
-    requested.error = new DOMException(answer.message, answer.name);
+    requested.error = exceptionOf(error);
     fireError(transaction, state, request);
   }
   commitIfIdle(state);
@@ -399,7 +433,7 @@ export function aborted(id, failure) {
   if (transaction === undefined) return;
   const state = transactionState(transaction);
   if (state.phase !== "finished") {
-    abort(transaction, failure === null ? null : new DOMException(failure.message, failure.name));
+    abort(transaction, failure === null ? null : exceptionOf(failure));
   }
   live.delete(id);
   for (let i = 0; i < state.aborted.length; i++) {

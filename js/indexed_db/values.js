@@ -10,21 +10,23 @@ const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { isUncloneable } = core.loadExtScript("ext:deno_web/13_message_port.js");
 const { op_blob_create_part, op_indexed_db_has_blobs } = core.ops;
 const {
-  ArrayIsArray,
   ArrayPrototypePush,
   ObjectPrototypeIsPrototypeOf,
   SafeMap,
   TypeErrorPrototype,
 } = primordials;
 
-/** https://html.spec.whatwg.org/#structuredserializeforstorage */
-export function serialize(value, prefix) {
+/**
+ * https://html.spec.whatwg.org/#structuredserializeforstorage: `write` is given what the host needs
+ * for it.
+ */
+export function serialize(value, write, prefix) {
   const refuse = (text) => {
     throw new DOMException(`${prefix}: ${text}`, "DataCloneError");
   };
   if (isUncloneable(value) || isPlatformObject(value)) refuse("The object could not be cloned.");
   try {
-    return core.serialize(value, { forStorage: true }, refuse);
+    return write(core.hostObjectBrand, refuse);
   } catch (error) {
     // The engine's own refusals; a getter's exception is the script's.
     if (ObjectPrototypeIsPrototypeOf(TypeErrorPrototype, error) && isEngines(error)) {
@@ -61,9 +63,14 @@ export function blobParts(bytes) {
   return names;
 }
 
-/** A stored value: bytes, or with blobs an array of bytes, name of a part, its bytes, ... */
-export function deserializeStored(stored) {
-  if (!ArrayIsArray(stored)) return deserialize(stored);
+/** Records as the host gives them, flat; `unread` says where a value is left to be read here. */
+export function readValues([flat, unread]) {
+  for (let i = 0; i < unread.length; i++) flat[unread[i]] = read(flat[unread[i]]);
+  return flat;
+}
+
+/** A stored value: its bytes, name of a part of its blobs, the part's bytes, ... */
+function read(stored) {
   const parts = new SafeMap();
   for (let i = 1; i < stored.length; i += 2) {
     const bytes = stored[i + 1];

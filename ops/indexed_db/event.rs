@@ -5,7 +5,7 @@
 use deno_core::{serde_v8, v8};
 use serde::Serialize;
 
-use super::{IndexedDbKey, buffer_to_v8, to_v8};
+use super::{IndexedDbKey, buffer_to_v8, to_v8, value};
 
 /// One event.
 pub enum IndexedDbEvent {
@@ -56,6 +56,11 @@ pub enum IndexedDbEvent {
         /// `None` if the database is to be deleted.
         new_version: Option<u64>,
     },
+    /// A connection was closed, because its storage is deleted.
+    Closed {
+        /// The connection.
+        connection: u32,
+    },
     /// A database is deleted.
     Deleted {
         /// Who asked.
@@ -63,12 +68,12 @@ pub enum IndexedDbEvent {
         /// The version that it had.
         old_version: u64,
     },
-    /// The origin's databases.
+    /// The bucket's databases.
     Listed {
         /// Who asked.
         request: u32,
-        /// Names and versions.
-        databases: Vec<(Vec<u16>, u64)>,
+        /// Names and versions; `None` if their bucket is gone.
+        databases: Option<Vec<(Vec<u16>, u64)>>,
     },
     /// What steps of a transaction answered, in their order.
     Answered {
@@ -114,6 +119,8 @@ pub enum IndexedDbAnswer {
     Count(u64),
     /// Records.
     Records(Vec<IndexedDbRecord>),
+    /// Values of records.
+    Values(Vec<IndexedDbValue>),
 }
 
 /// A record that was found.
@@ -122,8 +129,14 @@ pub struct IndexedDbRecord {
     pub key: IndexedDbKey,
     /// Its key in the object store, where the source is an index.
     pub primary_key: Option<IndexedDbKey>,
-    /// What V8's serialiser wrote, if it was wanted.
-    pub value: Option<Vec<u8>>,
+    /// Its value, if it was wanted.
+    pub value: Option<IndexedDbValue>,
+}
+
+/// A value that was found.
+pub struct IndexedDbValue {
+    /// What V8's serialiser wrote.
+    pub bytes: Vec<u8>,
     /// The contents of its Blob and File objects: names and bytes.
     pub blobs: Vec<(String, Vec<u8>)>,
 }
@@ -206,22 +219,21 @@ impl IndexedDbEvent {
             Self::VersionChange { connection, old_version, new_version } => {
                 versions(scope, "versionChange", connection, old_version, new_version)
             }
+            Self::Closed { connection } => {
+                vec![to_v8(scope, &"closed"), to_v8(scope, &connection)]
+            }
             Self::Deleted { request, old_version } => {
                 versions(scope, "deleted", request, old_version, None)
             }
             Self::Listed { request, databases } => {
-                let databases: Vec<(serde_v8::U16String, u64)> =
-                    databases.into_iter().map(|(name, version)| (name.into(), version)).collect();
+                let databases: Option<Vec<(serde_v8::U16String, u64)>> = databases
+                    .map(|all| all.into_iter().map(|(name, version)| (name.into(), version)))
+                    .map(Iterator::collect);
                 vec![to_v8(scope, &"listed"), to_v8(scope, &request), to_v8(scope, &databases)]
             }
             Self::Answered { transaction, answers } => {
-                let mut flat = Vec::with_capacity(answers.len() * 3);
-                for (request, answer) in answers {
-                    flat.push(to_v8(scope, &request));
-                    flat.extend(answer.into_v8(scope));
-                }
-                let flat = v8::Array::new_with_elements(scope, &flat).into();
-                vec![to_v8(scope, &"answered"), to_v8(scope, &transaction), flat]
+                let answers = answers_to_v8(scope, answers);
+                vec![to_v8(scope, &"answered"), to_v8(scope, &transaction), answers]
             }
             Self::Completed { transaction } => {
                 vec![to_v8(scope, &"completed"), to_v8(scope, &transaction)]
@@ -245,44 +257,149 @@ fn versions<'s>(
     vec![to_v8(scope, &name), to_v8(scope, &subject), to_v8(scope, &old), to_v8(scope, &new)]
 }
 
-/// Flat: value, name of a part, its bytes, ...
-fn value_with_blobs<'s>(
+/// Flat: request, kind of answer, answer, ...
+pub(super) fn answers_to_v8<'s>(
     scope: &mut v8::PinScope<'s, '_>,
-    value: Vec<u8>,
-    blobs: Vec<(String, Vec<u8>)>,
+    answers: Vec<(u32, IndexedDbAnswer)>,
 ) -> v8::Local<'s, v8::Value> {
-    let mut flat = vec![buffer_to_v8(scope, value)];
-    for (part, bytes) in blobs {
-        flat.push(to_v8(scope, &part));
-        flat.push(buffer_to_v8(scope, bytes));
+    let mut flat = Vec::with_capacity(answers.len() * 3);
+    for (request, answer) in answers {
+        flat.push(v8::Integer::new_from_unsigned(scope, request).into());
+        let (kind, answer) = answer.into_v8(scope);
+        flat.push(v8::Integer::new(scope, kind).into());
+        flat.push(answer);
     }
     v8::Array::new_with_elements(scope, &flat).into()
 }
 
+// The kinds of answers, as `js/indexed_db/transaction.js` knows them.
+const FAILED: i32 = 0;
+const SUCCEEDED: i32 = 1;
+/// An array, and which of its elements are to be read by `js/indexed_db/values.js`.
+const UNREAD: i32 = 2;
+
 impl IndexedDbAnswer {
-    /// What kind of answer it is, and the answer. Records are flat: key, primary key, value, ...
-    fn into_v8<'s>(self, scope: &mut v8::PinScope<'s, '_>) -> [v8::Local<'s, v8::Value>; 2] {
+    /// Records are flat: key, primary key, value, ...
+    fn into_v8<'s>(self, scope: &mut v8::PinScope<'s, '_>) -> (i32, v8::Local<'s, v8::Value>) {
         match self {
-            Self::Failed(error) => [to_v8(scope, &0), to_v8(scope, &error)],
-            Self::Done => [to_v8(scope, &1), v8::undefined(scope).into()],
-            Self::Key(key) => [to_v8(scope, &1), key.into_v8(scope)],
-            Self::Count(count) => [to_v8(scope, &1), to_v8(scope, &(count as f64))],
-            Self::Records(records) => {
-                let mut flat = Vec::with_capacity(records.len() * 3);
-                for record in records {
-                    flat.push(record.key.into_v8(scope));
-                    flat.push(match record.primary_key {
-                        Some(key) => key.into_v8(scope),
-                        None => v8::undefined(scope).into(),
-                    });
-                    flat.push(match record.value {
-                        Some(value) if record.blobs.is_empty() => buffer_to_v8(scope, value),
-                        Some(value) => value_with_blobs(scope, value, record.blobs),
-                        None => v8::undefined(scope).into(),
-                    });
-                }
-                [to_v8(scope, &1), v8::Array::new_with_elements(scope, &flat).into()]
+            Self::Failed(error) => (FAILED, to_v8(scope, &error)),
+            Self::Done => (SUCCEEDED, v8::undefined(scope).into()),
+            Self::Key(key) => (SUCCEEDED, key.into_v8(scope)),
+            Self::Count(count) => (SUCCEEDED, v8::Number::new(scope, count as f64).into()),
+            Self::Records(records) => records_to_v8(scope, records),
+            Self::Values(values) => {
+                let (values, unread) = values_to_v8(scope, values);
+                with_unread(scope, values, &unread, |position| position)
             }
         }
     }
+}
+
+/// So many values are read together, unless they are large.
+const TOGETHER: usize = 1024;
+const TOGETHER_BYTES: usize = 256 << 10;
+
+fn records_to_v8<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    records: Vec<IndexedDbRecord>,
+) -> (i32, v8::Local<'s, v8::Value>) {
+    let undefined = v8::undefined(scope).into();
+    let mut flat = Vec::with_capacity(records.len() * 3);
+    let mut values = Vec::with_capacity(records.len());
+    for record in records {
+        flat.push(record.key.into_v8(scope));
+        flat.push(record.primary_key.map_or(undefined, |key| key.into_v8(scope)));
+        flat.push(undefined);
+        values.extend(record.value);
+    }
+    let (values, unread) = values_to_v8(scope, values);
+    for index in 0..values.length() {
+        flat[index as usize * 3 + 2] = values.get_index(scope, index).unwrap_or(undefined);
+    }
+    let flat = v8::Array::new_with_elements(scope, &flat);
+    with_unread(scope, flat, &unread, |position| position * 3 + 2)
+}
+
+fn with_unread<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    answer: v8::Local<'s, v8::Array>,
+    unread: &[usize],
+    place: impl Fn(usize) -> usize,
+) -> (i32, v8::Local<'s, v8::Value>) {
+    if unread.is_empty() {
+        return (SUCCEEDED, answer.into());
+    }
+    let unread: Vec<_> = unread.iter().map(|position| place(*position) as i32).collect();
+    let unread: Vec<_> = unread.iter().map(|at| v8::Integer::new(scope, *at).into()).collect();
+    let unread = v8::Array::new_with_elements(scope, &unread).into();
+    (UNREAD, v8::Array::new_with_elements(scope, &[answer.into(), unread]).into())
+}
+
+/// An array of the values, and the positions of those that are not read, but as `with_blobs`.
+fn values_to_v8<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    values: Vec<IndexedDbValue>,
+) -> (v8::Local<'s, v8::Array>, Vec<usize>) {
+    let mut unread = Vec::new();
+    let mut read = 0;
+    // Not a handle for each value: the engine's collector looks at all there are.
+    let mut parts: Vec<v8::Local<'s, v8::Array>> = Vec::new();
+    let mut values = values.into_iter().peekable();
+    while values.peek().is_some() {
+        let mut bytes = 0;
+        let part = std::iter::from_fn(|| {
+            let value = values.next_if(|_| bytes < TOGETHER_BYTES)?;
+            bytes += value.bytes.len();
+            Some(value)
+        });
+        let part: Vec<IndexedDbValue> = part.take(TOGETHER).collect();
+        let count = part.len();
+        parts.push(part_to_v8(scope, part, |position| unread.push(read + position)));
+        read += count;
+    }
+    if let [only] = parts[..] {
+        return (only, unread);
+    }
+    let mut all = Vec::with_capacity(read);
+    for part in parts {
+        let elements = (0..part.length()).filter_map(|index| part.get_index(scope, index));
+        all.extend(elements);
+    }
+    (v8::Array::new_with_elements(scope, &all), unread)
+}
+
+fn part_to_v8<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    values: Vec<IndexedDbValue>,
+    mut leave: impl FnMut(usize),
+) -> v8::Local<'s, v8::Array> {
+    v8::escapable_handle_scope!(let scope, scope);
+    if values.len() > 1 {
+        let bytes: Vec<&[u8]> = values.iter().map(|value| &value.bytes[..]).collect();
+        if let Some(array) = value::deserialize_together(scope, &bytes) {
+            return scope.escape(array);
+        }
+    }
+    let mut elements = Vec::with_capacity(values.len());
+    for (position, value) in values.into_iter().enumerate() {
+        elements.push(value::deserialize(scope, &value.bytes).unwrap_or_else(|| {
+            leave(position);
+            with_blobs(scope, value)
+        }));
+    }
+    let array = v8::Array::new_with_elements(scope, &elements);
+    scope.escape(array)
+}
+
+/// Flat: a serialised value, name of a part, its bytes, ...
+fn with_blobs<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    value: IndexedDbValue,
+) -> v8::Local<'s, v8::Value> {
+    let mut flat = vec![buffer_to_v8(scope, value.bytes)];
+    for (part, bytes) in value.blobs {
+        flat.push(to_v8(scope, &part));
+        flat.push(buffer_to_v8(scope, bytes));
+    }
+    v8::Array::new_with_elements(scope, &flat).into()
 }

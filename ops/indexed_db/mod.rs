@@ -8,28 +8,43 @@
 
 mod event;
 mod key;
+mod key_path;
 mod operation;
+mod value;
 
-use deno_core::{JsBuffer, OpState, ToJsBuffer, op2, serde_v8, v8};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use deno_core::{OpState, ToJsBuffer, op2, serde_v8, v8};
+use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, RealmId};
+use crate::{BucketNumber, Host, RealmId};
 
 pub use event::{
     IndexedDbAnswer, IndexedDbError, IndexedDbEvent, IndexedDbIndex, IndexedDbMetadata,
-    IndexedDbObjectStore, IndexedDbRecord,
+    IndexedDbObjectStore, IndexedDbRecord, IndexedDbValue,
 };
 pub use key::IndexedDbKey;
-pub use operation::{IndexedDbFrom, IndexedDbIndexKeys, IndexedDbOperation, IndexedDbQuery};
+pub use operation::{
+    IndexedDbFrom, IndexedDbIndexKeys, IndexedDbOperation, IndexedDbQuery, IndexedDbRetrieved,
+};
 
 /// The part of the runtime that has databases.
 pub trait IndexedDb {
     /// Opens a database; events tell how it went.
-    fn indexed_db_open(&self, realm: RealmId, request: u32, name: Vec<u16>, version: Option<u64>);
+    fn indexed_db_open(
+        &self,
+        realm: RealmId,
+        bucket: BucketNumber,
+        request: u32,
+        name: Vec<u16>,
+        version: Option<u64>,
+    );
     /// Deletes a database; events tell how it went.
-    fn indexed_db_delete(&self, realm: RealmId, request: u32, name: Vec<u16>);
-    /// Lists the databases of the realm's origin; an event has the answer.
-    fn indexed_db_list(&self, realm: RealmId, request: u32);
+    fn indexed_db_delete(&self, realm: RealmId, bucket: BucketNumber, request: u32, name: Vec<u16>);
+    /// Lists the databases of a bucket of the realm's origin; an event has the answer.
+    fn indexed_db_list(&self, realm: RealmId, bucket: BucketNumber, request: u32);
     /// A connection begins no transaction any more.
     fn indexed_db_close(&self, realm: RealmId, connection: u32);
     /// A connection's `versionchange` event has been dispatched.
@@ -44,6 +59,16 @@ pub trait IndexedDb {
         request: u32,
         operation: IndexedDbOperation,
     );
+    /// Serves at once what a transaction has asked for in this turn, if that is all that it waits
+    /// for, `waiting` requests, and is certain to be short. Else nothing, and an event follows.
+    /// `round` counts the calls of one turn, from 0.
+    fn indexed_db_serve(
+        &self,
+        realm: RealmId,
+        transaction: u32,
+        waiting: usize,
+        round: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)>;
     /// Commits or aborts a transaction; an event tells how it went.
     fn indexed_db_end(&self, realm: RealmId, transaction: u32, end: IndexedDbEnd);
 }
@@ -129,30 +154,33 @@ pub enum IndexedDbChange {
 #[op2]
 pub fn op_indexed_db_open(
     state: &mut OpState,
+    #[number] bucket: i64,
     #[smi] request: u32,
     #[serde] name: serde_v8::U16String,
     #[number] version: u64,
 ) {
     let (services, realm) = Host::of(state);
-    services.indexed_db_open(realm, request, name.to_vec(), (version > 0).then_some(version));
+    let version = (version > 0).then_some(version);
+    services.indexed_db_open(realm, bucket, request, name.to_vec(), version);
 }
 
 /// `indexedDB.deleteDatabase()`
 #[op2]
 pub fn op_indexed_db_delete(
     state: &mut OpState,
+    #[number] bucket: i64,
     #[smi] request: u32,
     #[serde] name: serde_v8::U16String,
 ) {
     let (services, realm) = Host::of(state);
-    services.indexed_db_delete(realm, request, name.to_vec());
+    services.indexed_db_delete(realm, bucket, request, name.to_vec());
 }
 
 /// `indexedDB.databases()`
 #[op2(fast)]
-pub fn op_indexed_db_list(state: &mut OpState, #[smi] request: u32) {
+pub fn op_indexed_db_list(state: &mut OpState, #[number] bucket: i64, #[smi] request: u32) {
     let (services, realm) = Host::of(state);
-    services.indexed_db_list(realm, request);
+    services.indexed_db_list(realm, bucket, request);
 }
 
 /// `IDBDatabase.close()`
@@ -194,17 +222,47 @@ pub fn op_indexed_db_change(
     services.indexed_db_request(realm, transaction, request, operation);
 }
 
-/// `put()`, `add()` and `update()`. `indexes` is flat: index, whether it is unique, keys, ...;
-/// `blobs` names parts of blobs.
-#[op2]
+/// `put()` and `add()`: serialises a value and finds its keys by `recipe`, which
+/// `js/indexed_db/key_path.js` makes. Without one, or where keys are not certain, it answers the
+/// bytes, and nothing has been asked for. `brand` and `refuse`: see `value.rs`.
+#[op2(reentrant)]
 pub fn op_indexed_db_put<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: Rc<RefCell<OpState>>,
+    #[smi] transaction: u32,
+    #[smi] request: u32,
+    #[smi] object_store: u32,
+    recipe: v8::Local<'s, v8::Value>,
+    value: v8::Local<'s, v8::Value>,
+    key: v8::Local<'s, v8::Value>,
+    overwrite: bool,
+    brand: v8::Local<'s, v8::Value>,
+    refuse: v8::Local<'s, v8::Function>,
+) -> Result<v8::Local<'s, v8::Value>, JsErrorBox> {
+    let undefined = v8::undefined(scope).into();
+    let Some(value) = value::serialize(scope, value, brand, refuse)? else { return Ok(undefined) };
+    let Some(found) = operation::found_keys(recipe, &value) else {
+        return Ok(buffer_to_v8(scope, value));
+    };
+    let key = IndexedDbKey::from_v8(scope, key).or(found.key);
+    let (indexes, blobs) = (found.indexes, vec![]);
+    let operation = IndexedDbOperation::Put { object_store, key, value, blobs, indexes, overwrite };
+    let (services, realm) = Host::of(&state.borrow());
+    services.indexed_db_request(realm, transaction, request, operation);
+    Ok(undefined)
+}
+
+/// As [`op_indexed_db_put`], and `update()`, of bytes that it has answered. `indexes` is flat:
+/// index, whether it is unique, keys, ...; `blobs` names parts of blobs.
+#[op2(fast)]
+pub fn op_indexed_db_put_bytes<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     state: &mut OpState,
     #[smi] transaction: u32,
     #[smi] request: u32,
     #[smi] object_store: u32,
     key: v8::Local<'s, v8::Value>,
-    #[buffer] value: JsBuffer,
+    #[buffer(copy)] value: Vec<u8>,
     indexes: v8::Local<'s, v8::Array>,
     blobs: v8::Local<'s, v8::Array>,
     overwrite: bool,
@@ -226,16 +284,26 @@ pub fn op_indexed_db_has_blobs(#[buffer] value: &[u8]) -> bool {
     value.windows(HOST_OBJECT.len()).any(|window| window == HOST_OBJECT)
 }
 
-/// Every other request: see [`IndexedDbOperation::from_v8`] for the array.
+/// Every other request: see [`IndexedDbOperation::from_v8`].
 #[op2(fast)]
 pub fn op_indexed_db_query<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     state: &mut OpState,
     #[smi] transaction: u32,
     #[smi] request: u32,
-    query: v8::Local<'s, v8::Array>,
+    #[smi] what: u32,
+    #[smi] object_store: u32,
+    #[smi] index: u32,
+    lower: v8::Local<'s, v8::Value>,
+    upper: v8::Local<'s, v8::Value>,
+    from_key: v8::Local<'s, v8::Value>,
+    from_primary_key: v8::Local<'s, v8::Value>,
+    #[number] skip: u64,
+    #[number] limit: u64,
 ) {
-    let operation = IndexedDbOperation::from_v8(scope, query);
+    let keys = [lower, upper, from_key, from_primary_key];
+    let numbers = (skip as u32, limit as u32);
+    let operation = IndexedDbOperation::from_v8(scope, what, (object_store, index), keys, numbers);
     let (services, realm) = Host::of(state);
     services.indexed_db_request(realm, transaction, request, operation);
 }
@@ -256,6 +324,24 @@ pub fn op_indexed_db_index<'s>(
     let operation = IndexedDbOperation::AddIndexEntries { object_store, records };
     let (services, realm) = Host::of(state);
     services.indexed_db_request(realm, transaction, request, operation);
+}
+
+/// Answers to what a transaction has asked for in this turn, flat as in an event; undefined if
+/// they follow in one.
+#[op2]
+pub fn op_indexed_db_serve<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &mut OpState,
+    #[smi] transaction: u32,
+    #[smi] waiting: u32,
+    #[smi] round: u32,
+) -> v8::Local<'s, v8::Value> {
+    let (services, realm) = Host::of(state);
+    let answers = services.indexed_db_serve(realm, transaction, waiting as usize, round);
+    if answers.is_empty() {
+        return v8::undefined(scope).into();
+    }
+    event::answers_to_v8(scope, answers)
 }
 
 /// `IDBTransaction.commit()` and `abort()`, and what a transaction does on its own.

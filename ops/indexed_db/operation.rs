@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use deno_core::futures::FutureExt;
-use deno_core::{JsBuffer, OpState, v8};
+use deno_core::{OpState, v8};
 use deno_web::BlobStoreTrait;
 use uuid::Uuid;
 
+use super::key_path::{self, FoundKeys};
 use super::{IndexedDbChange, IndexedDbKey};
 
 /// One step of a transaction.
@@ -24,7 +25,7 @@ pub enum IndexedDbOperation {
         /// `None` lets the key generator give one.
         key: Option<IndexedDbKey>,
         /// What V8's serialiser wrote.
-        value: JsBuffer,
+        value: Vec<u8>,
         /// The contents of its Blob and File objects: names and bytes.
         blobs: Vec<(String, Vec<u8>)>,
         /// One for each index of the object store.
@@ -39,12 +40,12 @@ pub enum IndexedDbOperation {
         /// The records' keys, and what the index has for each.
         records: Vec<(IndexedDbKey, IndexedDbIndexKeys)>,
     },
-    /// Reads records: their keys, or their values too.
+    /// Reads records.
     Retrieve {
         /// Which.
         query: IndexedDbQuery,
-        /// Whether values are wanted.
-        values: bool,
+        /// What of them.
+        retrieved: IndexedDbRetrieved,
     },
     /// Counts records.
     Count(IndexedDbQuery),
@@ -55,6 +56,17 @@ pub enum IndexedDbOperation {
         /// Of which object store.
         object_store: u32,
     },
+}
+
+/// What is wanted of each record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexedDbRetrieved {
+    /// Its keys.
+    Keys,
+    /// Its keys and its value.
+    Records,
+    /// Its value.
+    Values,
 }
 
 /// A record's keys in one index.
@@ -106,48 +118,52 @@ pub struct IndexedDbFrom {
 }
 
 impl IndexedDbOperation {
-    /// From `[kind, object store, index or 0, lower, upper, lower open, upper open, descending,
-    /// unique, past, from key, from primary key, skip, limit or 0, is page]`, where kind is 0 for
-    /// keys, 1 for values, 2 for a count, 3 for deleting, 4 for clearing.
+    /// `what` has a kind in its lowest four bits: 0 for keys, 1 for records, 2 for a count, 3 for
+    /// deleting, 4 for clearing, 5 for values. Above it are flags: lower open, upper open,
+    /// descending, unique, past, is page. The source is an object store and its index, or 0; the
+    /// keys are lower, upper, and those where a cursor stands; the numbers how many to leave out,
+    /// and a limit or 0.
     pub(super) fn from_v8<'s>(
         scope: &mut v8::PinScope<'s, '_>,
-        array: v8::Local<'s, v8::Array>,
+        what: u32,
+        (object_store, index): (u32, u32),
+        keys: [v8::Local<'s, v8::Value>; 4],
+        (skip, limit): (u32, u32),
     ) -> Self {
-        let mut at = |index| at(scope, array, index);
-        let kind = number(at(0));
-        let object_store = number(at(1));
-        let index = Some(number(at(2))).filter(|index| *index > 0);
-        let flags = [5, 6, 7, 8, 9].map(|index| at(index).is_true());
-        let [lower_open, upper_open, descending, unique, past] = flags;
-        let (skip, limit) = (number(at(12)), Some(number(at(13))).filter(|limit| *limit > 0));
-        let [lower, upper, key, primary_key] =
-            [3, 4, 10, 11].map(|index| self::at(scope, array, index));
+        let is = |flag: u32| what & (16 << flag) != 0;
+        let [lower, upper, key, primary_key] = keys.map(|key| IndexedDbKey::from_v8(scope, key));
+        let past = is(4);
         let query = IndexedDbQuery {
             object_store,
-            index,
-            lower: IndexedDbKey::from_v8(scope, lower),
-            upper: IndexedDbKey::from_v8(scope, upper),
-            lower_open,
-            upper_open,
-            descending,
-            unique,
-            from: IndexedDbKey::from_v8(scope, key).map(|key| IndexedDbFrom {
-                key,
-                primary_key: IndexedDbKey::from_v8(scope, primary_key),
-                past,
-            }),
+            index: (index > 0).then_some(index),
+            lower,
+            upper,
+            lower_open: is(0),
+            upper_open: is(1),
+            descending: is(2),
+            unique: is(3),
+            from: key.map(|key| IndexedDbFrom { key, primary_key, past }),
             skip,
-            limit,
-            is_page: self::at(scope, array, 14).is_true(),
+            limit: (limit > 0).then_some(limit),
+            is_page: is(5),
         };
-        match kind {
-            0 => Self::Retrieve { query, values: false },
-            1 => Self::Retrieve { query, values: true },
+        match what & 15 {
+            0 => Self::Retrieve { query, retrieved: IndexedDbRetrieved::Keys },
+            1 => Self::Retrieve { query, retrieved: IndexedDbRetrieved::Records },
             2 => Self::Count(query),
             3 => Self::Delete(query),
-            _ => Self::Clear { object_store },
+            4 => Self::Clear { object_store },
+            _ => Self::Retrieve { query, retrieved: IndexedDbRetrieved::Values },
         }
     }
+}
+
+/// The keys of a serialised value, if they are certain and `recipe` is one.
+pub(super) fn found_keys(recipe: v8::Local<'_, v8::Value>, value: &[u8]) -> Option<FoundKeys> {
+    let recipe = v8::Local::<v8::Uint8Array>::try_from(recipe).ok()?;
+    let mut bytes = vec![0; recipe.byte_length()];
+    recipe.copy_contents(&mut bytes);
+    key_path::find(&bytes, value)
 }
 
 /// The contents of parts of blobs. A part that is gone has none.

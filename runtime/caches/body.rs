@@ -104,9 +104,10 @@ impl Writer {
         let shard = &self.shard;
         let used = shard.store.cache_usage(&self.origin);
         let used = used.map_err(|error| shard.cache_error(&error))?;
+        let quota = shard.quota_of_caches(&self.origin);
         let mut written = shard.caches.bodies.written.borrow_mut();
         let sum = written.entry(self.origin.clone()).or_default();
-        if used.saturating_add(*sum).saturating_add(bytes) > shard.limits.storage {
+        if used.saturating_add(*sum).saturating_add(bytes) > quota {
             return Err(OpError::QuotaExceeded);
         }
         *sum += bytes;
@@ -227,7 +228,7 @@ impl Shard {
     }
 
     /// Removes bodies that no entry names any more, or has their last readers do so.
-    pub(super) fn release_bodies(&self, released: Released) {
+    pub(crate) fn release_bodies(&self, released: Released) {
         for id in released {
             let read = self.caches.bodies.read.borrow().get(&id).and_then(Weak::upgrade);
             match read {

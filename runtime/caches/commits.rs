@@ -4,9 +4,10 @@
 //! sees every write that was asked for before.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kittiwake_ops::OpError;
-use kittiwake_store::CacheWrite;
+use kittiwake_store::{CacheWrite, StoreError};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
@@ -53,7 +54,11 @@ impl Shard {
             writes.push(write);
             waiting.push((bodies, answer));
         }
-        match self.store.cache_put_all(&writes, self.limits.storage) {
+        let put = self.quotas_of(&writes).and_then(|quotas| {
+            let quota_of = |key: &str| quotas.get(key).copied().unwrap_or_default();
+            self.store.cache_put_all(&writes, quota_of)
+        });
+        match put {
             Ok(results) => {
                 for ((bodies, answer), result) in waiting.into_iter().zip(results) {
                     let result = result.map_err(|error| self.cache_error(&error));
@@ -71,5 +76,17 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// By storage key, before anything is written: the store is not asked within a transaction.
+    fn quotas_of(&self, writes: &[CacheWrite]) -> Result<BTreeMap<String, u64>, StoreError> {
+        let caches: BTreeSet<_> = writes.iter().map(|write| write.cache).collect();
+        let mut quotas = BTreeMap::new();
+        for cache in caches {
+            if let Some(key) = self.store.cache_storage_key(cache)? {
+                quotas.insert(key.clone(), self.quota_of_caches(&key));
+            }
+        }
+        Ok(quotas)
     }
 }

@@ -3,14 +3,17 @@
 //! Invariant: the exit code is 0 if what was asked for was done, every sync included, 1 if
 //! something failed, 2 for wrong usage.
 
+mod event;
 mod files;
 mod output;
+mod push;
 mod run;
 mod serve;
 mod servers;
 mod storage;
 mod sync;
 mod syncs;
+mod test;
 mod wpt;
 
 use std::fmt::Display;
@@ -24,10 +27,13 @@ fn main() -> ExitCode {
     let name = command.name();
     let done = match command {
         Command::Run(options) => run::run(*options),
+        Command::Push(options) => push::dispatch(*options),
         Command::Serve(options) => serve::serve(*options),
         Command::Storage(options) => storage::list(&options),
         Command::Syncs(options) => syncs::list(&options),
         Command::Sync(options) => sync::dispatch(*options),
+        Command::Init(options) => test::init(&options),
+        Command::Test(options) => test::run(*options),
         Command::Wpt(options) => wpt::run(&options),
         Command::WptProcess { setup } => wpt::serve_jobs(&setup),
     };
@@ -50,6 +56,8 @@ struct Cli {
 enum Command {
     /// Registers a service worker, opens pages, and prints what happens
     Run(Box<run::RunOptions>),
+    /// Dispatches one push event now, at the worker of a state folder
+    Push(Box<push::PushOptions>),
     /// Puts a service worker behind an HTTP server, to be looked at with curl or a browser
     Serve(Box<serve::ServeOptions>),
     /// Lists what scripts have stored in a state folder: the databases of IndexedDB
@@ -58,6 +66,10 @@ enum Command {
     Syncs(syncs::SyncsOptions),
     /// Dispatches one sync event now, at the worker of a state folder; leaves registrations alone
     Sync(Box<sync::SyncOptions>),
+    /// Writes a first test for a service worker that is there
+    Init(test::InitOptions),
+    /// Runs tests in JavaScript, each in a world whose network, clock and servers it moves
+    Test(Box<test::TestOptions>),
     /// Runs web-platform-tests for service workers, and compares with what is expected
     Wpt(wpt::WptOptions),
     /// What `wpt` starts for itself
@@ -74,6 +86,9 @@ const EXAMPLES: &str = "Examples:
   kittiwake storage --state ./state
   kittiwake syncs --state ./state
   kittiwake sync --state ./state outbox --last-chance
+  kittiwake push --state ./state --data hello
+  kittiwake init sw.js
+  kittiwake test tests/
   kittiwake wpt --root ../wpt url encoding";
 
 impl Command {
@@ -81,10 +96,13 @@ impl Command {
     fn name(&self) -> &'static str {
         match self {
             Command::Run(_) => "run",
+            Command::Push(_) => "push",
             Command::Serve(_) => "serve",
             Command::Storage(_) => "storage",
             Command::Syncs(_) => "syncs",
             Command::Sync(_) => "sync",
+            Command::Init(_) => "init",
+            Command::Test(_) => "test",
             Command::Wpt(_) => "wpt",
             Command::WptProcess { .. } => "wpt-process",
         }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the trace and listings go to standard output, everything else to standard error.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +29,7 @@ pub fn printer(
     format: Format,
     gave_up: Arc<AtomicUsize>,
 ) -> impl FnMut(&TraceEvent) + Send + 'static {
+    let mut stdout = anstream::stdout();
     move |event| {
         if matches!(event.kind, TraceKind::Sync { state: SyncTraceState::GaveUp, .. }) {
             gave_up.fetch_add(1, Ordering::Relaxed);
@@ -53,9 +54,8 @@ pub fn printer(
             _ => Style::new(),
         };
         // Whoever read the trace may have had enough; the run goes on for its state's sake.
-        let mut stdout = anstream::stdout().lock();
-        let _ =
-            writeln!(stdout, "{style}{line}{style:#}").and_then(|()| io::Write::flush(&mut stdout));
+        let line = format!("{style}{line}{style:#}\n");
+        let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
     }
 }
 

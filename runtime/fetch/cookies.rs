@@ -3,11 +3,14 @@
 //! Each partition has a jar of its own. What matches a URL is `cookie_store`'s to say; when a
 //! cookie ends is said here, by the clock door. Cookies without an end live as long as the process.
 //!
-//! Invariant: no script reads a jar; a cookie goes only where its attributes let it.
+//! Invariant: a cookie goes only where its attributes let it, and no script sees one that is
+//! `HttpOnly`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use cookie_store::{CookieStore, RawCookie};
+use kittiwake_ops::{CookieItem, CookieToSet};
 use kittiwake_store::{CookieChange, CookieKey, StoredCookie};
 use url::Url;
 
@@ -26,6 +29,21 @@ pub(crate) struct Jar {
     cookies: CookieStore,
     known: BTreeMap<CookieKey, Known>,
     set: u64,
+    observed: Vec<CookieObserved>,
+}
+
+/// What happened to a cookie that a script may see.
+pub(crate) struct CookieObserved {
+    pub(crate) item: CookieItem,
+    pub(crate) deleted: bool,
+    cookie: cookie_store::Cookie<'static>,
+}
+
+impl CookieObserved {
+    /// Whether it is sent to `url`.
+    pub(crate) fn matches(&self, url: &Url) -> bool {
+        self.cookie.matches(url)
+    }
 }
 
 struct Known {
@@ -56,20 +74,75 @@ impl Jar {
         now_ms: i64,
     ) -> Option<String> {
         self.forget_ended(now_ms);
-        let mut matches = self.cookies.matches(url);
+        let mut matches = self.sent_to(url);
         matches.retain(|cookie| goes_to(cookie, relation));
+        let pairs = matches.iter().map(|cookie| match cookie.name_value() {
+            ("", value) => value.to_owned(),
+            (name, value) => format!("{name}={value}"),
+        });
+        let header = pairs.collect::<Vec<_>>().join("; ");
+        // A header's value is bytes: https://infra.spec.whatwg.org/#isomorphic-decode
+        (!header.is_empty()).then(|| header.bytes().map(char::from).collect())
+    }
+
+    fn sent_to(&self, url: &Url) -> Vec<&cookie_store::Cookie<'static>> {
+        let mut matches = self.cookies.matches(url);
         // Longer paths first, then the older ones.
         matches.sort_by_key(|cookie| {
             let path = String::from(&cookie.path);
             let order = self.known.get(&key_of(cookie)).map_or(0, |known| known.order);
             (std::cmp::Reverse(path.len()), order)
         });
-        let pairs = matches.iter().map(|cookie| match cookie.name_value() {
-            ("", value) => value.to_owned(),
-            (name, value) => format!("{name}={value}"),
-        });
-        let header = pairs.collect::<Vec<_>>().join("; ");
-        (!header.is_empty()).then_some(header)
+        matches
+    }
+
+    fn current(&self, key: &CookieKey) -> Option<cookie_store::Cookie<'static>> {
+        let found = self.cookies.get(&key.domain, &key.path, &key.name)?;
+        Some(found.clone().into_owned())
+    }
+
+    fn item(&self, cookie: &cookie_store::Cookie<'_>) -> CookieItem {
+        let known = self.known.get(&key_of(cookie));
+        CookieItem {
+            name: cookie.name().to_owned(),
+            value: cookie.value().to_owned(),
+            domain: match &cookie.domain {
+                cookie_store::CookieDomain::Suffix(domain) => Some(domain.clone()),
+                _ => None,
+            },
+            path: String::from(&cookie.path),
+            expires: known.and_then(|known| known.expires_at_ms),
+            same_site: match cookie.same_site() {
+                Some(same_site) if same_site.is_strict() => "strict",
+                Some(same_site) if same_site.is_none() => "none",
+                _ => "lax",
+            },
+            secure: cookie.secure() == Some(true),
+        }
+    }
+
+    /// <https://wicg.github.io/cookie-store/#observable-changes>
+    fn observe(
+        &mut self,
+        key: &CookieKey,
+        before: Option<(CookieItem, cookie_store::Cookie<'static>)>,
+        deleted: bool,
+    ) {
+        let Some(now) = self.current(key) else { return };
+        let (item, cookie) = match (deleted, before) {
+            (true, None) => return,
+            (true, Some(before)) => before,
+            (false, before) => {
+                let item = self.item(&now);
+                if before.is_some_and(|(before, _)| before == item) {
+                    return;
+                }
+                (item, now)
+            }
+        };
+        if cookie.http_only() != Some(true) {
+            self.observed.push(CookieObserved { item, deleted, cookie });
+        }
     }
 
     /// Takes the `set-cookie` headers of a response; answers what of it must outlive the process.
@@ -91,9 +164,71 @@ impl Jar {
         relation: SiteRelation,
         now_ms: i64,
     ) -> Option<CookieChange> {
-        let raw = parse(header).ok().filter(|raw| may_be_set(raw, url, relation))?;
+        let header = as_utf8(header);
+        let raw = parse(&header).ok().filter(|raw| may_be_set(raw, url, relation))?;
         let expires_at_ms = expiry(&raw, now_ms);
+        self.keep(raw, &header, url, expires_at_ms, now_ms)
+    }
+
+    /// The cookies that a script at `url` may see, in the order in which they are sent.
+    pub(crate) fn list(&mut self, url: &Url, now_ms: i64) -> Vec<CookieItem> {
+        self.forget_ended(now_ms);
+        let mut cookies = self.sent_to(url);
+        cookies.retain(|cookie| cookie.http_only() != Some(true));
+        let item = |cookie: &&cookie_store::Cookie<'static>| self.item(cookie);
+        cookies.iter().map(item).collect()
+    }
+
+    /// Sets a cookie as a script wants it; `None` if it may not be set.
+    pub(crate) fn set_by_script(
+        &mut self,
+        cookie: &CookieToSet,
+        url: &Url,
+        now_ms: i64,
+    ) -> Option<CookieChange> {
+        let CookieToSet { name, value, domain, path, same_site, .. } = cookie;
+        let is_lost = |text: &String| text.contains(';') || text.contains(is_control);
+        let texts = [name, value, path].into_iter().chain(domain);
+        if texts.into_iter().any(is_lost) {
+            return None;
+        }
+        let mut header = format!("{name}={value}; Path={path}; SameSite={same_site}; Secure");
+        if let Some(domain) = domain {
+            header += &format!("; Domain={domain}");
+        }
+        let raw = parse(&header).ok()?;
+        if !may_be_set(&raw, url, SiteRelation::SameOrigin) {
+            return None;
+        }
+        let set = cookie_store::Cookie::try_from_raw_cookie(&raw, url).ok()?;
+        let before = self.current(&key_of(&set));
+        if before.is_some_and(|before| before.http_only() == Some(true)) {
+            return None;
+        }
+        let longest = now_ms + LONGEST_LIFE_MS;
+        let expires_at_ms = cookie.expires.map(|end| end.min(longest));
+        self.keep(raw, &header, url, expires_at_ms, now_ms)
+    }
+
+    /// What happened since this was last asked.
+    pub(crate) fn observed(&mut self) -> Vec<CookieObserved> {
+        std::mem::take(&mut self.observed)
+    }
+
+    fn keep(
+        &mut self,
+        raw: RawCookie<'static>,
+        header: &str,
+        url: &Url,
+        expires_at_ms: Option<i64>,
+        now_ms: i64,
+    ) -> Option<CookieChange> {
+        self.forget_ended(now_ms);
+        let set = cookie_store::Cookie::try_from_raw_cookie(&raw, url).ok()?;
+        let before = self.current(&key_of(&set));
+        let before = before.map(|cookie| (self.item(&cookie), cookie));
         let key = self.insert(raw, url, expires_at_ms, now_ms)?;
+        self.observe(&key, before, expires_at_ms.is_some_and(|end| end <= now_ms));
         let is_over = expires_at_ms.is_some_and(|end| end <= now_ms);
         if is_over || expires_at_ms.is_none() {
             if is_over {
@@ -155,11 +290,36 @@ impl Jar {
 }
 
 fn parse(header: &str) -> Result<RawCookie<'static>, ()> {
-    let is_control = |c: char| c.is_ascii_control() && c != '\t';
-    if header.chars().any(is_control) {
+    if header.contains(is_control) {
         return Err(());
     }
-    RawCookie::parse(header.to_owned()).map_err(|_| ())
+    let pair = header.split(';').next().unwrap_or_default();
+    match pair.split_once('=') {
+        Some((name, _)) if !name.trim().is_empty() => {
+            RawCookie::parse(header.to_owned()).map_err(|_| ())
+        }
+        // A cookie without a name, which the parser does not know.
+        has_name => {
+            let equals = if has_name.is_some() { "" } else { "=" };
+            let named = RawCookie::parse(format!("name{equals}{}", header.trim_start()));
+            let mut cookie = named.map_err(|_| ())?;
+            cookie.set_name("");
+            if cookie.value().is_empty() { Err(()) } else { Ok(cookie) }
+        }
+    }
+}
+
+/// What a server means by the bytes of a header's value, which come as one character each.
+fn as_utf8(header: &str) -> Cow<'_, str> {
+    let bytes: Option<Vec<u8>> = header.chars().map(|c| u8::try_from(c).ok()).collect();
+    match bytes.map(String::from_utf8) {
+        Some(Ok(text)) if text.len() < header.len() => Cow::Owned(text),
+        _ => Cow::Borrowed(header),
+    }
+}
+
+fn is_control(c: char) -> bool {
+    c.is_ascii_control() && c != '\t'
 }
 
 fn key_of(cookie: &cookie_store::Cookie<'_>) -> CookieKey {
@@ -275,6 +435,36 @@ mod tests {
         assert_eq!(crossed.as_deref(), Some("none=1"));
         let headers = ["x=1", "y=1; SameSite=None; Secure"].into_iter();
         assert_eq!(jar.take(headers, &url("https://b.test/"), other, 0).len(), 1);
+    }
+
+    #[test]
+    fn a_script_sees_and_changes_no_cookie_that_is_for_http_only() {
+        let mut jar = Jar::default();
+        set(&mut jar, "seen=1; Path=/", 0);
+        set(&mut jar, "hidden=1; Path=/; HttpOnly", 0);
+        let here = url("https://app.test/");
+        let names = |jar: &mut Jar| -> Vec<String> {
+            jar.list(&here, 0).into_iter().map(|item| item.name).collect()
+        };
+        assert_eq!(names(&mut jar), ["seen"]);
+        assert_eq!(jar.observed().len(), 1);
+        let cookie = |name: &str, expires| CookieToSet {
+            name: name.into(),
+            value: "2".into(),
+            domain: None,
+            path: "/".into(),
+            expires,
+            same_site: "strict".into(),
+        };
+        assert_eq!(jar.set_by_script(&cookie("hidden", None), &here, 0), None);
+        let stored = jar.set_by_script(&cookie("seen", Some(10)), &here, 0);
+        assert!(matches!(&stored, Some(CookieChange::Set(_))), "{stored:?}");
+        assert_eq!(sent(&mut jar, "https://app.test/", 0).as_deref(), Some("seen=2; hidden=1"));
+        // The same again is no change.
+        jar.set_by_script(&cookie("seen", Some(10)), &here, 0);
+        jar.set_by_script(&cookie("seen", Some(0)), &here, 0);
+        let observed: Vec<_> = jar.observed().iter().map(|each| each.deleted).collect();
+        assert_eq!((observed, names(&mut jar)), (vec![false, true], vec![]));
     }
 
     #[test]

@@ -24,16 +24,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 use kittiwake_store::{Store, StoreError};
 use serde::Serialize;
 use url::{Origin, Url};
 
-use crate::http::{Http, HttpError};
+use crate::http::{Http, HttpError, Loaded};
 use network::SiteRelation;
 
-pub(crate) use cookies::Jar;
+pub(crate) use cookies::{CookieObserved, Jar};
 pub use cors::Cors;
 pub(crate) use cors::PreflightCache;
 pub(crate) use main_fetch::fetch;
@@ -53,6 +54,7 @@ pub(crate) struct Environment {
     /// Whose cookies and whose part of the HTTP cache it uses.
     pub(crate) partition: Rc<str>,
     pub(crate) jar: Rc<RefCell<Jar>>,
+    pub(crate) on_cookie_change: Rc<dyn Fn(&[CookieObserved])>,
     /// Hears of what the store could not keep; the fetch goes on without it.
     pub(crate) on_store_error: Rc<dyn Fn(&StoreError)>,
     /// Milliseconds since the Unix epoch.
@@ -83,6 +85,8 @@ impl Environment {
         let changes = self.jar.borrow_mut().take(headers, url, relation, now_ms);
         if !changes.is_empty() {
             self.told(self.store.change_cookies(&self.partition, &changes, now_ms));
+            let observed = self.jar.borrow_mut().observed();
+            (self.on_cookie_change)(&observed);
         }
     }
 }
@@ -187,6 +191,23 @@ pub(crate) enum ServiceWorkersMode {
     None,
 }
 
+impl Request {
+    /// The same request, with nothing to send.
+    pub(crate) fn without_body(&self) -> Request {
+        Request {
+            method: self.method.clone(),
+            url_list: self.url_list.clone(),
+            headers: self.headers.clone(),
+            body: Body::Empty,
+            origin: self.origin.clone(),
+            referrer: self.referrer.clone(),
+            integrity: self.integrity.clone(),
+            destination: self.destination.clone(),
+            ..*self
+        }
+    }
+}
+
 /// <https://fetch.spec.whatwg.org/#concept-request-credentials-mode>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -262,6 +283,21 @@ pub(crate) struct Response {
     /// `None` for a null body.
     pub(crate) body: Option<LocalBoxStream<'static, Result<Bytes, HttpError>>>,
     pub(crate) source: ResponseSource,
+}
+
+impl Response {
+    /// All of it.
+    pub(crate) async fn into_loaded(self) -> Result<Loaded, HttpError> {
+        let mut body = Vec::new();
+        if let Some(mut chunks) = self.body {
+            while let Some(chunk) = chunks.try_next().await? {
+                body.extend_from_slice(&chunk);
+            }
+        }
+        let url = self.url_list.last().expect("invariant: a response has its URL").clone();
+        let content_type = header(&self.headers, "content-type");
+        Ok(Loaded { status: self.status, content_type, url, body })
+    }
 }
 
 /// Who made a response.

@@ -36,6 +36,7 @@ fn environment(servers: &ScriptedServers, cors: Cors) -> Environment {
         store: Arc::new(Store::in_memory().unwrap()),
         partition: "https://a.test".into(),
         jar: Rc::default(),
+        on_cookie_change: Rc::new(|_| {}),
         on_store_error: Rc::new(|error| panic!("{error}")),
         now_ms: 1e12,
     }

@@ -2,8 +2,10 @@
 //!
 //! Invariant: no path reaches a file outside the folder, neither by `..` nor by a symbolic link.
 
+use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -19,18 +21,41 @@ use super::{
 /// offline unless a [`Gate`](super::Gate) stands in front of it.
 pub struct OriginFiles {
     origin: Origin,
-    /// Canonical, so that a file's canonical path can be compared with it.
-    root: PathBuf,
+    root: Root,
     /// Who is asked for what is no file.
     has_upstream: bool,
     inner: Box<dyn Http>,
+}
+
+/// The folder of an origin. Clones are the same: what is set at one, holds for all.
+#[derive(Clone)]
+pub struct Root(
+    /// Canonical, so that a file's canonical path can be compared with it.
+    Rc<RefCell<PathBuf>>,
+);
+
+impl Root {
+    /// Fails if the folder is not there.
+    fn new(folder: &Path) -> io::Result<Root> {
+        Ok(Root(Rc::new(RefCell::new(folder.canonicalize()?))))
+    }
+
+    /// Serves another folder from now on. Fails, and changes nothing, if it is not there.
+    pub fn set(&self, folder: &Path) -> io::Result<()> {
+        *self.0.borrow_mut() = folder.canonicalize()?;
+        Ok(())
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.0.borrow().clone()
+    }
 }
 
 impl OriginFiles {
     /// Serves the files under `root` as the origin of `origin`, whose path is ignored. Fails if
     /// `root` is not there.
     pub fn new(origin: &Url, root: &Path, inner: Box<dyn Http>) -> io::Result<OriginFiles> {
-        let root = root.canonicalize()?;
+        let root = Root::new(root)?;
         Ok(OriginFiles { origin: origin.origin(), root, has_upstream: false, inner })
     }
 
@@ -39,11 +64,17 @@ impl OriginFiles {
         OriginFiles { has_upstream: true, ..self }
     }
 
+    /// Where the files are.
+    pub fn root(&self) -> Root {
+        self.root.clone()
+    }
+
     fn answers(&self, method: &str, url: &Url) -> bool {
         let is_file = || {
+            let root = self.root.folder();
             let path = percent_decoded(url.path())
-                .map(|path| self.root.join(path.trim_start_matches('/')).canonicalize());
-            matches!(path, Some(Ok(path)) if path.starts_with(&self.root) && path.is_file())
+                .map(|path| root.join(path.trim_start_matches('/')).canonicalize());
+            matches!(path, Some(Ok(path)) if path.starts_with(&root) && path.is_file())
         };
         url.origin() == self.origin
             && (!self.has_upstream || matches!(method, "GET" | "HEAD") && is_file())
@@ -72,11 +103,12 @@ impl OriginFiles {
     fn read(&self, url_path: &str) -> io::Result<(PathBuf, Vec<u8>)> {
         let not_found = || io::Error::from(io::ErrorKind::NotFound);
         let decoded = percent_decoded(url_path).ok_or_else(not_found)?;
-        let mut path = self.root.join(decoded.trim_start_matches('/')).canonicalize()?;
+        let root = self.root.folder();
+        let mut path = root.join(decoded.trim_start_matches('/')).canonicalize()?;
         if path.is_dir() {
             path = path.join("index.html").canonicalize()?;
         }
-        if !path.starts_with(&self.root) {
+        if !path.starts_with(&root) {
             return Err(not_found());
         }
         let body = std::fs::read(&path)?;
@@ -242,12 +274,16 @@ mod tests {
     fn no_path_leaves_the_folder() {
         let (_folder, files) = site();
         #[cfg(unix)]
-        std::os::unix::fs::symlink(_folder.path().join("secret.txt"), files.root.join("link.txt"))
-            .unwrap();
+        std::os::unix::fs::symlink(
+            _folder.path().join("secret.txt"),
+            files.root.folder().join("link.txt"),
+        )
+        .unwrap();
         for path in ["../secret.txt", "..%2fsecret.txt", "sub%2f..%2f..%2fsecret.txt", "link.txt"] {
             assert_eq!(load(&files, &format!("https://a.test/{path}")).0, 404, "{path}");
         }
-        let absolute = format!("https://a.test/{}", files.root.join("../secret.txt").display());
+        let absolute =
+            format!("https://a.test/{}", files.root.folder().join("../secret.txt").display());
         assert_eq!(load(&files, &absolute).0, 404);
     }
 
@@ -288,6 +324,17 @@ mod tests {
         assert_eq!(head.into_loaded().await.unwrap().body, b"");
         let post = files.send(request("POST")).await.unwrap();
         assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
+    }
+
+    #[test]
+    fn another_folder_may_take_its_place() {
+        let (_folder, files) = site();
+        let root = files.root();
+        root.set(&root.folder().join("sub")).unwrap();
+        assert_eq!(load(&files, "https://a.test/").2, "sub");
+        assert_eq!(load(&files, "https://a.test/sw.js").0, 404);
+        assert!(root.set(Path::new("/no/such/folder")).is_err());
+        assert_eq!(load(&files, "https://a.test/").2, "sub");
     }
 
     #[test]

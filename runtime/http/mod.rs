@@ -24,7 +24,7 @@ use url::{Host, Url};
 
 use crate::network::NetworkState;
 
-pub use files::OriginFiles;
+pub use files::{OriginFiles, Root};
 pub use link::Link;
 pub use policy::{HostRule, NetworkPolicy, Policed};
 pub use real::ReqwestHttp;

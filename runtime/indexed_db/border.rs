@@ -5,12 +5,12 @@
 use kittiwake_ops::{
     IndexedDbAnswer, IndexedDbChange, IndexedDbError as ScriptError, IndexedDbFrom, IndexedDbIndex,
     IndexedDbIndexKeys, IndexedDbKey, IndexedDbMetadata, IndexedDbObjectStore, IndexedDbOperation,
-    IndexedDbQuery, IndexedDbRecord,
+    IndexedDbQuery, IndexedDbRecord, IndexedDbRetrieved, IndexedDbValue,
 };
 use kittiwake_store::StoreError;
 use kittiwake_store::indexed_db::{
     BlobPart, CursorFrom, Direction, IndexKeys, IndexMetadata, IndexedDbError, Key, Metadata,
-    Operation, Outcome, Put, Query, Range, Retrieved, Source,
+    Operation, Outcome, Put, Query, Range, Retrieved, Source, StoredValue,
 };
 
 use crate::host::Shard;
@@ -22,6 +22,11 @@ impl Shard {
     /// What a script may learn; the rest is in the trace.
     pub(super) fn script_error(&self, error: IndexedDbError) -> ScriptError {
         let IndexedDbError::Store(error) = error else { return refusal(error) };
+        if matches!(error, StoreError::QuotaExceeded { .. }) {
+            // The script's own doing, and no business of the operator's.
+            let message = "Encountered full disk while committing transaction.".to_owned();
+            return ScriptError { name: "QuotaExceededError", message };
+        }
         self.trace_store_error(&error);
         match error {
             StoreError::DiskFull { .. } => ScriptError {
@@ -66,7 +71,7 @@ pub(super) fn operation(operation: IndexedDbOperation) -> Operation {
             Operation::Put(Put {
                 object_store,
                 key: key.map(to_store),
-                value: Box::new(value),
+                value,
                 blobs: blobs.collect(),
                 indexes: indexes.into_iter().map(index_keys).collect(),
                 overwrite,
@@ -77,8 +82,12 @@ pub(super) fn operation(operation: IndexedDbOperation) -> Operation {
             let records = records.map(|(key, keys)| (to_store(key), index_keys(keys)));
             Operation::AddIndexEntries { object_store, records: records.collect() }
         }
-        IndexedDbOperation::Retrieve { query, values } => {
-            let retrieved = if values { Retrieved::Values } else { Retrieved::Keys };
+        IndexedDbOperation::Retrieve { query, retrieved } => {
+            let retrieved = match retrieved {
+                IndexedDbRetrieved::Keys => Retrieved::Keys,
+                IndexedDbRetrieved::Records => Retrieved::Records,
+                IndexedDbRetrieved::Values => Retrieved::Values,
+            };
             Operation::Retrieve(to_query(query, retrieved))
         }
         IndexedDbOperation::Count(query) => {
@@ -181,13 +190,20 @@ pub(super) fn answer(result: Result<Outcome, IndexedDbError>) -> IndexedDbAnswer
             let records = records.into_iter().map(|record| IndexedDbRecord {
                 key: to_script(record.key),
                 primary_key: record.primary_key.map(to_script),
-                value: record.value,
-                blobs: record.blobs.into_iter().map(|blob| (blob.part, blob.bytes)).collect(),
+                value: record.value.map(value),
             });
             IndexedDbAnswer::Records(records.collect())
         }
+        Ok(Outcome::FoundValues(values)) => {
+            IndexedDbAnswer::Values(values.into_iter().map(value).collect())
+        }
         Err(error) => IndexedDbAnswer::Failed(refusal(error)),
     }
+}
+
+fn value(StoredValue { bytes, blobs }: StoredValue) -> IndexedDbValue {
+    let blobs = blobs.into_iter().map(|blob| (blob.part, blob.bytes)).collect();
+    IndexedDbValue { bytes, blobs }
 }
 
 pub(super) fn metadata(name: &[u16], metadata: Metadata) -> IndexedDbMetadata {

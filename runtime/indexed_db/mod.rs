@@ -5,6 +5,7 @@
 
 mod border;
 mod open;
+mod storage;
 mod transactions;
 
 use std::cell::{Cell, RefCell};
@@ -13,7 +14,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use kittiwake_ops::{
-    IndexedDb, IndexedDbBegin, IndexedDbEnd, IndexedDbEvent, IndexedDbOperation, RealmId,
+    BucketNumber, IndexedDb, IndexedDbAnswer, IndexedDbBegin, IndexedDbEnd, IndexedDbEvent,
+    IndexedDbOperation, RealmId,
 };
 use kittiwake_store::indexed_db::{Durability, IndexedDatabase, IndexedDbError, IndexedDbFolder};
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
@@ -29,19 +31,28 @@ pub(crate) struct IndexedDbs {
     /// The state folder; without one, databases are in memory.
     state: Option<PathBuf>,
     threads: Threads,
-    /// By origin and name.
+    /// By storage key and name.
     databases: RefCell<BTreeMap<DatabaseId, Rc<Database>>>,
     connections: RefCell<BTreeMap<u32, Rc<Connection>>>,
     transactions: RefCell<BTreeMap<u32, Rc<Transaction>>>,
     /// Databases on disk that nobody has open, the one that was closed first in front.
     resting: RefCell<VecDeque<Rc<Database>>>,
+    sizes: storage::Sizes,
 }
 
 /// How many databases stay ready though nobody has them open.
 const RESTING: usize = 8;
 
-/// An origin, and a name in UTF-16.
+/// A storage key, which is an origin but for buckets, and a name in UTF-16.
 type DatabaseId = (String, Vec<u16>);
+
+/// Who asks for databases, and for those of which bucket.
+#[derive(Clone, Copy)]
+struct Asked {
+    realm: RealmId,
+    bucket: BucketNumber,
+    request: u32,
+}
 
 /// Where the disk is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +65,8 @@ pub(crate) enum Threads {
 
 /// One database: <https://w3c.github.io/IndexedDB/#database-construct>
 struct Database {
+    /// Where it is stored: an origin, or a bucket of one.
+    key: String,
     name: Vec<u16>,
     folder: IndexedDbFolder,
     /// The version that is committed; 0 if it does not exist for scripts, or is not known yet.
@@ -89,19 +102,21 @@ impl IndexedDbs {
             connections: RefCell::default(),
             transactions: RefCell::default(),
             resting: RefCell::default(),
+            sizes: storage::Sizes::default(),
         }
     }
 
-    fn folder(&self, origin: &str) -> IndexedDbFolder {
-        IndexedDbFolder::new(self.state.as_deref(), origin)
+    fn folder(&self, key: &str) -> IndexedDbFolder {
+        IndexedDbFolder::new(self.state.as_deref(), key)
     }
 
-    fn database(&self, origin: &str, name: Vec<u16>) -> Rc<Database> {
-        let folder = self.folder(origin);
+    fn database(&self, key: &str, name: Vec<u16>) -> Rc<Database> {
+        let folder = self.folder(key);
         let mut databases = self.databases.borrow_mut();
-        let database = databases.entry((origin.to_owned(), name.clone()));
+        let database = databases.entry((key.to_owned(), name.clone()));
         let database = database.or_insert_with(|| {
             Rc::new(Database {
+                key: key.to_owned(),
                 name,
                 folder,
                 version: Cell::new(0),
@@ -238,19 +253,35 @@ impl Shard {
 }
 
 impl IndexedDb for Shard {
-    fn indexed_db_open(&self, realm: RealmId, request: u32, name: Vec<u16>, version: Option<u64>) {
+    fn indexed_db_open(
+        &self,
+        realm: RealmId,
+        bucket: BucketNumber,
+        request: u32,
+        name: Vec<u16>,
+        version: Option<u64>,
+    ) {
+        let asked = Asked { realm, bucket, request };
         let (shard, busy) = (self.me(), self.activity.begin());
-        spawn_local(async move { shard.open_database(realm, request, name, version, busy).await });
+        spawn_local(async move { shard.open_database(asked, name, version, busy).await });
     }
 
-    fn indexed_db_delete(&self, realm: RealmId, request: u32, name: Vec<u16>) {
+    fn indexed_db_delete(
+        &self,
+        realm: RealmId,
+        bucket: BucketNumber,
+        request: u32,
+        name: Vec<u16>,
+    ) {
+        let asked = Asked { realm, bucket, request };
         let (shard, busy) = (self.me(), self.activity.begin());
-        spawn_local(async move { shard.delete_database(realm, request, name, busy).await });
+        spawn_local(async move { shard.delete_database(asked, name, busy).await });
     }
 
-    fn indexed_db_list(&self, realm: RealmId, request: u32) {
+    fn indexed_db_list(&self, realm: RealmId, bucket: BucketNumber, request: u32) {
+        let asked = Asked { realm, bucket, request };
         let (shard, busy) = (self.me(), self.activity.begin());
-        spawn_local(async move { shard.list_databases(realm, request, busy).await });
+        spawn_local(async move { shard.list_databases(asked, busy).await });
     }
 
     fn indexed_db_close(&self, realm: RealmId, connection: u32) {
@@ -288,6 +319,17 @@ impl IndexedDb for Shard {
             transaction.pending.borrow_mut().push_back((request, operation));
             self.pump(&transaction.connection.database);
         }
+    }
+
+    fn indexed_db_serve(
+        &self,
+        realm: RealmId,
+        transaction: u32,
+        waiting: usize,
+        round: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)> {
+        let transaction = self.indexed_db.transaction(realm, transaction);
+        transaction.map_or_else(Vec::new, |each| self.serve_at_once(&each, waiting, round))
     }
 
     fn indexed_db_end(&self, realm: RealmId, transaction: u32, end: IndexedDbEnd) {

@@ -13,7 +13,7 @@ use kittiwake_store::indexed_db::{Durability, Metadata};
 use tokio::sync::oneshot;
 
 use super::transactions::{Finished, Mode};
-use super::{Connection, Database, border};
+use super::{Asked, Connection, Database, border};
 use crate::activity::Busy;
 use crate::host::Shard;
 
@@ -21,19 +21,38 @@ impl Shard {
     /// <https://w3c.github.io/IndexedDB/#open-a-database-connection>
     pub(super) async fn open_database(
         &self,
-        realm: RealmId,
-        request: u32,
+        asked: Asked,
         name: Vec<u16>,
         version: Option<u64>,
         busy: Busy,
     ) {
-        let Some(origin) = self.origin_of(realm) else { return };
-        let database = self.indexed_db.database(&origin, name);
+        let Asked { realm, request, .. } = asked;
+        let Some(database) = self.database_asked_for(asked, name) else { return };
         let mut busy = Some(busy);
         let _turn = database.turn(&self.activity, &mut busy).await;
+        if self.storage_key(realm, asked.bucket).is_none() {
+            return self.refuse_gone_bucket(asked);
+        }
         if let Err(error) = self.connect(realm, request, &database, version, &mut busy).await {
             self.notify_realm(realm, IndexedDbEvent::Failed { request, error });
         }
+    }
+
+    /// The database, or `None` if its bucket or the realm that asks is gone.
+    fn database_asked_for(&self, asked: Asked, name: Vec<u16>) -> Option<Rc<Database>> {
+        match self.storage_key(asked.realm, asked.bucket) {
+            Some(key) => Some(self.indexed_db.database(&key, name)),
+            None => {
+                self.refuse_gone_bucket(asked);
+                None
+            }
+        }
+    }
+
+    fn refuse_gone_bucket(&self, Asked { realm, request, .. }: Asked) {
+        let message = "Internal error.".to_owned();
+        let error = IndexedDbError { name: "UnknownError", message };
+        self.notify_realm(realm, IndexedDbEvent::Failed { request, error });
     }
 
     async fn connect(
@@ -178,7 +197,7 @@ impl Shard {
         Ok(())
     }
 
-    async fn remove(
+    pub(super) async fn remove(
         &self,
         database: &Database,
     ) -> Result<(), kittiwake_store::indexed_db::IndexedDbError> {
@@ -186,21 +205,16 @@ impl Shard {
         let (taken, folder) = (engine.take(), database.folder.clone());
         let name = database.name.clone();
         database.version.set(0);
+        self.indexed_db.sizes.forget(database);
         let threads = self.indexed_db.threads;
         threads.run(move || drop(taken)).await;
         threads.run(move || folder.delete(&name)).await
     }
 
     /// <https://w3c.github.io/IndexedDB/#delete-a-database>
-    pub(super) async fn delete_database(
-        &self,
-        realm: RealmId,
-        request: u32,
-        name: Vec<u16>,
-        busy: Busy,
-    ) {
-        let Some(origin) = self.origin_of(realm) else { return };
-        let database = self.indexed_db.database(&origin, name);
+    pub(super) async fn delete_database(&self, asked: Asked, name: Vec<u16>, busy: Busy) {
+        let Asked { realm, request, .. } = asked;
+        let Some(database) = self.database_asked_for(asked, name) else { return };
         let mut busy = Some(busy);
         let _turn = database.turn(&self.activity, &mut busy).await;
         let deleted = async {
@@ -221,11 +235,14 @@ impl Shard {
     }
 
     /// <https://w3c.github.io/IndexedDB/#dom-idbfactory-databases>
-    pub(super) async fn list_databases(&self, realm: RealmId, request: u32, _busy: Busy) {
-        let Some(origin) = self.origin_of(realm) else { return };
+    pub(super) async fn list_databases(&self, asked: Asked, _busy: Busy) {
+        let Asked { realm, request, .. } = asked;
+        let Some(key) = self.storage_key(realm, asked.bucket) else {
+            return self.notify_realm(realm, IndexedDbEvent::Listed { request, databases: None });
+        };
         let known: Vec<Rc<Database>> = {
             let databases = self.indexed_db.databases.borrow();
-            let own = databases.iter().filter(|((owner, _), _)| *owner == origin);
+            let own = databases.iter().filter(|((owner, _), _)| *owner == key);
             own.map(|(_, database)| database.clone()).collect()
         };
         let mut databases = Vec::new();
@@ -238,7 +255,7 @@ impl Shard {
                 }
             }
         }
-        let folder = self.indexed_db.folder(&origin);
+        let folder = self.indexed_db.folder(&key);
         for file in self.indexed_db.threads.run(move || folder.list(&open)).await {
             match file {
                 Ok(file) => databases.push((file.name, file.version)),
@@ -246,6 +263,7 @@ impl Shard {
             }
         }
         databases.sort();
+        let databases = Some(databases);
         self.notify_realm(realm, IndexedDbEvent::Listed { request, databases });
     }
 }

@@ -8,11 +8,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
-use kittiwake_ops::{IndexedDbEnd, IndexedDbEvent, IndexedDbOperation};
-use kittiwake_store::indexed_db::{Durability, IndexedDbError, Outcome};
+use kittiwake_ops::{IndexedDbAnswer, IndexedDbEnd, IndexedDbEvent, IndexedDbOperation};
+use kittiwake_store::indexed_db::{
+    Durability, IndexedDatabase, IndexedDbError, Operation, Outcome,
+};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 use super::{Connection, Database, Threads, border};
 use crate::host::Shard;
@@ -27,6 +31,9 @@ const ANSWERS: usize = 64;
 /// What runs on the host thread: so many requests, with values up to so many bytes.
 const LIGHT_REQUESTS: usize = 16;
 const LIGHT_BYTES: usize = 16 << 10;
+/// How long a turn may go on because its events ask for more: so often, and for so long.
+const ROUNDS: u32 = 64;
+const ROUNDS_TIME: Duration = Duration::from_millis(4);
 
 /// <https://w3c.github.io/IndexedDB/#transaction-mode>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +55,8 @@ pub(super) struct Transaction {
     started: Cell<bool>,
     /// Whether the engine has a transaction for it.
     begun: Cell<bool>,
+    /// When the turn began whose events ask for more.
+    rounds_since: Cell<Option<Instant>>,
     /// Requests that were not served yet.
     pub(super) pending: RefCell<VecDeque<(u32, IndexedDbOperation)>>,
     end: RefCell<Option<End>>,
@@ -140,6 +149,65 @@ impl Transaction {
         }
         end.take().map(|_| Job::Commit)
     }
+
+    /// Whether the engine is to begin a transaction for it now.
+    fn begins(&self) -> bool {
+        self.mode != Mode::ReadOnly && !self.begun.replace(true)
+    }
+
+    /// What the realm is told. A failure of the disk ends the transaction.
+    fn answers_of(&self, served: Result<Served, IndexedDbError>) -> Vec<(u32, IndexedDbAnswer)> {
+        let (answers, failure) = served.unwrap_or_else(|error| (vec![], Some(error)));
+        if let Some(error) = failure {
+            self.pending.borrow_mut().clear();
+            *self.end.borrow_mut() = Some(End::Abort(Some(error)));
+        }
+        answers.into_iter().map(|(id, result)| (id, border::answer(result))).collect()
+    }
+}
+
+/// What requests answered, and what the disk said, if that ended them.
+type Served = (Vec<(u32, Result<Outcome, IndexedDbError>)>, Option<IndexedDbError>);
+
+/// With what a transaction that writes begins.
+struct Begin {
+    durability: Durability,
+    /// Bytes that its database may have.
+    quota: u64,
+}
+
+fn execute(
+    engine: &mut IndexedDatabase,
+    begin: Option<Begin>,
+    requests: &[(u32, Operation)],
+) -> Result<Served, IndexedDbError> {
+    if let Some(Begin { durability, quota }) = begin {
+        engine.limit(quota)?;
+        engine.begin(durability)?;
+    }
+    let mut answers = Vec::with_capacity(requests.len());
+    for (id, operation) in requests {
+        match engine.execute(operation) {
+            Err(error @ IndexedDbError::Store(_)) => return Ok((answers, Some(error))),
+            result => answers.push((*id, result)),
+        }
+    }
+    Ok((answers, None))
+}
+
+/// Whether they are certain to be served soon.
+fn are_light<'a>(
+    requests: impl IntoIterator<Item = &'a (u32, IndexedDbOperation), IntoIter: ExactSizeIterator>,
+) -> bool {
+    let mut requests = requests.into_iter();
+    requests.len() <= LIGHT_REQUESTS
+        && requests.all(|(_, each)| border::is_light(each, LIGHT_BYTES))
+}
+
+fn to_store(
+    requests: impl IntoIterator<Item = (u32, IndexedDbOperation)>,
+) -> Vec<(u32, Operation)> {
+    requests.into_iter().map(|(id, each)| (id, border::operation(each))).collect()
 }
 
 impl Shard {
@@ -160,6 +228,7 @@ impl Shard {
             durability,
             started: Cell::new(mode == Mode::VersionChange),
             begun: Cell::new(false),
+            rounds_since: Cell::new(None),
             pending: RefCell::default(),
             end: RefCell::default(),
             finished: RefCell::new(Some(finished)),
@@ -207,45 +276,53 @@ impl Shard {
     }
 
     async fn serve(&self, transaction: &Rc<Transaction>, requests: Vec<(u32, IndexedDbOperation)>) {
-        let writes = transaction.mode != Mode::ReadOnly;
-        let begin = writes && !transaction.begun.replace(true);
-        let (durability, realm) = (transaction.durability, transaction.connection.realm);
-        let light = requests.len() <= LIGHT_REQUESTS
-            && requests.iter().all(|(_, each)| border::is_light(each, LIGHT_BYTES));
+        let light = are_light(&requests);
         let threads = if light { Threads::HostOnly } else { self.indexed_db.threads };
-        let requests = requests.into_iter().map(|(id, each)| (id, border::operation(each)));
-        let requests: Vec<_> = requests.collect();
-        let mut answers: Vec<(u32, Result<Outcome, IndexedDbError>)> = Vec::new();
-        let served = transaction.connection.database.work(threads, move |engine| {
-            if begin {
-                engine.begin(durability)?;
-            }
-            let mut failure = None;
-            for (id, operation) in &requests {
-                match engine.execute(operation) {
-                    Err(error @ IndexedDbError::Store(_)) => {
-                        failure = Some(error);
-                        break;
-                    }
-                    result => answers.push((*id, result)),
-                }
-            }
-            Ok((answers, failure))
-        });
-        let (answers, failure) = match served.await {
-            Ok(served) => served,
-            Err(error) => (vec![], Some(error)),
-        };
-        let answers = answers.into_iter().map(|(id, result)| (id, border::answer(result)));
-        let mut answers = answers.peekable();
+        let begin = self.begin(transaction);
+        let requests = to_store(requests);
+        let database = &transaction.connection.database;
+        let served = database.work(threads, move |engine| execute(engine, begin, &requests));
+        let answers = transaction.answers_of(served.await);
+        let mut answers = answers.into_iter().peekable();
         while answers.peek().is_some() {
-            let (transaction, answers) = (transaction.id, answers.by_ref().take(ANSWERS).collect());
+            let (transaction, realm) = (transaction.id, transaction.connection.realm);
+            let answers = answers.by_ref().take(ANSWERS).collect();
             self.notify_realm(realm, IndexedDbEvent::Answered { transaction, answers });
         }
-        if let Some(error) = failure {
-            transaction.pending.borrow_mut().clear();
-            *transaction.end.borrow_mut() = Some(End::Abort(Some(error)));
+    }
+
+    fn begin(&self, transaction: &Transaction) -> Option<Begin> {
+        transaction.begins().then(|| Begin {
+            durability: transaction.durability,
+            quota: self.quota_of_database(&transaction.connection.database),
+        })
+    }
+
+    /// Serves what events of this turn have asked for, without another turn, if nothing is in the
+    /// way. A turn that went on and on would keep others waiting.
+    pub(super) fn serve_at_once(
+        &self,
+        transaction: &Transaction,
+        waiting: usize,
+        round: u32,
+    ) -> Vec<(u32, IndexedDbAnswer)> {
+        if round == 0 {
+            transaction.rounds_since.set(Some(Instant::now()));
         }
+        let is_late = || transaction.rounds_since.get().is_none_or(|at| at.elapsed() > ROUNDS_TIME);
+        // Fewer than it waits for: the host has answers that the realm has not had yet.
+        let is_next = transaction.pending.borrow().len() == waiting
+            && transaction.started.get()
+            && transaction.end.borrow().is_none()
+            && are_light(transaction.pending.borrow().iter());
+        if !is_next || round >= ROUNDS || is_late() {
+            return vec![];
+        }
+        let database = &transaction.connection.database;
+        let Ok(mut engine) = database.engine.try_lock() else { return vec![] };
+        let Some(engine) = engine.as_mut() else { return vec![] };
+        let requests = to_store(transaction.pending.take());
+        transaction.answers_of(execute(engine, self.begin(transaction), &requests))
     }
 
     async fn commit_transaction(&self, transaction: &Rc<Transaction>) {
@@ -253,8 +330,13 @@ impl Shard {
         let threads = if durable { self.indexed_db.threads } else { Threads::HostOnly };
         if transaction.begun.get() {
             let database = &transaction.connection.database;
-            if let Err(error) = database.work(threads, |engine| engine.commit()).await {
-                return self.roll_back(transaction, Some(error)).await;
+            let committed = database.work(threads, |engine| {
+                engine.commit()?;
+                engine.bytes()
+            });
+            match committed.await {
+                Ok(bytes) => self.indexed_db.sizes.note(database, bytes),
+                Err(error) => return self.roll_back(transaction, Some(error)).await,
             }
         }
         let event = IndexedDbEvent::Completed { transaction: transaction.id };

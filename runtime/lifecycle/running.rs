@@ -28,13 +28,8 @@ impl Drop for EventUnderWay {
         if worker.events_under_way.get() > 0 {
             return;
         }
-        if worker.retired.take() {
-            shard.retire(worker);
-        }
         shard.stop_when_idle(worker.clone());
-        if let Some(registration) = worker.registration.upgrade() {
-            shard.try_activate(&registration);
-        }
+        shard.has_left(&worker.registration);
     }
 }
 
@@ -47,7 +42,7 @@ impl Shard {
             return Ok(realm);
         }
         let source = self.main_script(worker)?;
-        let registration = worker.registration.upgrade().map(|found| found.describe());
+        let registration = Some(worker.registration.describe());
         let start = StartOptions {
             kind: RealmKind::ServiceWorker,
             url: worker.script_url.clone(),
@@ -84,6 +79,13 @@ impl Shard {
         limit: Duration,
     ) -> EventEnd {
         let _under_way = self.event_under_way(worker);
+        let is_functional = !matches!(
+            init,
+            ExtendableInit::Install | ExtendableInit::Activate | ExtendableInit::Message { .. }
+        );
+        if is_functional && self.is_stale(&worker.registration) {
+            self.soft_update(&worker.registration);
+        }
         match self.ensure_running(worker).await {
             Ok(realm) => self.dispatch(realm, init, limit).await,
             Err(RealmError::Exception(exception) | RealmError::CannotStart(exception)) => {

@@ -17,6 +17,7 @@ use url::Url;
 
 use super::Registration;
 use crate::host::Shard;
+use crate::static_routing::Router;
 
 /// What is in memory of it.
 #[derive(Default)]
@@ -25,6 +26,18 @@ pub(crate) struct ScopeMap {
     /// Of the registrations that the store knows.
     scopes: RefCell<BTreeMap<RegistrationId, String>>,
     loaded_origins: RefCell<BTreeSet<String>>,
+    /// Those that match nothing any more, and are still used.
+    unregistered: RefCell<Vec<Rc<Registration>>>,
+}
+
+impl Drop for ScopeMap {
+    fn drop(&mut self) {
+        // Registrations and their workers hold each other.
+        let registrations = self.by_scope.take().into_values();
+        for registration in registrations.chain(self.unregistered.take()) {
+            registration.take_workers();
+        }
+    }
 }
 
 impl Shard {
@@ -99,10 +112,35 @@ impl Shard {
         self.scope_map.scopes.borrow_mut().insert(id, registration.scope.clone());
     }
 
+    /// Those that were unregistered and are still used.
+    pub(super) fn unregistered(&self) -> Vec<Rc<Registration>> {
+        self.scope_map.unregistered.borrow().clone()
+    }
+
+    pub(super) fn keep_unregistered(&self, registration: &Rc<Registration>) {
+        self.scope_map.unregistered.borrow_mut().push(registration.clone());
+    }
+
+    pub(super) fn forget_unregistered(&self, registration: &Rc<Registration>) {
+        let mut unregistered = self.scope_map.unregistered.borrow_mut();
+        unregistered.retain(|other| !Rc::ptr_eq(other, registration));
+    }
+
     pub(super) fn remove_registration(&self, registration: &Registration) {
         self.scope_map.by_scope.borrow_mut().remove(&registration.scope);
         if let Some(id) = registration.id.get() {
             self.scope_map.scopes.borrow_mut().remove(&id);
+        }
+    }
+
+    /// Nothing of it is in memory any more, as in a process that has just started.
+    pub(crate) fn forget_registrations(&self) -> ScopeMap {
+        let ScopeMap { by_scope, scopes, loaded_origins, unregistered } = &self.scope_map;
+        ScopeMap {
+            by_scope: by_scope.take().into(),
+            scopes: scopes.take().into(),
+            loaded_origins: loaded_origins.take().into(),
+            unregistered: unregistered.take().into(),
         }
     }
 
@@ -125,12 +163,15 @@ impl Shard {
     }
 
     fn load(&self, stored: Stored) {
-        let registration = Registration::new(stored.origin, stored.scope);
+        let registration = self.new_registration(stored.origin, stored.scope);
         self.set_registration_id(&registration, stored.id);
         registration.update_via_cache.set(stored.update_via_cache);
+        registration.update_checked_ms.set(stored.update_checked_ms);
+        *registration.preload.borrow_mut() = stored.preload;
         let worker = |version: Version, state| {
             let worker = self.new_worker(&registration, version.script_url, version.script_type);
             worker.version.set(Some(version.id));
+            *worker.router.borrow_mut() = Router::from_json(&version.router_rules);
             worker.state.set(state);
             worker
         };

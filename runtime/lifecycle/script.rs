@@ -1,5 +1,6 @@
 //! A worker's scripts: from the network while it installs, from the store ever after.
 
+use data_url::DataUrl;
 use kittiwake_ops::OpError;
 use kittiwake_store::{ScriptResource, StoreError};
 use url::Url;
@@ -57,10 +58,14 @@ impl Shard {
                 return Err(failed());
             }
         }
+        let parsed = Url::parse(url).map_err(|_| failed())?;
+        if parsed.scheme() == "data" {
+            // It is its own source.
+            return data_script(url).ok_or_else(failed);
+        }
         if !worker.is_installing() {
             return Err(failed());
         }
-        let parsed = Url::parse(url).map_err(|_| failed())?;
         let loaded = match self.http.load(&parsed) {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -77,6 +82,15 @@ impl Shard {
         worker.resources.borrow_mut().insert(url.to_owned(), resource);
         Ok(source)
     }
+}
+
+fn data_script(url: &str) -> Option<String> {
+    let data = DataUrl::process(url).ok()?;
+    let (body, _) = data.decode_to_vec().ok()?;
+    let essence = data.mime_type().to_string();
+    let url = Url::parse(url).ok()?;
+    let loaded = Loaded { status: 200, content_type: Some(essence), url, body };
+    is_javascript(&loaded).then(|| decode(&loaded.body))
 }
 
 pub(super) fn resource(url: &str, loaded: Loaded) -> ScriptResource {

@@ -36,7 +36,9 @@ host("changeRegistration", registration({ active: worker }), false);
 host("changeWorkerState", 1, "activating");
 host("dispatchExtendable", "activate", 2, undefined);
 host("changeWorkerState", 1, "activated");
-host("dispatchExtendable", "message", 3, { data: null, json: "outbox", source: null });
+host("dispatchExtendable", "message", 3, {
+  message: null, json: "outbox", source: { client: null, worker: null },
+});
 host("resolveSyncs", 1);
 host("dispatchExtendable", "sync", 4, { tag: "outbox", lastChance: false });
 new Response("{}", { status: 201 }).json();

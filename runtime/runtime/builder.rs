@@ -31,6 +31,8 @@ pub struct Builder {
     pub(super) time: Time,
     pub(super) signal_is_known: bool,
     pub(super) servers: Option<ScriptedServers>,
+    /// What comes before files.
+    pub(super) servers_first: Option<ScriptedServers>,
     pub(super) files: Vec<(Url, PathBuf)>,
     pub(super) upstreams: Vec<(Url, Url)>,
     pub(super) cors: Cors,
@@ -40,6 +42,7 @@ pub struct Builder {
     pub(super) permissions: PermissionPolicy,
     pub(super) limits: Limits,
     pub(super) user_agent: String,
+    pub(super) push_service: Url,
     pub(super) trace: TraceSink,
 }
 
@@ -57,6 +60,7 @@ impl Default for Builder {
             time: Time::Real,
             signal_is_known: true,
             servers: None,
+            servers_first: None,
             files: Vec::new(),
             upstreams: Vec::new(),
             cors: Cors::default(),
@@ -66,6 +70,7 @@ impl Default for Builder {
             permissions: PermissionPolicy::default(),
             limits: Limits::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
+            push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
             trace: Box::new(|_| {}),
         }
     }
@@ -98,6 +103,12 @@ impl Builder {
     pub fn servers(mut self, servers: ScriptedServers) -> Self {
         self.servers = Some(servers);
         self
+    }
+
+    /// As [`Builder::servers`], for the world of a test: what they script at an origin that is
+    /// served from files comes before the files, and one thread alone works beside the host's.
+    pub(crate) fn test_servers(self, servers: ScriptedServers) -> Self {
+        Builder { servers: Some(servers.clone()), servers_first: Some(servers), ..self }
     }
 
     /// Answers requests to the origin of `origin` with the files under `folder`. Like all requests,
@@ -143,6 +154,21 @@ impl Builder {
     /// The rules of background sync. By default Chromium's.
     pub fn sync_policy(mut self, policy: SyncPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// How many pages may be open, those that scripts open included; each takes some megabytes. By
+    /// default 1000.
+    pub fn page_limit(mut self, pages: usize) -> Self {
+        self.limits.pages = pages;
+        self
+    }
+
+    /// Where the endpoints of push subscriptions are: a folder's URL, at which you answer with
+    /// [`Runtime::receive_push`]. Without it, `https://push.kittiwake.invalid/`, which no server
+    /// has. Subscriptions keep the last part of their endpoint when this changes.
+    pub fn push_service(mut self, folder: Url) -> Self {
+        self.push_service = folder;
         self
     }
 

@@ -56,6 +56,18 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// More pages than may be open: each takes some megabytes.
+    #[error("{limit} pages are open; close some, or allow more with `Builder::page_limit`")]
+    TooManyPages {
+        /// How many may be.
+        limit: usize,
+    },
+    /// A page that was closed.
+    #[error("the page is not open any more; open it again")]
+    NoPage,
+    /// A notification that is not shown any more.
+    #[error("the notification is not shown any more")]
+    NoNotification,
     /// A script of a page threw.
     #[error("{url}: {cause}")]
     Page {

@@ -5,15 +5,18 @@
 
 mod builder;
 mod error;
+mod events;
+mod pages;
 mod thread;
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use deno_core::futures::future::LocalBoxFuture;
-use kittiwake_ops::{RealmId, ScriptException};
+use kittiwake_ops::ScriptException;
 use kittiwake_store::{ScriptType, SyncState, UpdateViaCache};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
@@ -24,14 +27,16 @@ use crate::host::Shard;
 use crate::lifecycle::{RegisterError, RegisterRequest, plain_exception};
 use crate::network::{Network, NetworkSignal, RealNetwork, RealSignal, Timeline};
 use crate::pages::PageSource;
-use crate::realm::{Message, RealmError};
+use crate::realm::{Message, MessageSource, RealmError};
 
 pub use builder::Builder;
 pub use error::Error;
+pub use events::{NotificationId, NotificationInfo};
+pub use pages::OpenPage;
 
 /// Virtual time after which a simulation that never becomes idle counts as idle anyway: a page
 /// with an interval, for example.
-const SIMULATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const SIMULATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Command = Box<dyn FnOnce(Rc<Shard>) -> LocalBoxFuture<'static, ()> + Send>;
 
@@ -45,9 +50,9 @@ pub struct Runtime {
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
-/// Names an open page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageId(RealmId);
+/// Names an open page: its window, which may go from one document to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PageId(pub(super) u32);
 
 /// Names a registered worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,16 +119,11 @@ impl Runtime {
     /// [`Error::PageLoad`]; [`Error::Page`] with the first exception, though the page is open then.
     pub async fn open_page(&self, url: Url, source: PageSource) -> Result<PageId, Error> {
         let opened = self.ask(move |shard| async move {
-            let (realm, result) = shard.open_page(url.clone(), source).await?;
+            let (window, result) = shard.open_page(url.clone(), source).await?;
             result.map_err(|error| Error::Page { url, cause: Box::new(exception_of(error)) })?;
-            Ok(PageId(realm))
+            Ok(PageId(window.id))
         });
         opened.await?
-    }
-
-    /// Closes a page.
-    pub async fn close_page(&self, page: PageId) -> Result<(), Error> {
-        self.ask(move |shard| async move { shard.close_page(page.0) }).await
     }
 
     /// Posts a message to the active worker of `scope`, or of the only registration. Answers when
@@ -150,7 +150,8 @@ impl Runtime {
                 serde_json::Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            shard.send_to_worker(worker, Message::Json(message), None, text);
+            let source = MessageSource::default();
+            shard.send_to_worker(worker, Message::Json(message), source, text);
             Ok(())
         })
         .await?
@@ -190,6 +191,25 @@ impl Runtime {
         let tag = tag.to_owned();
         self.ask(move |shard| async move { shard.dispatch_sync(scope, tag, last_chance).await })
             .await?
+    }
+
+    /// Serves the files under `folder` at the origin of `origin` from now on, instead of those that
+    /// [`Builder::serve`] or an earlier call named: a new version of a site, say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Files`]: then the origin is served as before.
+    pub async fn deploy(&self, origin: Url, folder: impl Into<PathBuf>) -> Result<(), Error> {
+        let folder = folder.into();
+        self.ask(move |shard| async move {
+            let mut served = shard.served.iter().filter(|(each, _)| *each == origin.origin());
+            let set = match served.next() {
+                Some((_, root)) => root.set(&folder),
+                None => Err(std::io::Error::other(format!("no files are served at {origin}"))),
+            };
+            set.map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })
+        })
+        .await?
     }
 
     /// Sets the network signal, which then stays so.
@@ -343,7 +363,7 @@ impl Runtime {
         result
     }
 
-    async fn ask<R, F>(
+    pub(crate) async fn ask<R, F>(
         &self,
         command: impl FnOnce(Rc<Shard>) -> F + Send + 'static,
     ) -> Result<R, Error>
@@ -375,6 +395,7 @@ async fn register(
         scope,
         script_type,
         update_via_cache: UpdateViaCache::default(),
+        referrer: None,
     };
     let failed = |error| match error {
         RegisterError::Refused { reason, cause, .. } => {
@@ -385,9 +406,12 @@ async fn register(
         }
         RegisterError::Store(error) => Error::Store(error),
     };
-    let (registration, installation) = shard.register(request).await.map_err(failed)?;
-    if let Some(installation) = installation {
-        installation.await.map_err(|_| Error::Stopped)?.map_err(failed)?;
+    let (registration, installation) = shard.register_or_update(request).await.map_err(failed)?;
+    if let Some(mut installation) = installation {
+        let ended = installation.wait_for(Option::is_some).await.map_err(|_| Error::Stopped)?;
+        let result = ended.clone().expect("waited for it");
+        drop(ended);
+        result.map_err(failed)?;
     }
     registration.activated_worker().await;
     let scope = Url::parse(&registration.scope).expect("a scope is a URL");

@@ -4,6 +4,7 @@
 //! Invariant: in a simulation time passes only while a command runs.
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,17 +12,19 @@ use kittiwake_store::Store;
 use tokio::runtime::Builder as TokioBuilder;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
+use url::{Origin, Url};
 
 use super::builder::Time;
 use super::{Builder, Command, Error};
+use crate::buckets::Buckets;
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 use crate::host::{Shard, ShardParts};
-use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Upstream};
+use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream};
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
-use crate::simulation::ScriptedServers;
+use crate::simulation::{ScriptedServers, ServersFirst};
 use crate::time_jumps;
 
 pub(super) fn run_host_thread(
@@ -32,6 +35,9 @@ pub(super) fn run_host_thread(
     let time = builder.time;
     let mut tokio = TokioBuilder::new_current_thread();
     tokio.enable_all().on_thread_park(on_thread_park);
+    if builder.servers_first.is_some() {
+        tokio.max_blocking_threads(1);
+    }
     let tokio = match tokio.start_paused(matches!(time, Time::Simulated { .. })).build() {
         Ok(tokio) => tokio,
         Err(error) => {
@@ -70,6 +76,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     };
     let store = store?;
     store.cache_recover()?;
+    let buckets = Buckets::recover(&store, builder.state.as_deref())?;
     let network = Rc::new(Cell::new(NetworkState::Online));
     let policy = Arc::new(builder.network_policy);
     let servers: Rc<dyn Http> = match (builder.servers, builder.time) {
@@ -80,20 +87,9 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
             Rc::new(ReqwestHttp::new(&builder.user_agent, routes, policy.clone()))
         }
     };
-    let served = builder.files.iter().map(|(origin, _)| origin.origin()).collect();
-    let mut http: Box<dyn Http> = Box::new(Policed::new(policy, servers));
-    let upstreams: Vec<_> = builder.upstreams.iter().map(|(origin, _)| origin.origin()).collect();
-    for (origin, upstream) in builder.upstreams {
-        http = Box::new(Upstream::new(origin, upstream, http));
-    }
-    for (origin, folder) in builder.files {
-        let files = OriginFiles::new(&origin, &folder, http)
-            .map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })?;
-        http = Box::new(match upstreams.contains(&origin.origin()) {
-            true => files.in_front_of_upstream(),
-            false => files,
-        });
-    }
+    let http = Box::new(Policed::new(policy, servers));
+    let (http, served) = with_own_origins(http, builder.upstreams, builder.files)?;
+    let http = with_servers_first(http, builder.servers_first);
     let (clock, entropy, seed): (Rc<dyn Clock>, Rc<dyn Entropy>, _) = match builder.time {
         Time::Real => (Rc::new(SystemClock), Rc::new(SystemEntropy::default()), None),
         Time::Simulated { seed } => {
@@ -126,12 +122,48 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         indexed_db: IndexedDbs::new(builder.state, threads),
+        push_service: builder.push_service,
+        buckets,
         trace: builder.trace,
     });
     scheduler::recover(&shard)?;
     shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
+}
+
+/// The origins that are served from files, and where these are.
+type Served = Vec<(Origin, Root)>;
+
+/// Origins that are served from another server or from files come before the network.
+fn with_own_origins(
+    mut http: Box<dyn Http>,
+    upstreams: Vec<(Url, Url)>,
+    files: Vec<(Url, PathBuf)>,
+) -> Result<(Box<dyn Http>, Served), Error> {
+    let mut served = Vec::new();
+    let proxied: Vec<_> = upstreams.iter().map(|(origin, _)| origin.origin()).collect();
+    for (origin, upstream) in upstreams {
+        http = Box::new(Upstream::new(origin, upstream, http));
+    }
+    for (origin, folder) in files {
+        let files = OriginFiles::new(&origin, &folder, http)
+            .map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })?;
+        served.push((origin.origin(), files.root()));
+        http = Box::new(match proxied.contains(&origin.origin()) {
+            true => files.in_front_of_upstream(),
+            false => files,
+        });
+    }
+    Ok((http, served))
+}
+
+/// A test scripts routes of the app's own server too.
+fn with_servers_first(http: Box<dyn Http>, first: Option<ScriptedServers>) -> Box<dyn Http> {
+    match first {
+        Some(servers) => Box::new(ServersFirst::new(servers, http)),
+        None => http,
+    }
 }
 
 /// In real time, commands run beside each other.

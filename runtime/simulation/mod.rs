@@ -3,6 +3,7 @@
 //! Invariant: what a scripted server answers depends on the scenario and on the requests before it,
 //! and on nothing else.
 
+mod first;
 mod script;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use futures::{FutureExt, StreamExt};
 use serde::Deserialize;
 use url::Url;
 
+pub(crate) use first::ServersFirst;
 pub use script::ServersError;
 
 use crate::http::{
@@ -103,6 +105,19 @@ impl ScriptedServers {
         self.world().requests.clone()
     }
 
+    /// Whether this method and URL have a script.
+    fn has(&self, method: &str, url: &Url) -> bool {
+        let world = self.world();
+        let routes = world.servers.get(&url.origin().ascii_serialization());
+        let mut key = RouteKey::of(method, url);
+        routes.is_some_and(|routes| {
+            routes.contains_key(&key) || {
+                key.query = None;
+                routes.contains_key(&key)
+            }
+        })
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().expect("invariant: nothing panics while it holds the world")
     }
@@ -181,11 +196,7 @@ impl World {
         let Some(routes) = self.servers.get_mut(&origin) else {
             return Err(HttpError::NoServer { url: url.clone() });
         };
-        let mut key = RouteKey {
-            method: request.method.clone(),
-            path: url.path().to_owned(),
-            query: url.query().map(str::to_owned),
-        };
+        let mut key = RouteKey::of(&request.method, url);
         self.requests.push(request);
         if !routes.contains_key(&key) {
             key.query = None;
@@ -194,6 +205,16 @@ impl World {
             Some(route) => route.next(),
             None => Answer::nothing_scripted(&origin, &key),
         })
+    }
+}
+
+impl RouteKey {
+    fn of(method: &str, url: &Url) -> RouteKey {
+        RouteKey {
+            method: method.to_owned(),
+            path: url.path().to_owned(),
+            query: url.query().map(str::to_owned),
+        }
     }
 }
 

@@ -50,6 +50,25 @@ impl TryFrom<BTreeMap<String, BTreeMap<String, serde_json::Value>>> for Scripted
     }
 }
 
+impl ScriptedServers {
+    /// Scripts one route, in place of what it answered before: `GET /data` and one answer, or a
+    /// list of them.
+    pub(crate) fn script(
+        &self,
+        origin: &Url,
+        route: &str,
+        answers: serde_json::Value,
+    ) -> Result<(), ServersError> {
+        let at = |problem| ServersError { place: format!("{origin} \"{route}\""), problem };
+        let key = parse_key(origin, route).map_err(at)?;
+        let answers = parse_answers(answers).map_err(at)?;
+        let origin = origin.origin().ascii_serialization();
+        let mut world = self.world();
+        world.servers.entry(origin).or_default().insert(key, Route { answers, given: 0 });
+        Ok(())
+    }
+}
+
 fn parse_origin(address: &str) -> Result<Url, String> {
     let url = Url::parse(address).ok().filter(|url| {
         let rest_is_empty = url.path() == "/" && url.query().is_none() && url.fragment().is_none();

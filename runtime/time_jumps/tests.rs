@@ -166,6 +166,7 @@ impl Night {
             scope: None,
             script_type: kittiwake_store::ScriptType::Classic,
             update_via_cache: UpdateViaCache::default(),
+            referrer: None,
         };
         shard.register(request).await.expect("the worker is registered");
         let mut night = Night { clock, shard, trace };
@@ -217,6 +218,8 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         seed: None,
         sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
+        push_service: Url::parse("https://push.test/").expect("a URL"),
+        buckets: Default::default(),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
     })
 }

@@ -13,7 +13,8 @@ pub enum IndexedDbError {
     /// More than one answer may hold, or one value: `UnknownError`, or `DataError`.
     #[error("{0}")]
     TooLarge(&'static str),
-    /// What the disk says: `QuotaExceededError` if it is full, else `UnknownError`.
+    /// What the disk says: `QuotaExceededError` if it is full, or the quota is; else
+    /// `UnknownError`.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

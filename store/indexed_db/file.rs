@@ -16,16 +16,16 @@ use sha2::{Digest, Sha256};
 
 use super::schema::{bytes_of, units_of};
 use super::{
-    Durability, IndexedDatabase, IndexedDbError, ObjectStoreMetadata, Operation, Outcome, Range,
-    Source,
+    CursorFrom, Direction, Durability, IndexedDatabase, IndexedDbError, ObjectStoreMetadata,
+    Operation, Outcome, Query, Range, Record, Retrieved, Source,
 };
 use crate::error::{Failure, StoreError};
 use crate::folder;
 
 /// Beside the store's own database, in the state folder.
-const FOLDER: &str = "indexed_db";
-const ORIGIN_FILE: &str = "origin";
-const EXTENSION: &str = "sqlite";
+pub(super) const FOLDER: &str = "indexed_db";
+pub(super) const ORIGIN_FILE: &str = "origin";
+pub(super) const EXTENSION: &str = "sqlite";
 
 /// "KTWI": tells these files from those of other programs.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWI");
@@ -57,6 +57,15 @@ impl IndexedDbFolder {
     pub fn new(state: Option<&Path>, origin: &str) -> Self {
         let folder = state.map(|state| state.join(FOLDER).join(digest(origin.as_bytes())));
         Self { folder, origin: origin.to_owned() }
+    }
+
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// The name of a database's file, as [`IndexedDbFolder::sizes`] has it.
+    pub fn file_name(name: &[u16]) -> String {
+        file_name(name)
     }
 
     /// Opens a database, which is created with version 0 if there is none.
@@ -171,6 +180,44 @@ impl IndexedDbFile {
     }
 }
 
+impl IndexedDbFile {
+    /// Gives the records of an object store to `each`, by their keys, until it wants no more. As
+    /// [`IndexedDbFile::object_stores`] otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::Store::open`].
+    pub fn records(
+        &self,
+        object_store: u32,
+        each: &mut dyn FnMut(Record) -> bool,
+    ) -> Result<(), IndexedDbError> {
+        const PAGE_RECORDS: u32 = 64;
+        let mut database = open_file(&self.path, &self.name)?;
+        let mut from = None;
+        loop {
+            let query = Query {
+                source: Source { object_store, index: None },
+                range: Range::default(),
+                direction: Direction::Next,
+                from,
+                skip: 0,
+                limit: Some(PAGE_RECORDS),
+                enough: Some(1 << 20),
+                retrieved: Retrieved::Values,
+            };
+            let Outcome::Found(records) = database.execute(&Operation::Retrieve(query))? else {
+                unreachable!("invariant: what is retrieved is found");
+            };
+            let Some(last) = records.last() else { return Ok(()) };
+            from = Some(CursorFrom::PastKey(last.key.clone()));
+            if !records.into_iter().all(&mut *each) {
+                return Ok(());
+            }
+        }
+    }
+}
+
 /// Reads a file that nobody has open, without a change of it.
 fn describe(path: PathBuf, origin: &str) -> Result<IndexedDbFile, StoreError> {
     let read = || -> Result<IndexedDbFile, Failure> {
@@ -207,7 +254,8 @@ fn opened(
     let has_blobs = connection.query_row(sql, [], |row| row.get(0));
     let has_blobs = has_blobs.map_err(|error| Failure::from(error).at(&path))?;
     let durability = Durability::Strict;
-    Ok(IndexedDatabase { connection, path, generators: BTreeMap::new(), durability, has_blobs })
+    let generators = BTreeMap::new();
+    Ok(IndexedDatabase { connection, path, generators, durability, has_blobs, limit_pages: 0 })
 }
 
 /// As the store's own database: exclusive, in WAL, on disk when committed.
@@ -217,6 +265,8 @@ fn prepare(connection: Connection, path: &Path, name: &[u16]) -> Result<Connecti
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "fullfsync", true)?;
+    // Pages that were read stay in memory, up to 16 MiB: more than SQLite's own 2 MiB.
+    connection.pragma_update(None, "cache_size", -16384)?;
     // As in the store's own: else SQLite compiles most statements anew for each value bound.
     connection.set_prepared_statement_cache_capacity(64);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -302,7 +352,7 @@ fn log_of(path: &Path) -> PathBuf {
 }
 
 /// Makes what was created or removed in a folder last. Only Unix opens folders as files.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     fs::File::open(folder)?.sync_all()?;
     Ok(())

@@ -8,7 +8,9 @@
 mod entries;
 mod error;
 mod file;
+mod folder;
 mod key;
+mod quota;
 mod records;
 mod retrieval;
 mod schema;
@@ -24,7 +26,9 @@ pub use self::error::IndexedDbError;
 pub use self::file::{IndexedDbFile, IndexedDbFolder};
 pub use self::key::{Key, MAX_DEPTH, NotAKey};
 pub use self::records::{BlobPart, IndexKeys, Put};
-pub use self::retrieval::{CursorFrom, Direction, Query, Range, Record, Retrieved, Source};
+pub use self::retrieval::{
+    CursorFrom, Direction, Query, Range, Record, Retrieved, Source, StoredValue,
+};
 pub use self::schema::{IndexMetadata, Metadata, ObjectStoreMetadata};
 
 /// When a commit may be told: <https://w3c.github.io/IndexedDB/#transaction-durability-hint>
@@ -48,6 +52,8 @@ pub struct IndexedDatabase {
     durability: Durability,
     /// Whether a record may have parts of blobs: most databases have none, and need not look.
     has_blobs: bool,
+    /// How many pages it may have; 0 before [`IndexedDatabase::limit`].
+    limit_pages: u64,
 }
 
 /// <https://w3c.github.io/IndexedDB/#key-generator-construct>
@@ -136,6 +142,8 @@ pub enum Outcome {
     Stored(Key),
     /// The records that were found.
     Found(Vec<Record>),
+    /// Their values, where nothing else was wanted.
+    FoundValues(Vec<StoredValue>),
     /// How many there are.
     Counted(u64),
 }
@@ -192,19 +200,23 @@ impl IndexedDatabase {
     ///
     /// [`IndexedDbError::Constraint`], [`IndexedDbError::TooLarge`], or what the disk says.
     pub fn execute(&mut self, operation: &Operation) -> Result<Outcome, IndexedDbError> {
-        self.run(|this| match operation {
-            Operation::Put(put) => this.put(put).map(Outcome::Stored),
-            Operation::Retrieve(query) => this.retrieve(query).map(Outcome::Found),
-            Operation::Count { source, range } => this.count(source, range).map(Outcome::Counted),
+        self.run(|this| this.step(operation).map_err(|error| this.tell_quota(operation, error)))
+    }
+
+    fn step(&mut self, operation: &Operation) -> Result<Outcome, error::Interrupted> {
+        match operation {
+            Operation::Put(put) => self.put(put).map(Outcome::Stored),
+            Operation::Retrieve(query) => self.retrieve(query),
+            Operation::Count { source, range } => self.count(source, range).map(Outcome::Counted),
             Operation::Delete { object_store, range } => {
-                this.delete(*object_store, range).map(|()| Outcome::Done)
+                self.delete(*object_store, range).map(|()| Outcome::Done)
             }
-            Operation::Clear(id) => this.clear(*id).map(|()| Outcome::Done),
+            Operation::Clear(id) => self.clear(*id).map(|()| Outcome::Done),
             Operation::AddIndexEntries { object_store, records } => {
-                this.add_index_entries(*object_store, records).map(|()| Outcome::Done)
+                self.add_index_entries(*object_store, records).map(|()| Outcome::Done)
             }
-            change => this.change_schema(change).map(|()| Outcome::Done),
-        })
+            change => self.change_schema(change).map(|()| Outcome::Done),
+        }
     }
 
     fn run<T>(

@@ -20,13 +20,21 @@ pub struct Put {
     /// `None` lets the key generator give one.
     pub key: Option<Key>,
     /// What V8's serialiser wrote.
-    pub value: Box<dyn AsRef<[u8]> + Send>,
+    pub value: Vec<u8>,
     /// The contents of its Blob and File objects.
     pub blobs: Vec<BlobPart>,
     /// One for each index of the object store.
     pub indexes: Vec<IndexKeys>,
     /// Whether a record with this key may be there already.
     pub overwrite: bool,
+}
+
+impl Put {
+    /// Bytes of the value and of what it refers to.
+    pub(super) fn bytes(&self) -> u64 {
+        let blobs = self.blobs.iter().map(|blob| blob.bytes.len() as u64);
+        (*self.value).as_ref().len() as u64 + blobs.sum::<u64>()
+    }
 }
 
 /// The bytes of a Blob or File object, or of a part of one.
@@ -63,21 +71,22 @@ impl IndexedDatabase {
     fn put_record(&mut self, put: &Put) -> Result<Key, Interrupted> {
         let key = self.key_of(put)?;
         let primary = key.encode();
-        let (entries, added) = self.entries_of(&primary, &put.indexes, &key)?;
-        if !put.indexes.is_empty() && put.overwrite {
-            self.forget_entries(put.object_store, &primary)?;
-        }
-        let sql = if put.overwrite {
-            "INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5)"
-        } else {
-            "INSERT OR IGNORE INTO records VALUES (?1, ?2, ?3, ?4, ?5)"
-        };
-        let value = (*put.value).as_ref();
-        let mut insert = self.connection.prepare_cached(sql)?;
+        let (entries, mut added) = self.entries_of(&primary, &put.indexes, &key)?;
         let has_blobs = !put.blobs.is_empty();
-        if insert.execute((put.object_store, &primary, value, entries, has_blobs))? == 0 {
-            let text = "Key already exists in the object store.";
-            return Err(IndexedDbError::Constraint(text).into());
+        let row = (put.object_store, &primary, &put.value, &entries, has_blobs);
+        // Most records are new: then there is nothing to forget.
+        let sql = "INSERT OR IGNORE INTO records VALUES (?1, ?2, ?3, ?4, ?5)";
+        if self.connection.prepare_cached(sql)?.execute(row)? == 0 {
+            if !put.overwrite {
+                let text = "Key already exists in the object store.";
+                return Err(IndexedDbError::Constraint(text).into());
+            }
+            if self.forget_other_entries(put.object_store, &primary, entries.as_deref())? {
+                added.clear();
+            }
+            let sql = "UPDATE records SET value = ?3, entries = ?4, has_blobs = ?5
+                       WHERE object_store = ?1 AND key = ?2";
+            self.connection.prepare_cached(sql)?.execute(row)?;
         }
         for (index, entry, key_length) in added {
             let sql = "INSERT INTO index_entries VALUES (?1, ?2, ?3)";
@@ -193,16 +202,23 @@ impl IndexedDatabase {
         Ok(holder.is_some_and(|holder| holder != primary))
     }
 
-    /// Takes a record out of the indexes.
-    fn forget_entries(&self, object_store: u32, primary: &[u8]) -> Result<(), Interrupted> {
+    /// Takes a record out of the indexes, unless they have it under the same keys already.
+    fn forget_other_entries(
+        &self,
+        object_store: u32,
+        primary: &[u8],
+        new: Option<&[u8]>,
+    ) -> Result<bool, Interrupted> {
         let sql = "SELECT entries FROM records WHERE object_store = ?1 AND key = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let entries: Option<Option<Vec<u8>>> =
-            statement.query_row((object_store, primary), |row| row.get(0)).optional()?;
-        match entries.flatten() {
-            Some(entries) => self.delete_entries(&entries, primary),
-            None => Ok(()),
+        let mut rows = statement.query((object_store, primary))?;
+        let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let old = row.get_ref(0)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+        if old == new {
+            return Ok(true);
         }
+        self.delete_entries(old.unwrap_or_default(), primary)?;
+        Ok(false)
     }
 
     fn delete_entries(&self, mut entries: &[u8], primary: &[u8]) -> Result<(), Interrupted> {

@@ -6,10 +6,10 @@
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::IndexedDatabase;
 use super::error::{IndexedDbError, Interrupted};
 use super::key::{Key, after};
 use super::records::BlobPart;
+use super::{IndexedDatabase, Outcome};
 
 /// What one answer may hold, so that a script cannot fill the host's memory.
 const ANSWER_BYTES: usize = 256 << 20;
@@ -86,6 +86,8 @@ pub enum Retrieved {
     /// Its keys.
     Keys,
     /// Its keys and its value.
+    Records,
+    /// Its value.
     Values,
 }
 
@@ -117,23 +119,35 @@ pub struct Record {
     pub key: Key,
     /// Its key in the object store, where the source is an index.
     pub primary_key: Option<Key>,
-    /// What V8's serialiser wrote, if it was wanted.
-    pub value: Option<Vec<u8>>,
-    /// The contents of the value's Blob and File objects.
+    /// Its value, if it was wanted.
+    pub value: Option<StoredValue>,
+}
+
+/// A value that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredValue {
+    /// What V8's serialiser wrote.
+    pub bytes: Vec<u8>,
+    /// The contents of its Blob and File objects.
     pub blobs: Vec<BlobPart>,
 }
 
 impl IndexedDatabase {
-    pub(super) fn retrieve(&self, query: &Query) -> Result<Vec<Record>, Interrupted> {
+    pub(super) fn retrieve(&self, query: &Query) -> Result<Outcome, Interrupted> {
+        let mut found = Answer::default();
         match (query.source.index, query.direction) {
             (Some(index), Direction::NextUnique | Direction::PrevUnique) => {
-                self.retrieve_unique(query, index)
+                self.retrieve_unique(query, index, &mut found)?;
             }
-            _ => self.retrieve_all(query),
+            _ => self.retrieve_all(query, &mut found)?,
         }
+        Ok(match query.retrieved {
+            Retrieved::Values => Outcome::FoundValues(found.values),
+            Retrieved::Keys | Retrieved::Records => Outcome::Found(found.records),
+        })
     }
 
-    fn retrieve_all(&self, query: &Query) -> Result<Vec<Record>, Interrupted> {
+    fn retrieve_all(&self, query: &Query, found: &mut Answer) -> Result<(), Interrupted> {
         let descending = matches!(query.direction, Direction::Prev | Direction::PrevUnique);
         let (low, high) = query.bounds();
         let mut statement =
@@ -158,29 +172,32 @@ impl IndexedDatabase {
         let id = query.source.index.unwrap_or(query.source.object_store);
         let limit = query.limit.map_or(-1, i64::from);
         let mut rows = statement.query((id, low, high, limit, query.skip))?;
-        let mut found = Answer::default();
         while let Some(row) = rows.next()? {
-            found.add(match query.source.index {
-                None => self.record_of(row, query)?,
-                Some(_) => self.indexed_record_of(row, query)?,
-            })?;
+            match query.source.index {
+                None => self.add_record(row, query, found)?,
+                Some(_) => self.add_indexed_record(row, query, found)?,
+            }
             if found.is_enough(query) {
                 break;
             }
         }
-        Ok(found.records)
+        Ok(())
     }
 
     /// The first record of each key of an index.
-    fn retrieve_unique(&self, query: &Query, index: u32) -> Result<Vec<Record>, Interrupted> {
+    fn retrieve_unique(
+        &self,
+        query: &Query,
+        index: u32,
+        found: &mut Answer,
+    ) -> Result<(), Interrupted> {
         let ascending = "SELECT entry, key_length FROM index_entries
              WHERE index_id = ?1 AND entry >= ?2 AND entry < ?3 ORDER BY entry LIMIT 1";
         let descending = "SELECT entry, key_length FROM index_entries
              WHERE index_id = ?1 AND entry >= ?2 AND entry < ?3 ORDER BY entry DESC LIMIT 1";
         let (mut low, mut high) = query.bounds();
-        let mut found = Answer::default();
         let mut skip = query.skip;
-        while query.limit.is_none_or(|limit| found.records.len() < limit as usize) {
+        while query.limit.is_none_or(|limit| found.len() < limit as usize) {
             let sql = if query.direction == Direction::NextUnique { ascending } else { descending };
             let mut statement = self.connection.prepare_cached(sql)?;
             let key = statement.query_row((index, &low, &high), index_key).optional()?;
@@ -191,7 +208,7 @@ impl IndexedDatabase {
                 let mut statement = self.connection.prepare_cached(ascending)?;
                 let mut rows = statement.query((index, &key, after(&key)))?;
                 let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-                found.add(self.indexed_record_of(row, query)?)?;
+                self.add_indexed_record(row, query, found)?;
                 if found.is_enough(query) {
                     break;
                 }
@@ -201,38 +218,61 @@ impl IndexedDatabase {
                 _ => high = key,
             }
         }
-        Ok(found.records)
+        Ok(())
     }
 
-    fn indexed_record_of(&self, row: &Row<'_>, query: &Query) -> Result<Record, Interrupted> {
+    fn add_indexed_record(
+        &self,
+        row: &Row<'_>,
+        query: &Query,
+        found: &mut Answer,
+    ) -> Result<(), Interrupted> {
         let entry = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-        let (key, primary) = Key::decode_first(entry)?;
-        let primary_key = Some(Key::decode(primary)?);
-        let store = query.source.object_store;
-        let (value, has_blobs) = match query.retrieved {
-            Retrieved::Keys => (None, false),
-            Retrieved::Values => {
-                let sql =
-                    "SELECT value, has_blobs FROM records WHERE object_store = ?1 AND key = ?2";
-                let mut statement = self.connection.prepare_cached(sql)?;
-                let both = |row: &Row<'_>| Ok((Some(row.get(0)?), row.get(1)?));
-                statement.query_row((store, primary), both)?
-            }
-        };
-        let blobs = if has_blobs { self.blobs_of(store, primary)? } else { vec![] };
-        Ok(Record { key, primary_key, value, blobs })
+        let key_length: u32 = row.get(1)?;
+        let primary = entry.get(key_length as usize..).unwrap_or_default();
+        let mut value = None;
+        if query.retrieved != Retrieved::Keys {
+            let sql = "SELECT value, has_blobs FROM records WHERE object_store = ?1 AND key = ?2";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let store = query.source.object_store;
+            let both = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let (bytes, has_blobs) = statement.query_row((store, primary), both)?;
+            value = Some(self.value_of(bytes, has_blobs, store, primary)?);
+        }
+        if query.retrieved == Retrieved::Values {
+            return found.add_value(value);
+        }
+        let (key, _) = Key::decode_first(entry)?;
+        found.add(Record { key, primary_key: Some(Key::decode(primary)?), value })
     }
 
-    fn record_of(&self, row: &Row<'_>, query: &Query) -> Result<Record, Interrupted> {
+    fn add_record(
+        &self,
+        row: &Row<'_>,
+        query: &Query,
+        found: &mut Answer,
+    ) -> Result<(), Interrupted> {
         let primary = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-        let key = Key::decode(primary)?;
-        let (value, has_blobs) = match query.retrieved {
-            Retrieved::Keys => (None, false),
-            Retrieved::Values => (Some(row.get(1)?), row.get(2)?),
-        };
-        let store = query.source.object_store;
-        let blobs = if has_blobs { self.blobs_of(store, primary)? } else { vec![] };
-        Ok(Record { key, primary_key: None, value, blobs })
+        let mut value = None;
+        if query.retrieved != Retrieved::Keys {
+            let store = query.source.object_store;
+            value = Some(self.value_of(row.get(1)?, row.get(2)?, store, primary)?);
+        }
+        match query.retrieved {
+            Retrieved::Values => found.add_value(value),
+            _ => found.add(Record { key: Key::decode(primary)?, primary_key: None, value }),
+        }
+    }
+
+    fn value_of(
+        &self,
+        bytes: Vec<u8>,
+        has_blobs: bool,
+        object_store: u32,
+        primary: &[u8],
+    ) -> Result<StoredValue, Interrupted> {
+        let blobs = if has_blobs { self.blobs_of(object_store, primary)? } else { vec![] };
+        Ok(StoredValue { bytes, blobs })
     }
 
     pub(super) fn count(&self, source: &Source, range: &Range) -> Result<u64, Interrupted> {
@@ -279,26 +319,44 @@ fn index_key(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
     Ok(entry.get(..key_length as usize).unwrap_or(entry).to_vec())
 }
 
-/// Records up to a size.
+/// Records up to a size, or values alone.
 #[derive(Default)]
 struct Answer {
     records: Vec<Record>,
+    values: Vec<StoredValue>,
     bytes: usize,
 }
 
 impl Answer {
+    fn len(&self) -> usize {
+        self.records.len() + self.values.len()
+    }
+
     fn is_enough(&self, query: &Query) -> bool {
         query.enough.is_some_and(|enough| self.bytes >= enough)
     }
 
     fn add(&mut self, record: Record) -> Result<(), Interrupted> {
-        self.bytes += size_of::<Record>() + record.value.as_ref().map_or(0, Vec::len);
-        self.bytes += record.blobs.iter().map(|blob| blob.bytes.len()).sum::<usize>();
+        self.make_room(record.value.as_ref())?;
+        self.records.push(record);
+        Ok(())
+    }
+
+    fn add_value(&mut self, value: Option<StoredValue>) -> Result<(), Interrupted> {
+        self.make_room(value.as_ref())?;
+        self.values.extend(value);
+        Ok(())
+    }
+
+    fn make_room(&mut self, value: Option<&StoredValue>) -> Result<(), Interrupted> {
+        self.bytes += size_of::<Record>();
+        if let Some(StoredValue { bytes, blobs }) = value {
+            self.bytes += bytes.len() + blobs.iter().map(|blob| blob.bytes.len()).sum::<usize>();
+        }
         if self.bytes > ANSWER_BYTES {
             let text = "The result is too large: ask for fewer records at a time.";
             return Err(IndexedDbError::TooLarge(text).into());
         }
-        self.records.push(record);
         Ok(())
     }
 }

@@ -184,3 +184,40 @@ fn mistakes_are_named_with_their_remedy() {
     let wrong = crate::process::run(tree.path(), &["wpt", "--root", ".", "--timeout", "0s"]);
     assert_eq!(wrong.code, 2, "{}", wrong.stderr);
 }
+
+#[test]
+fn pages_that_use_no_document_run_in_a_page() {
+    let harness = "<script src='/resources/testharness.js'></script>\n";
+    let page = format!(
+        "<!doctype html>\n<title>t</title>\n{harness}<script>\n\
+         test(() => assert_equals(window === self, true), 'window');\n\
+         test(() => document.createElement('p'), 'no document');\n</script>"
+    );
+    let any = "// META: global=window\n// META: script=/a/one.js\n\
+               test(() => assert_equals(GLOBAL.isWindow(), true, one), 'global');";
+    let tree = checkout(&[
+        ("a/own.https.html", &page.replace("document.", "self['document'].")),
+        ("a/frames.https.html", &format!("{harness}<script>with_iframe('x');</script>")),
+        ("a/t.https.any.js", any),
+        (
+            "a/w.https.window.js",
+            "test(() => assert_equals(GLOBAL.isWorker(), false), 'no worker');",
+        ),
+        ("a/one.js", "self.one = '1';"),
+        ("b/other.https.html", &page),
+        ("expected/expectations.toml", "pages = [\"a/\"]\n"),
+    ]);
+    let ran = wpt(tree.path(), &["--verbose", "--jobs", "1"]);
+    assert_eq!(
+        told(&ran),
+        [
+            "/a/frames.https.html  Skip  0 of 0",
+            "    a page has no DOM: with_iframe",
+            "/a/own.https.html  Ok  1 of 2",
+            "    Fail  no document: a page has no DOM: createElement",
+            "/a/t.https.any.html  Ok  1 of 1",
+            "/a/w.https.window.html  Ok  1 of 1",
+        ]
+    );
+    assert_eq!(ran.code, 1);
+}

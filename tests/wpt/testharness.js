@@ -45,8 +45,9 @@
     if (actual !== expected) throw new Error(`expected ${expected} but got ${actual}`);
   };
   self.done = () => {};
+  self.setup = () => {};
   self.add_test_state_callback = (callback) => callbacks.state.push(callback);
   self.add_result_callback = (callback) => callbacks.result.push(callback);
   self.add_completion_callback = (callback) => callbacks.completion.push(callback);
-  self.addEventListener("install", close);
+  self.addEventListener("WorkerGlobalScope" in self ? "install" : "load", close);
 })();

@@ -9,8 +9,13 @@ use http_body_util::{BodyDataStream, BodyExt, Full, StreamBody};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use kittiwake::{ClientBody, ClientRequest, ClientRequestKind, ClientResponse, Error, Runtime};
+use kittiwake::{
+    ClientBody, ClientRequest, ClientRequestKind, ClientResponse, ClientResponseBody, Error,
+    Runtime,
+};
 use url::{Host, Url};
+
+use super::push;
 
 /// A body of this size at most, if its size is known, is read whole, so that it can follow a
 /// redirect.
@@ -30,7 +35,7 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// What a response is sent with.
-type Answer = Response<BoxBody<Bytes, Error>>;
+pub type Answer = Response<BoxBody<Bytes, Error>>;
 
 /// Answers a request with what the worker or its upstream says.
 pub async fn answer(runtime: &Runtime, origin: &Url, request: Request<Incoming>) -> Answer {
@@ -41,6 +46,9 @@ pub async fn answer(runtime: &Runtime, origin: &Url, request: Request<Incoming>)
     }
     if let Some(reason) = refusal(origin, request.headers()) {
         return plain(StatusCode::FORBIDDEN, format!("{reason}\n"));
+    }
+    if push::is_push(&request) {
+        return push::answer(runtime, origin, request).await;
     }
     let request = match converted(origin, request).await {
         Ok(request) => request,
@@ -171,8 +179,9 @@ fn relayed(origin: &Url, response: ClientResponse) -> Answer {
         let text = "network error: the response has no status that HTTP could send\n";
         return plain(StatusCode::BAD_GATEWAY, text.to_owned());
     };
-    let body = match response.body {
-        Some(chunks) => {
+    let body = match response.body.map(ClientResponseBody::into_whole) {
+        Some(Ok(whole)) => full(whole),
+        Some(Err(chunks)) => {
             // What came before an error is sent before the connection breaks.
             let chunks = chunks.or_else(|error| async {
                 tokio::task::yield_now().await;
@@ -180,13 +189,13 @@ fn relayed(origin: &Url, response: ClientResponse) -> Answer {
             });
             BodyExt::boxed(StreamBody::new(chunks.map_ok(Frame::data)))
         }
-        None => empty(),
+        None => full(Bytes::new()),
     };
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     for (name, value) in &response.headers {
         let name = name.to_ascii_lowercase();
-        // The body has been decoded, and may be a stream.
+        // The body has been decoded. If it is whole, hyper says how long it is.
         if HOP_BY_HOP.contains(&&*name) || matches!(&*name, "content-encoding" | "content-length") {
             continue;
         }
@@ -206,15 +215,14 @@ fn relayed(origin: &Url, response: ClientResponse) -> Answer {
     answer
 }
 
-fn plain(status: StatusCode, text: String) -> Answer {
-    let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
-    let mut answer = Response::new(body.boxed());
+pub fn plain(status: StatusCode, text: String) -> Answer {
+    let mut answer = Response::new(full(Bytes::from(text)));
     *answer.status_mut() = status;
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert("content-type", text);
     answer
 }
 
-fn empty() -> BoxBody<Bytes, Error> {
-    Full::new(Bytes::new()).map_err(|never| match never {}).boxed()
+fn full(body: Bytes) -> BoxBody<Bytes, Error> {
+    Full::new(body).map_err(|never| match never {}).boxed()
 }

@@ -4,6 +4,7 @@
 //! order after the last answer.
 
 mod exchange;
+mod push;
 mod server;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -151,6 +152,7 @@ impl Site {
     fn from(options: &ServeOptions, address: SocketAddr) -> Result<Site, Refusal> {
         let mut builder = Runtime::builder()
             .await_network_signal()
+            .push_service(own_origin(address).join(push::PATH).expect("a path"))
             .on_trace(printer(options.format, Default::default()));
         if let Some(state) = &options.state {
             builder = builder.state_folder(state);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::manifest::{Test, area_of};
+use super::manifest::{Also, Test, area_of, file_of};
 use super::outcome::{Outcome, Status, SubtestStatus};
 use crate::Refusal;
 
@@ -24,16 +24,9 @@ const INDEX: &str = "expectations.toml";
 #[derive(Debug, Default)]
 pub struct Expectations {
     folder: PathBuf,
-    /// Beginnings of paths whose tests run though they name no service worker.
-    pub also: Vec<String>,
+    /// Which tests run though they name no service worker.
+    pub also: Also,
     areas: BTreeMap<String, Area>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Index {
-    #[serde(default)]
-    also: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -157,9 +150,8 @@ impl Expectations {
             let Some(area) = name.strip_suffix(".toml") else { continue };
             let text = fs::read_to_string(&path).map_err(|e| failed(&path, e.to_string()))?;
             if name == INDEX {
-                let index: Index =
+                loaded.also =
                     toml::from_str(&text).map_err(|error| failed(&path, error.to_string()))?;
-                loaded.also = index.also;
             } else {
                 let parsed: Area =
                     toml::from_str(&text).map_err(|error| failed(&path, error.to_string()))?;
@@ -178,8 +170,7 @@ impl Expectations {
     /// The files that are named, each once.
     pub fn files(&self) -> BTreeSet<String> {
         let keys = self.areas.values().flat_map(|area| area.pass.keys().chain(area.file.keys()));
-        let file = |key: &String| key.split('?').next().unwrap_or_default().to_owned();
-        keys.map(file).collect()
+        keys.map(|key| file_of(key)).collect()
     }
 
     /// What is expected of a test.

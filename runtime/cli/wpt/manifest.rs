@@ -1,4 +1,5 @@
-//! Which tests a checkout has for a service worker, by WPT's own rules for names and `META` lines:
+//! Which tests a checkout has for a service worker or for a page without a DOM, by WPT's own rules
+//! for names and `META` lines:
 //! <https://web-platform-tests.org/writing-tests/testharness.html#tests-for-other-or-multiple-globals>
 
 use std::path::Path;
@@ -17,16 +18,47 @@ pub struct Test {
     pub variant: String,
     /// The name that wpt.fyi knows the test by.
     pub id: String,
-    /// Path and query of the worker's script.
-    pub script: String,
+    /// Path and query of what is loaded: the worker's script, or the page.
+    pub path: String,
+    /// Where the test runs.
+    pub scope: Scope,
+    /// What the page asks for that there is not without a DOM.
+    pub lacks: Option<String>,
     /// Whether the test asks for the long time limit.
     pub long: bool,
+}
+
+/// The global scope that a test runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// A service worker's.
+    ServiceWorker,
+    /// A page's.
+    Page,
+}
+
+/// Beginnings of paths whose tests run in more than the service worker that they name.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Also {
+    /// Those of other workers' tests, which run in a service worker.
+    #[serde(rename = "also")]
+    pub workers: Vec<String>,
+    /// Those of windows' tests, which run in a page.
+    pub pages: Vec<String>,
+}
+
+fn is_below(prefixes: &[String], file: &str) -> bool {
+    prefixes.iter().any(|prefix| file.starts_with(prefix.as_str()))
 }
 
 impl Test {
     /// What names the test in expectations.
     pub fn key(&self) -> String {
-        format!("{}{}", self.file, self.variant)
+        match self.scope {
+            Scope::ServiceWorker => format!("{}{}", self.file, self.variant),
+            Scope::Page => self.id.trim_start_matches('/').to_owned(),
+        }
     }
 
     /// The area that a summary counts the test to.
@@ -42,16 +74,29 @@ pub fn area_of(file: &str) -> &str {
     &file[..end]
 }
 
-/// The tests below `path` that are for a service worker: those that say so, and those for other
-/// workers whose path begins with one of `also`.
-pub fn tests(checkout: &Checkout, path: &str, also: &[String]) -> Result<Vec<Test>, Refusal> {
+/// The file that a key of the expectations is about.
+pub fn file_of(key: &str) -> String {
+    let path = key.split('?').next().unwrap_or_default();
+    let made = [".any", ".window"].into_iter().find_map(|kind| {
+        let stem = path.strip_suffix(".html")?.strip_suffix(kind)?;
+        Some(format!("{stem}{kind}.js"))
+    });
+    made.unwrap_or_else(|| path.to_owned())
+}
+
+/// The tests below `path` that are for a service worker: those that say so, and those that `also`
+/// has.
+pub fn tests(checkout: &Checkout, path: &str, also: &Also) -> Result<Vec<Test>, Refusal> {
     let mut tests = Vec::new();
     for file in checkout.files(path)? {
-        let is_also = also.iter().any(|prefix| file.starts_with(prefix.as_str()));
         if let Some(kind) = kind_of(&file) {
             let place = checkout.find(&file).expect("it was listed");
             if let Ok(text) = read(&place) {
-                tests.extend(kind.tests(&file, &text, is_also));
+                let found = kind.tests(&file, &text, is_below(&also.workers, &file));
+                if is_below(&also.pages, &file) {
+                    tests.extend(kind.page_tests(&file, &text, found.is_empty()));
+                }
+                tests.extend(found);
             }
         }
     }
@@ -67,7 +112,9 @@ enum Kind {
     Any,
     /// `x.worker.js`: a script for a dedicated worker.
     Worker,
-    /// A page whose only work is to run a service worker: `service_worker_test(url)`.
+    /// `x.window.js`: a script for a window.
+    Window,
+    /// A page, whose only work may be to run a service worker: `service_worker_test(url)`.
     Page,
 }
 
@@ -77,6 +124,7 @@ fn kind_of(file: &str) -> Option<Kind> {
         _ if in_resources => None,
         _ if file.ends_with(".any.js") => Some(Kind::Any),
         _ if file.ends_with(".worker.js") => Some(Kind::Worker),
+        _ if file.ends_with(".window.js") => Some(Kind::Window),
         _ if file.ends_with(".html") => Some(Kind::Page),
         _ => None,
     }
@@ -97,9 +145,64 @@ impl Kind {
                 meta.tests(file, &format!("/{stem}.html"), |variant| format!("/{file}{variant}"))
             }
             Kind::Page => worker_of_page(file, text).into_iter().collect(),
-            Kind::Any | Kind::Worker => Vec::new(),
+            Kind::Any | Kind::Worker | Kind::Window => Vec::new(),
         }
     }
+
+    /// Those that run in a page.
+    fn page_tests(&self, file: &str, text: &str, is_left: bool) -> Vec<Test> {
+        let meta = Meta::from(text);
+        let made = match self {
+            Kind::Any if meta.is_for_window() => Some(".any"),
+            Kind::Window => Some(".window"),
+            Kind::Page if is_left && text.contains("testharness.js") => None,
+            _ => return Vec::new(),
+        };
+        let path = match made {
+            Some(_) => format!("/{}.html", file.strip_suffix(".js").expect("its kind says so")),
+            None => format!("/{file}"),
+        };
+        let mut tests = meta.tests(file, &path, |variant| format!("{path}{variant}"));
+        for test in &mut tests {
+            test.scope = Scope::Page;
+            test.lacks = wanted_of_dom(text);
+            test.long |= asks_for_long(text);
+        }
+        tests
+    }
+}
+
+/// What a test uses that only documents have, if it does.
+fn wanted_of_dom(text: &str) -> Option<String> {
+    const WANTED: [&str; 17] = [
+        "with_iframe",
+        "with_sandboxed_iframe",
+        "createElement",
+        "contentWindow",
+        "<iframe",
+        "window.open(",
+        "XMLHttpRequest",
+        "new Worker(",
+        "SharedWorker",
+        "document.",
+        "<img",
+        "<video",
+        "<canvas",
+        "<object",
+        "<embed",
+        "login_https",
+        "ShadowRealm",
+    ];
+    let is_code = |line: &&str| !line.trim_start().starts_with(['*', '/']);
+    let used = |wanted: &&str| text.lines().filter(is_code).any(|line| line.contains(wanted));
+    WANTED.into_iter().find(used).map(str::to_owned)
+}
+
+fn asks_for_long(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.replace(['"', '\''], "");
+        line.contains("name=timeout") && line.contains("content=long")
+    })
 }
 
 /// A page that calls `service_worker_test(script)`, if that is all it does.
@@ -119,8 +222,10 @@ fn worker_of_page(file: &str, text: &str) -> Option<Test> {
         file: file.to_owned(),
         variant: String::new(),
         id: format!("/{file}"),
-        script: script[url::Position::BeforePath..].to_owned(),
-        long: text.contains(r#"name="timeout" content="long""#),
+        path: script[url::Position::BeforePath..].to_owned(),
+        scope: Scope::ServiceWorker,
+        lacks: None,
+        long: asks_for_long(text),
     })
 }
 
@@ -140,6 +245,15 @@ impl<'a> Meta<'a> {
         self.0.iter().filter(move |(other, _)| *other == name).map(|(_, value)| *value)
     }
 
+    /// The harness, and what the test asks for besides.
+    fn scripts(&self) -> impl Iterator<Item = &'a str> {
+        let named = self.values("script").map(|script| match script {
+            "/resources/WebIDLParser.js" => "/resources/webidl2/lib/webidl2.js",
+            other => other,
+        });
+        std::iter::once("/resources/testharness.js").chain(named)
+    }
+
     fn globals(&self) -> impl Iterator<Item = &'a str> {
         self.values("global").flat_map(|value| value.split(',')).map(str::trim)
     }
@@ -148,13 +262,19 @@ impl<'a> Meta<'a> {
         self.globals().any(|global| matches!(global, "worker" | "serviceworker"))
     }
 
+    /// Whether the test is for a window: without a word about it, it is.
+    fn is_for_window(&self) -> bool {
+        let mut globals = self.globals().peekable();
+        globals.peek().is_none() || globals.any(|global| global == "window")
+    }
+
     /// Whether the test is for any kind of worker: without a word about it, it is.
     fn is_for_worker(&self) -> bool {
         let mut globals = self.globals().peekable();
         globals.peek().is_none() || globals.any(|global| global.contains("worker"))
     }
 
-    fn tests(&self, file: &str, id: &str, script: impl Fn(&str) -> String) -> Vec<Test> {
+    fn tests(&self, file: &str, id: &str, path: impl Fn(&str) -> String) -> Vec<Test> {
         let long = self.values("timeout").any(|value| value.trim() == "long");
         let mut variants: Vec<&str> = self.values("variant").map(str::trim).collect();
         if variants.is_empty() {
@@ -164,7 +284,9 @@ impl<'a> Meta<'a> {
             file: file.to_owned(),
             variant: variant.to_owned(),
             id: format!("{id}{variant}"),
-            script: script(variant),
+            path: path(variant),
+            scope: Scope::ServiceWorker,
+            lacks: None,
             long,
         };
         variants.into_iter().map(test).collect()
@@ -192,14 +314,25 @@ pub fn worker_wrapper(any_script: &str, text: &str, query: &str) -> String {
     }
     wrapper.push_str(GLOBAL);
     let own = format!("{any_script}{query}");
-    let scripts = meta.values("script").map(|script| match script {
-        "/resources/WebIDLParser.js" => "/resources/webidl2/lib/webidl2.js",
-        other => other,
-    });
-    for script in std::iter::once("/resources/testharness.js").chain(scripts).chain([own.as_str()])
-    {
+    for script in meta.scripts().chain([own.as_str()]) {
         writeln!(wrapper, "importScripts({});", quoted(script)).expect("a string takes all");
     }
     wrapper.push_str("done();\n");
     wrapper
+}
+
+/// The page that runs `script`, a test for any global or for a window: what WPT's own server makes.
+pub fn page_wrapper(script: &str, text: &str) -> String {
+    let meta = Meta::from(text);
+    let title = meta.values("title").next().unwrap_or_default();
+    let timeout = meta.values("timeout").next().unwrap_or("normal");
+    let scripts = meta.scripts().chain([script]);
+    let scripts = scripts.map(|script| format!("<script src=\"{script}\"></script>\n"));
+    format!(
+        "<!doctype html>\n<meta charset=utf-8>\n<title>{title}</title>\n\
+         <meta name=timeout content={timeout}>\n<script>\nself.GLOBAL = {{\n  \
+         isWindow: function() {{ return true; }},\n  isWorker: function() {{ return false; }},\n  \
+         isShadowRealm: function() {{ return false; }},\n}};\n</script>\n{}",
+        scripts.collect::<String>()
+    )
 }

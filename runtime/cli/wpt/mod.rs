@@ -1,4 +1,4 @@
-//! `kittiwake wpt`: the web-platform-tests that are for service workers.
+//! `kittiwake wpt`: the web-platform-tests that are for service workers, and for their pages.
 //!
 //! Invariant: whatever differs from the expectations fails the run, an unexpected pass too.
 
@@ -153,9 +153,10 @@ fn select(
     let mut selected = Vec::new();
     if options.paths.is_empty() && !expectations.is_empty() {
         let mut missing = 0;
+        let is_named = |test: &Test| expectations.of(test).is_some();
         for file in expectations.files() {
             match tests(checkout, &file, &expectations.also) {
-                Ok(found) => selected.extend(found),
+                Ok(found) => selected.extend(found.into_iter().filter(is_named)),
                 Err(_) => missing += 1,
             }
         }
@@ -191,10 +192,12 @@ fn run_selected(
     let mut ran = Vec::new();
     let mut jobs = Vec::new();
     for test in selected {
-        match expectations.skipped(&test) {
+        match expectations.skipped(&test).or_else(|| out_of_scope(&test, expectations)) {
             Some(reason) => {
                 let outcome = Outcome::of(Status::Skip, reason);
-                ran.push(Ran { test, outcome, differences: Vec::new() });
+                let each = Ran { test, outcome, differences: Vec::new() };
+                tell(options, &each);
+                ran.push(each);
             }
             None => {
                 let limit = if test.long { LONG * options.timeout } else { options.timeout };
@@ -218,6 +221,12 @@ fn run_selected(
     clear_progress();
     ran.sort_by(|a, b| a.test.id.cmp(&b.test.id));
     Ok(ran)
+}
+
+/// A page that uses a document is not run, unless the expectations name it.
+fn out_of_scope(test: &Test, expectations: &Expectations) -> Option<String> {
+    let lacks = test.lacks.as_ref().filter(|_| expectations.of(test).is_none())?;
+    Some(format!("a page has no DOM: {lacks}"))
 }
 
 /// Without an expectation, every failure is unexpected.

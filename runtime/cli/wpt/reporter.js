@@ -13,7 +13,9 @@
   const escape = (half) => "U+" + half.charCodeAt(0).toString(16);
   const clean = (key, value) =>
     typeof value === "string" ? apply(replace, value, [lone, escape]) : value;
-  const report = (message) => debug("kittiwake-wpt:" + stringify(message, clean));
+  // The results of a worker that a page has registered come by way of the page.
+  const mark = "document" in self ? "kittiwake-wpt-page:" : "kittiwake-wpt-worker:";
+  const report = (message) => debug(mark + stringify(message, clean));
   const described = (test) => ({
     name: `${test.name}`,
     status: test.status,
@@ -37,4 +39,6 @@
         : `${harness.message}`,
     })
   );
+  // The runner has its own limit, and nobody looks at the page.
+  if ("document" in self) setup({ explicit_timeout: true, output: false });
 })();

@@ -5,18 +5,23 @@
 
 use std::time::Duration;
 
-use kittiwake::{ConsoleLevel, Cors, Runtime, TraceEvent, TraceKind};
+use kittiwake::{ConsoleLevel, Cors, Error, PageSource, Runtime, TraceEvent, TraceKind};
 use serde::Deserialize;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 use url::Url;
 
-use super::manifest::Test;
+use super::manifest::{Scope, Test};
 use super::outcome::{Outcome, Status, Subtest, SubtestStatus};
 use super::site::{ORIGIN, Site};
 
 /// What `reporter.js` writes before each message.
-const MARK: &str = "kittiwake-wpt:";
+fn mark(scope: Scope) -> &'static str {
+    match scope {
+        Scope::ServiceWorker => "kittiwake-wpt-worker:",
+        Scope::Page => "kittiwake-wpt-page:",
+    }
+}
 
 /// How long a runtime may take to end before it is left behind.
 const SHUT_DOWN: Duration = Duration::from_secs(5);
@@ -33,9 +38,10 @@ enum Message {
 pub async fn run_test(test: &Test, site: &Site, limit: Duration) -> Outcome {
     let started = Instant::now();
     let (sender, messages) = unbounded_channel();
+    let mark = mark(test.scope);
     let watch = move |event: &TraceEvent| {
         if let TraceKind::Console { level: ConsoleLevel::Debug, text } = &event.kind
-            && let Some(message) = text.trim_start().strip_prefix(MARK)
+            && let Some(message) = text.trim_start().strip_prefix(mark)
         {
             // After the deadline nobody listens.
             let _ = sender.send(message.to_owned());
@@ -47,14 +53,28 @@ pub async fn run_test(test: &Test, site: &Site, limit: Duration) -> Outcome {
         Ok(runtime) => runtime,
         Err(error) => return Outcome::of(Status::Error, error.to_string()),
     };
-    let script = format!("{ORIGIN}{}", test.script);
-    let script = Url::parse(&script).expect("the path of a file makes a URL");
-    // As WPT's own page does: a scope without a client.
-    let scope = script.join("does/not/exist").expect("an http URL has a folder");
+    let url = format!("{ORIGIN}{}", test.path);
+    let url = Url::parse(&url).expect("the path of a file makes a URL");
     let mut progress = Progress::default();
-    progress.follow(&runtime, (script, scope), messages, started + limit).await;
+    progress.follow(begin(&runtime, url, test.scope), messages, started + limit).await;
     let _ = tokio::time::timeout(SHUT_DOWN, runtime.shut_down()).await;
     progress.into_outcome(started.elapsed())
+}
+
+/// Registers the test as a worker, or opens it as a page.
+async fn begin(runtime: &Runtime, url: Url, scope: Scope) -> Result<(), Error> {
+    match scope {
+        Scope::ServiceWorker => {
+            // As WPT's own page does: a scope without a client.
+            let scope = url.join("does/not/exist").expect("an http URL has a folder");
+            runtime.register(url, Some(scope)).await.map(drop)
+        }
+        Scope::Page => match runtime.open_page(url, PageSource::Url).await {
+            // The harness has heard of it.
+            Ok(_) | Err(Error::Page { .. }) => Ok(()),
+            Err(error) => Err(error),
+        },
+    }
 }
 
 #[derive(Default)]
@@ -66,17 +86,15 @@ struct Progress {
 }
 
 impl Progress {
-    /// Registers the worker and listens, until the harness is done or the deadline is there.
+    /// Begins and listens, until the harness is done or the deadline is there.
     async fn follow(
         &mut self,
-        runtime: &Runtime,
-        (script, scope): (Url, Url),
+        begun: impl Future<Output = Result<(), Error>>,
         mut messages: UnboundedReceiver<String>,
         deadline: Instant,
     ) {
-        let registered = runtime.register(script, Some(scope));
-        tokio::pin!(registered);
-        let mut is_registering = true;
+        tokio::pin!(begun);
+        let mut is_beginning = true;
         while self.end.is_none() {
             tokio::select! {
                 biased;
@@ -84,8 +102,8 @@ impl Progress {
                     Some(message) => self.hear(&message),
                     None => self.fail("the runtime ended".to_owned()),
                 },
-                result = &mut registered, if is_registering => {
-                    is_registering = false;
+                result = &mut begun, if is_beginning => {
+                    is_beginning = false;
                     if let Err(error) = result {
                         self.fail(error.to_string());
                     }

@@ -17,7 +17,7 @@ fn name(text: &str) -> Vec<u16> {
 }
 
 fn open(store: &Store, text: &str) -> CacheId {
-    store.cache_open(ORIGIN, &name(text), QUOTA).unwrap()
+    store.cache_open(ORIGIN, &name(text), |_| QUOTA).unwrap()
 }
 
 fn request(url: &str, headers: &[(&str, &str)]) -> EntryRequest {
@@ -53,7 +53,7 @@ fn query(url: &str) -> CacheQuery {
 }
 
 fn put(store: &Store, cache: CacheId, entries: Vec<CacheEntry>) -> Result<Vec<BodyId>, StoreError> {
-    store.cache_put_all(&[CacheWrite { cache, entries }], QUOTA).unwrap().remove(0)
+    store.cache_put_all(&[CacheWrite { cache, entries }], |_| QUOTA).unwrap().remove(0)
 }
 
 fn bodies(store: &Store, cache: CacheId, query: Option<&CacheQuery>) -> Vec<String> {
@@ -163,9 +163,9 @@ fn caches_are_listed_in_the_order_of_their_creation_and_by_their_origin() {
     let store = Store::in_memory().unwrap();
     let names = [name("b"), name(""), vec![0xd800], name("a"), name("a\0"), name("\u{fffd}")];
     for each in &names {
-        store.cache_open(ORIGIN, each, QUOTA).unwrap();
+        store.cache_open(ORIGIN, each, |_| QUOTA).unwrap();
     }
-    let other = store.cache_open("https://other.test", &name("b"), QUOTA).unwrap();
+    let other = store.cache_open("https://other.test", &name("b"), |_| QUOTA).unwrap();
     assert_eq!(store.cache_names(ORIGIN).unwrap(), names);
     let own = open(&store, "b");
     assert_ne!(own, other);
@@ -258,7 +258,7 @@ fn what_exceeds_the_quota_is_refused_alone_and_changes_nothing() {
         entries: vec![entry("https://app.test/x", ""), entry(url, &" ".repeat(bytes))],
     };
     let writes = [write("https://app.test/a", 5_000), write("https://app.test/b", 10)];
-    let results = store.cache_put_all(&writes, 4_000).unwrap();
+    let results = store.cache_put_all(&writes, |_| 4_000).unwrap();
     let Err(StoreError::QuotaExceeded { quota_bytes, needed_bytes, .. }) = &results[0] else {
         panic!("{:?}", results[0]);
     };
@@ -268,7 +268,7 @@ fn what_exceeds_the_quota_is_refused_alone_and_changes_nothing() {
     assert_eq!(urls.len(), 2);
     assert!(store.cache_usage(ORIGIN).unwrap() > before);
     assert_eq!(store.cache_usage("https://other.test").unwrap(), 0);
-    let error = store.cache_open(ORIGIN, &[0; 4_000], 4_000).unwrap_err();
+    let error = store.cache_open(ORIGIN, &[0; 4_000], |_| 4_000).unwrap_err();
     assert!(matches!(&error, StoreError::QuotaExceeded { .. }), "{error}");
     for url in ["https://app.test/x", "https://app.test/b"] {
         store.cache_delete_entries(cache, &query(url)).unwrap();

@@ -50,7 +50,7 @@ fn put(key: Option<Key>, value: &str, keys: &[Key], unique: bool) -> Operation {
     Operation::Put(Put {
         object_store: STORE,
         key,
-        value: Box::new(value.as_bytes().to_vec()),
+        value: value.as_bytes().to_vec(),
         blobs: vec![],
         indexes: vec![IndexKeys { index: INDEX, unique, keys: keys.to_vec() }],
         overwrite: true,
@@ -66,7 +66,7 @@ fn query(index: Option<u32>, direction: Direction) -> Query {
         skip: 0,
         limit: None,
         enough: None,
-        retrieved: Retrieved::Values,
+        retrieved: Retrieved::Records,
     }
 }
 
@@ -79,7 +79,7 @@ fn find(database: &mut IndexedDatabase, query: Query) -> Vec<Record> {
 
 fn values(database: &mut IndexedDatabase, query: Query) -> Vec<String> {
     let records = find(database, query).into_iter();
-    let text = |record: Record| String::from_utf8(record.value.expect("it was asked for"));
+    let text = |record: Record| String::from_utf8(record.value.expect("it was asked for").bytes);
     records.map(|record| text(record).unwrap()).collect()
 }
 
@@ -166,7 +166,7 @@ fn blobs_go_with_their_record() {
     database.begin(Durability::Strict).unwrap();
     let blob = |part: &str| BlobPart { part: part.to_owned(), bytes: part.as_bytes().to_vec() };
     for part in ["first", "second"] {
-        let value = Box::new(b"a blob".to_vec());
+        let value = b"a blob".to_vec();
         let (blobs, indexes) = (vec![blob(part)], vec![]);
         let key = Some(number(1));
         let overwrite = true;
@@ -174,9 +174,10 @@ fn blobs_go_with_their_record() {
         database.execute(&Operation::Put(record)).unwrap();
     }
     let found = find(&mut database, query(None, Direction::Next));
-    assert_eq!(found[0].blobs, [blob("second")]);
+    assert_eq!(found[0].value.as_ref().unwrap().blobs, [blob("second")]);
     database.execute(&put(Some(number(1)), "none", &[], false)).unwrap();
-    assert_eq!(find(&mut database, query(None, Direction::Next))[0].blobs, []);
+    let found = find(&mut database, query(None, Direction::Next));
+    assert_eq!(found[0].value.as_ref().unwrap().blobs, []);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What users of the store see, through its public API only.
 //! Invariant: no sleeps and no clock; every time is written in the test.
 
+mod buckets;
 mod caches;
 mod fetch;
 mod indexed_db;
@@ -24,6 +25,7 @@ fn worker(origin: &str) -> InstalledWorker {
         script_url: format!("{origin}/sw.js"),
         script_type: ScriptType::Classic,
         update_via_cache: UpdateViaCache::Imports,
+        router_rules: "[]".into(),
         resources: vec![
             script(&format!("{origin}/sw.js"), b"importScripts('/lib.js')"),
             script(&format!("{origin}/lib.js"), b"onsync = () => {}"),

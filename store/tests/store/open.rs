@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use kittiwake_store::{DATABASE_FILE, LockHolder, Store, StoreError, SyncPolicy};
+use kittiwake_store::{DATABASE_FILE, LockHolder, PushSubscription, Store, StoreError, SyncPolicy};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -268,8 +268,19 @@ fn a_folder_of_the_first_schema_is_upgraded_and_keeps_what_it_has() {
     let store = Store::open(folder.path()).unwrap();
     let registrations = store.registrations().unwrap();
     assert_eq!(registrations[0].scope, "https://app.test/");
+    assert!(!registrations[0].preload.enabled);
+    assert_eq!(registrations[0].active.as_ref().unwrap().router_rules, "[]");
     assert_eq!(store.sync_tags(registrations[0].id).unwrap(), ["outbox"]);
-    store.cache_open("https://app.test", &[], 1_000).unwrap();
+    store.cache_open("https://app.test", &[], |_| 1_000).unwrap();
+    let subscription = PushSubscription {
+        registration: registrations[0].id,
+        token: "token".to_owned(),
+        application_server_key: vec![4; 65],
+        private_key: vec![1; 32],
+        auth: vec![2; 16],
+    };
+    store.push_subscribe(&subscription).unwrap();
+    assert_eq!(store.push_subscription_by_token("token").unwrap(), Some(subscription));
     drop(store);
     assert_eq!(Store::open(folder.path()).unwrap().cache_names("https://app.test").unwrap(), [[]]);
 }

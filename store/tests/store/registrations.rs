@@ -2,8 +2,8 @@
 //! Invariant: a registration is never seen half-made.
 
 use kittiwake_store::{
-    ClaimLimits, ScriptType, Settled, Store, StoreError, SyncPolicy, Unregistered, UpdateViaCache,
-    VersionId, VersionState,
+    ClaimLimits, NavigationPreload, ScriptType, Settled, Store, StoreError, SyncPolicy,
+    Unregistered, UpdateViaCache, VersionId, VersionState,
 };
 
 use crate::{activated, script, worker};
@@ -155,4 +155,29 @@ fn a_script_resource_map_without_the_main_script_is_a_bug() {
     let mut broken = worker("https://app.test");
     broken.resources.remove(0);
     let _ = Store::in_memory().unwrap().install(&broken);
+}
+
+#[test]
+fn what_a_registration_is_set_to_survives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut routed = worker("https://app.test");
+    routed.router_rules = r#"[{"source":"network"}]"#.into();
+    let (registration, _) = store.install(&routed).unwrap();
+    let fresh = store.registration(registration).unwrap().unwrap();
+    assert_eq!(fresh.update_checked_ms, None);
+    assert_eq!(fresh.preload, NavigationPreload { enabled: false, header: "true".into() });
+
+    let preload = NavigationPreload { enabled: true, header: "v\u{e9}rsion 2".into() };
+    store.set_navigation_preload(registration, &preload).unwrap();
+    store.set_update_via_cache(registration, UpdateViaCache::None).unwrap();
+    store.update_checked(registration, 1_700_000_000_000).unwrap();
+    drop(store);
+
+    let store = Store::open(folder.path()).unwrap();
+    let found = store.registration(registration).unwrap().unwrap();
+    assert_eq!(found.preload, preload);
+    assert_eq!(found.update_via_cache, UpdateViaCache::None);
+    assert_eq!(found.update_checked_ms, Some(1_700_000_000_000));
+    assert_eq!(found.waiting.unwrap().router_rules, routed.router_rules);
 }

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use super::super::checkout::Checkout;
-use super::super::manifest::worker_wrapper;
+use super::super::manifest::{page_wrapper, worker_wrapper};
 use super::Head;
 use super::substitution::substitute;
 
 const REPORTER: &str = include_str!("../reporter.js");
+const DOCUMENT: &str = include_str!("../document.js");
 
 /// An answer that is here as a whole.
 pub struct Answer {
@@ -28,7 +29,10 @@ impl Answer {
     /// The answer to a `GET` or `HEAD` of a file; nothing if only wptserve knows it.
     pub fn to(head: &Head, checkout: &Checkout) -> Option<Answer> {
         let path = percent_decoded(head.path());
-        let path = match path.trim_start_matches('/') {
+        // wptserve takes several slashes for one.
+        let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let path = parts.join("/");
+        let path = match path.as_str() {
             // Renamed long ago; old tests still ask for it.
             "resources/WebIDLParser.js" => "resources/webidl2/lib/webidl2.js",
             other => other,
@@ -52,7 +56,7 @@ impl Answer {
             body = substitute(&body, head)?;
         }
         if path == "resources/testharness.js" {
-            body.extend_from_slice(REPORTER.as_bytes());
+            body = [DOCUMENT.as_bytes(), &body, REPORTER.as_bytes()].concat();
         }
         let mut headers = Vec::new();
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -70,14 +74,27 @@ impl Answer {
         Some(Answer { status: 200, headers, body })
     }
 
-    /// `x.any.worker.js`, which is made from `x.any.js`.
+    /// `x.any.worker.js` and `x.any.html`, which are made from `x.any.js`; `x.window.html`.
     fn wrapper(head: &Head, checkout: &Checkout, path: &str) -> Option<Answer> {
-        let any = format!("{}.any.js", path.strip_suffix(".any.worker.js")?);
-        let text = fs::read(checkout.find(&any)?).ok()?;
-        let text = String::from_utf8_lossy(&text);
-        let body = worker_wrapper(&format!("/{any}"), &text, head.query()).into_bytes();
-        let headers = vec![("Content-Type".to_owned(), "text/javascript".to_owned())];
-        Some(Answer { status: 200, headers, body })
+        let read = |script: &str| {
+            let text = fs::read(checkout.find(script)?).ok()?;
+            Some(String::from_utf8_lossy(&text).into_owned())
+        };
+        let (kind, body) = match path.strip_suffix(".any.worker.js") {
+            Some(stem) => {
+                let any = format!("{stem}.any.js");
+                let text = read(&any)?;
+                ("text/javascript", worker_wrapper(&format!("/{any}"), &text, head.query()))
+            }
+            None => {
+                let script = format!("{}.js", path.strip_suffix(".html")?);
+                let is_made = script.ends_with(".any.js") || script.ends_with(".window.js");
+                let text = read(&script).filter(|_| is_made)?;
+                ("text/html", page_wrapper(&format!("/{script}"), &text))
+            }
+        };
+        let headers = vec![("Content-Type".to_owned(), kind.to_owned())];
+        Some(Answer { status: 200, headers, body: body.into_bytes() })
     }
 
     /// The answer as HTTP/1.1 has it.

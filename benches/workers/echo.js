@@ -1,0 +1,3 @@
+// Sends each message back to the page that sent it.
+
+addEventListener("message", ({ data, source }) => source.postMessage(data));

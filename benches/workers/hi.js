@@ -1,0 +1,3 @@
+// Answers every request, in Kittiwake and in workerd.
+
+addEventListener("fetch", (event) => event.respondWith(new Response("hi")));

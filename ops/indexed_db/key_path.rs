@@ -1,0 +1,299 @@
+//! Finds the keys of a value in what V8's serialiser wrote of it, so that a put needs no clone.
+//!
+//! What is not certain from the bytes alone is left to `js/indexed_db/put.js`, which makes a clone
+//! and evaluates key paths on it as the specification says.
+//!
+//! Invariant: what is found here is what the specification finds in the clone.
+
+use super::{IndexedDbIndexKeys, IndexedDbKey};
+
+/// The versions of V8's format whose tags are those below.
+const VERSIONS: std::ops::RangeInclusive<u8> = 15..=16;
+
+const UNIQUE: u8 = 1;
+const COMPOUND: u8 = 2;
+const MULTI_ENTRY: u8 = 4;
+const GENERATED: u8 = 8;
+
+/// The keys of a record.
+pub(super) struct FoundKeys {
+    /// `None` if it is not in the value.
+    pub(super) key: Option<IndexedDbKey>,
+    pub(super) indexes: Vec<IndexedDbIndexKeys>,
+}
+
+/// What is at a place where a key is looked for.
+enum Found {
+    Key(IndexedDbKey),
+    Undefined,
+    NoKey,
+}
+
+/// One of an object store's key paths, as `recipe` in `js/indexed_db/key_path.js` writes it.
+struct KeyPath<'a> {
+    /// 0 is the object store itself.
+    index: u32,
+    flags: u8,
+    /// Each is a count of identifiers, and for each its length and its ASCII text.
+    paths: Vec<Vec<&'a [u8]>>,
+}
+
+/// The keys that `recipe` asks for; `None` if that is not certain.
+pub(super) fn find(recipe: &[u8], bytes: &[u8]) -> Option<FoundKeys> {
+    let mut recipe = Reader(recipe);
+    let mut found = FoundKeys { key: None, indexes: Vec::new() };
+    if recipe.0.is_empty() {
+        return Some(found);
+    }
+    let value = match *bytes {
+        [0xff, version, ref value @ ..] if VERSIONS.contains(&version) => Reader(value),
+        _ => return None,
+    };
+    let mut generated = None;
+    while !recipe.0.is_empty() {
+        let path = recipe.key_path()?;
+        // Where the generated key will be, only the clone tells what the other paths find.
+        if generated.is_some() && path.paths.iter().any(|path| path.first() == generated.as_ref()) {
+            return None;
+        }
+        match (path.index, evaluate(value, &path)?) {
+            (0, Found::Key(key)) => found.key = Some(key),
+            (0, Found::Undefined) if path.flags & GENERATED != 0 => {
+                match (&path.paths[0][..], value.peek()?) {
+                    ([only], b'o') => generated = Some(*only),
+                    _ => return None,
+                }
+            }
+            (0, _) => return None,
+            (index, key) => {
+                let keys = if let Found::Key(key) = key { vec![key] } else { vec![] };
+                let unique = path.flags & UNIQUE != 0;
+                found.indexes.push(IndexedDbIndexKeys { index, unique, keys });
+            }
+        }
+    }
+    Some(found)
+}
+
+/// The header and the body of a value without references from one part of it to another, which
+/// would mean others within a larger value; `None` if that is not certain.
+pub(super) fn self_contained(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    match bytes.split_at_checked(2)? {
+        ([0xff, version], body) if VERSIONS.contains(version) => {
+            let mut rest = Reader(body);
+            rest.skip_value()?;
+            rest.0.is_empty().then_some((&bytes[..2], body))
+        }
+        _ => None,
+    }
+}
+
+/// <https://w3c.github.io/IndexedDB/#extract-a-key-from-a-value-using-a-key-path>
+fn evaluate(value: Reader<'_>, path: &KeyPath<'_>) -> Option<Found> {
+    if path.flags & COMPOUND == 0 {
+        let place = value.descend(&path.paths[0])?;
+        // An array is an entry for each element.
+        let is_array = place.is_some_and(|place| place.peek() == Some(b'A'));
+        return match place {
+            _ if is_array && path.flags & MULTI_ENTRY != 0 => None,
+            Some(mut place) => place.key(),
+            None => Some(Found::Undefined),
+        };
+    }
+    let mut keys = Vec::with_capacity(path.paths.len());
+    let mut is_key = true;
+    for path in &path.paths {
+        let Some(mut place) = value.descend(path)? else { return Some(Found::Undefined) };
+        match place.key()? {
+            Found::Key(key) => keys.push(key),
+            Found::Undefined => return Some(Found::Undefined),
+            Found::NoKey => is_key = false,
+        }
+    }
+    Some(if is_key { Found::Key(IndexedDbKey::Array(keys)) } else { Found::NoKey })
+}
+
+/// Bytes that are not read yet. Every method answers `None` for what it does not know.
+#[derive(Clone, Copy)]
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn key_path(&mut self) -> Option<KeyPath<'a>> {
+        let index = u32::from_le_bytes(*self.0.first_chunk()?);
+        self.take(4)?;
+        let (flags, count) = (self.byte()?, self.byte()?);
+        let mut paths = Vec::with_capacity(count.into());
+        for _ in 0..count {
+            let mut path = Vec::with_capacity(2);
+            for _ in 0..self.byte()? {
+                let length = self.byte()?;
+                path.push(self.take(length.into())?);
+            }
+            paths.push(path);
+        }
+        Some(KeyPath { index, flags, paths })
+    }
+
+    /// The value of a property of a property ...; within `Some`, `None` if there is none.
+    fn descend(mut self, path: &[&[u8]]) -> Option<Option<Self>> {
+        for name in path {
+            match self.property(name)? {
+                Some(value) => self = value,
+                None => return Some(None),
+            }
+        }
+        Some(Some(self))
+    }
+
+    fn property(mut self, name: &[u8]) -> Option<Option<Self>> {
+        if self.tag()? != b'o' {
+            return None;
+        }
+        while self.peek()? != b'{' {
+            if self.is_named(name)? {
+                return Some(Some(self));
+            }
+            self.skip_value()?;
+        }
+        Some(None)
+    }
+
+    /// Reads the name of a property.
+    fn is_named(&mut self, name: &[u8]) -> Option<bool> {
+        match self.tag()? {
+            b'"' => Some(self.text()? == name),
+            b'c' => {
+                let units = self.text()?.as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit));
+                Some(units.eq(name.iter().map(|byte| u16::from(*byte))))
+            }
+            b'I' | b'U' => self.number().map(|_| false),
+            b'N' => self.take(8).map(|_| false),
+            _ => None,
+        }
+    }
+
+    /// <https://w3c.github.io/IndexedDB/#convert-a-value-to-a-key>, but for arrays and buffers.
+    fn key(&mut self) -> Option<Found> {
+        let key = match self.tag()? {
+            b'I' => {
+                let number = self.number()?;
+                let sign = (number & 1).cast_signed();
+                IndexedDbKey::Number(f64::from((number >> 1).cast_signed() ^ -sign))
+            }
+            b'U' => IndexedDbKey::Number(f64::from(self.number()?)),
+            b'N' => match self.double()? {
+                number if number.is_nan() => return Some(Found::NoKey),
+                number => IndexedDbKey::Number(number),
+            },
+            b'D' => match self.double()? {
+                time if time.is_nan() => return Some(Found::NoKey),
+                time => IndexedDbKey::Date(time),
+            },
+            b'"' => IndexedDbKey::String(self.text()?.iter().map(|unit| (*unit).into()).collect()),
+            b'c' => {
+                let units = self.text()?.as_chunks().0.iter();
+                IndexedDbKey::String(units.map(|unit| u16::from_le_bytes(*unit)).collect())
+            }
+            b'_' => return Some(Found::Undefined),
+            b'0' | b'T' | b'F' | b'o' => return Some(Found::NoKey),
+            _ => return None,
+        };
+        Some(Found::Key(key))
+    }
+
+    /// Not behind objects that refer to others, or that are none of JavaScript's.
+    fn skip_value(&mut self) -> Option<()> {
+        let mut depth = 0_usize;
+        loop {
+            match self.tag()? {
+                b'_' | b'0' | b'T' | b'F' | b'-' | b'y' | b'x' => {}
+                b'I' | b'U' => {
+                    self.number()?;
+                }
+                b'N' | b'D' | b'n' => {
+                    self.take(8)?;
+                }
+                b'"' | b'c' => {
+                    self.text()?;
+                }
+                b'B' => {
+                    self.text()?;
+                    // The view of it: its type, offset, length and flags.
+                    if self.peek() == Some(b'V') {
+                        self.take(2)?;
+                        for _ in 0..3 {
+                            self.number()?;
+                        }
+                    }
+                }
+                b'o' | b';' | b'\'' => depth += 1,
+                b'A' | b'a' => {
+                    self.number()?;
+                    depth += 1;
+                }
+                b'{' | b':' | b',' => {
+                    self.number()?;
+                    depth = depth.checked_sub(1)?;
+                }
+                b'$' | b'@' => {
+                    self.number()?;
+                    self.number()?;
+                    depth = depth.checked_sub(1)?;
+                }
+                _ => return None,
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+
+    /// The next tag, behind what aligns two-byte strings.
+    fn tag(&mut self) -> Option<u8> {
+        loop {
+            match self.byte()? {
+                0 => {}
+                tag => return Some(tag),
+            }
+        }
+    }
+
+    fn peek(mut self) -> Option<u8> {
+        self.tag()
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(byte)
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// Seven bits a byte, the lowest first.
+    fn number(&mut self) -> Option<u32> {
+        let mut number = 0;
+        for shift in (0..32).step_by(7) {
+            let byte = self.byte()?;
+            number |= u32::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn double(&mut self) -> Option<f64> {
+        Some(f64::from_ne_bytes(*self.take(8)?.first_chunk()?))
+    }
+
+    /// The bytes of a string or buffer, whose tag has been read.
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = self.number()?;
+        self.take(length as usize)
+    }
+}

@@ -1,0 +1,231 @@
+//! `kittiwake test`: tests in JavaScript, and scenario folders, each in a world of its own.
+//!
+//! Invariant: whatever one test does, the others run, and the exit code is 1 if one of them failed.
+
+mod discovery;
+mod failed;
+mod failure;
+mod first_test;
+mod report;
+mod run;
+mod scenario;
+mod snapshots;
+mod source_maps;
+mod watch;
+
+use std::io::Write;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::files::{default_origin, parse_origin};
+use crate::{Refusal, asked_to_stop, block_on};
+use discovery::{Suite, discover};
+use report::{Choice, Report, Reporters, Summary};
+use run::{Listener, run_all};
+use watch::{Watched, touches};
+
+pub use first_test::{InitOptions, init};
+
+/// The options of `kittiwake test`.
+#[derive(Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct TestOptions {
+    /// Test files (*.test.js, *.test.mjs), scenario folders, or folders of them [default: .]
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The folder that is served at the origin [default: the nearest one above the test file that
+    /// has an index.html or a service worker, else the test file's own]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// The origin of the app under test [default: https://app.test]
+    #[arg(long, value_name = "URL", value_parser = parse_origin)]
+    origin: Option<Url>,
+    /// Runs only tests whose name has this in it
+    #[arg(long, short = 't', value_name = "TEXT")]
+    filter: Option<String>,
+    /// Seeds the worlds' random numbers
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    seed: u64,
+    /// Real time that a test may take
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_limit)]
+    timeout: Duration,
+    /// How many worlds run at once [default: one a processor]
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<NonZeroUsize>,
+    /// Runs only the tests that failed last
+    #[arg(long)]
+    only_failed: bool,
+    /// Runs again what a changed file touches, until somebody stops it
+    #[arg(long)]
+    watch: bool,
+    /// Ends with the first failure
+    #[arg(long)]
+    bail: bool,
+    /// Runs one part of so many: `1/4`. All machines of a CI run together run all files once
+    #[arg(long, value_name = "PART/PARTS")]
+    shard: Option<Part>,
+    /// Runs each test so many times, each time with the next seed
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    repeat: NonZeroU64,
+    /// Accepts what there is now as the snapshots, and as the traces of scenarios
+    #[arg(long, short)]
+    update: bool,
+    /// Accepts no snapshot, not even a new one
+    #[arg(long, conflicts_with = "update")]
+    ci: bool,
+    /// Who tells: pretty, dot, tap, junit, json or github; to a file with `=FILE`; repeatable
+    /// [default: pretty]
+    #[arg(long, value_name = "NAME[=FILE]")]
+    reporter: Vec<Choice>,
+}
+
+/// A part of the files.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// 1-based.
+    number: usize,
+    of: usize,
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(number, of)| {
+            Some(Part { number: number.parse().ok()?, of: of.parse().ok()? })
+        });
+        let fits = |part: &Part| 1 <= part.number && part.number <= part.of;
+        parsed.filter(fits).ok_or_else(|| "write it as in `1/4`".to_owned())
+    }
+}
+
+const EXAMPLES: &str = "Examples:
+  kittiwake test                                # every test below this folder
+  kittiwake test tests/outbox.test.js           # one file
+  kittiwake test --filter 'sends it again'      # by name
+  kittiwake test --root public tests            # the app is in public/
+  kittiwake test --watch                        # on every save
+  kittiwake test --only-failed --bail           # until it is mended
+  kittiwake test --shard 1/4 --ci --reporter github --reporter junit=report.xml
+  kittiwake test --repeat 100 --filter lossy    # with 100 seeds
+
+A test:
+  import { test, expect } from \"kittiwake:test\";
+
+  test(\"the outbox is sent when the network returns\", async ({ worker, network, server }) => {
+    server.on(\"POST /outbox\", [503, 204]);
+    const { sync } = await worker.register(\"/sw.js\");
+    await network.offline();
+    await sync.register(\"outbox\");
+    await network.online();
+    expect(server.requests).toHaveLength(1);
+  });";
+
+fn parse_limit(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("no test is that quick; write it as in `10s`".to_owned()),
+        Ok(limit) => Ok(limit),
+        Err(error) => Err(format!("{error}; write it as in `10s`")),
+    }
+}
+
+/// Looks for tests, runs them, and tells what became of them.
+pub fn run(options: TestOptions) -> Result<ExitCode, Refusal> {
+    block_on(async {
+        let suites = suites(&options)?;
+        if options.watch {
+            tokio::select! {
+                ended = run_again_and_again(&options, suites) => return ended,
+                () = asked_to_stop() => return Ok(ExitCode::SUCCESS),
+            }
+        }
+        let is_part = options.shard.is_some();
+        let summary = run_once(&options, suites).await?;
+        let good = summary.is_good() || is_part && summary.failed == 0;
+        Ok(ExitCode::from(u8::from(!good)))
+    })?
+}
+
+fn suites(options: &TestOptions) -> Result<Vec<Suite>, Refusal> {
+    let mut suites = discover(&options.paths, options.root.as_deref())?;
+    if let Some(Part { number, of }) = options.shard {
+        let all = std::mem::take(&mut suites).into_iter().enumerate();
+        suites.extend(all.filter(|(place, _)| place % of == number - 1).map(|(_, suite)| suite));
+    }
+    Ok(suites)
+}
+
+async fn run_again_and_again(
+    options: &TestOptions,
+    mut touched: Vec<Suite>,
+) -> Result<ExitCode, Refusal> {
+    loop {
+        let mut watched = Watched::new(&suites(options)?);
+        run_once(options, touched).await?;
+        note("waiting for a change; Ctrl-C ends");
+        touched = loop {
+            let changed = watched.changed().await;
+            // While somebody moves files about, there may be none.
+            let Ok(suites) = suites(options) else { continue };
+            let is_touched = |suite: &Suite| changed.iter().any(|file| touches(file, suite));
+            let touched: Vec<_> = suites.into_iter().filter(is_touched).collect();
+            if !touched.is_empty() {
+                break touched;
+            }
+        };
+    }
+}
+
+async fn run_once(options: &TestOptions, suites: Vec<Suite>) -> Result<Summary, Refusal> {
+    let unusable =
+        |error| Refusal::Failure(format!("cannot keep which tests failed in .kittiwake: {error}"));
+    let failed = failed::Names::load().map_err(unusable)?;
+    let only = options.only_failed.then(|| failed.clone()).filter(|names| !names.is_empty());
+    if options.only_failed && only.is_none() {
+        note("no test failed last; all run");
+    }
+    let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed };
+    let summary = run_all(options, suites, only, &mut telling).await?;
+    telling.reporters.finish(&summary).map_err(|(file, error)| {
+        Refusal::Failure(format!("cannot write {}: {error}", file.display()))
+    })?;
+    telling.failed.save().map_err(unusable)?;
+    Ok(summary)
+}
+
+/// The reporters, and the list of what failed.
+struct Telling {
+    reporters: Reporters,
+    failed: failed::Names,
+}
+
+impl Listener for Telling {
+    fn tell(&mut self, report: &Report) {
+        self.failed.update(report);
+        self.reporters.tell(report);
+    }
+
+    fn progress(&mut self, ended: usize, known: usize) {
+        self.reporters.progress(ended, known);
+    }
+}
+
+fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+impl TestOptions {
+    fn origin(&self) -> Url {
+        self.origin.clone().unwrap_or_else(default_origin)
+    }
+
+    fn jobs(&self) -> usize {
+        let jobs = self.jobs.or_else(|| std::thread::available_parallelism().ok());
+        jobs.map_or(1, NonZeroUsize::get)
+    }
+}

@@ -1,0 +1,135 @@
+//! One test in its world, and the look into a file that finds its tests.
+//!
+//! Invariant: a world runs one test. The one in which a file was looked into is as good as new.
+
+use std::time::Duration;
+
+use kittiwake::{TestCase, TestFailure, TestFileError, TestMode, TestWorld, TestWorldOptions};
+use tokio::time::Instant;
+
+use super::queue::OneRun;
+use super::{Found, News, Shared};
+use crate::test::discovery::Suite;
+use crate::test::report::{Ended, Outcome, THE_FILE};
+use crate::test::scenario::run_scenario;
+use crate::test::source_maps::Sources;
+
+/// Finds out what is in a suite, and runs the first of its tests.
+pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
+    let world = match &shared.suites[suite] {
+        Suite::Scenario(folder) => {
+            let (case, ended) = run_scenario(folder, shared.options.update).await;
+            tell(News::Found { suite, tests: vec![Found::ended(case, ended)] });
+            return shared.queue.add(Vec::new());
+        }
+        Suite::File { .. } => open(shared, suite, 0, shared.options.timeout).await,
+    };
+    let world = match world {
+        Ok(world) => world,
+        Err(failure) => {
+            let case = TestCase {
+                path: vec![THE_FILE.to_owned()],
+                mode: TestMode::Run,
+                timeout_ms: None,
+                file: None,
+                line: None,
+            };
+            let tests = vec![Found::ended(case, Ended::failed(failure))];
+            tell(News::Found { suite, tests });
+            return shared.queue.add(Vec::new());
+        }
+    };
+    let tests = shared.chosen(suite, world.tests());
+    let mut runs: Vec<_> = tests
+        .iter()
+        .enumerate()
+        .filter(|(_, test)| test.ended.is_none())
+        .map(|(place, Found { case, number, round, .. })| {
+            let own = case.timeout_ms.map(Duration::from_millis);
+            let limit = own.unwrap_or(shared.options.timeout);
+            OneRun { suite, place, number: *number, round: *round, limit }
+        })
+        .collect();
+    // A limit of its own is also that of its world's turns.
+    let fits = |run: &&OneRun| tests[run.place].case.timeout_ms.is_none() && run.round == 0;
+    let first = runs.first().filter(fits).copied();
+    runs.drain(..usize::from(first.is_some()));
+    tell(News::Found { suite, tests });
+    shared.queue.add(runs);
+    match first {
+        Some(run) => {
+            let ended = conduct(shared, world, &run).await;
+            tell(News::Done { suite, place: run.place, ended });
+        }
+        // Nothing of it has run: nothing can go wrong with its end that anybody should know.
+        None => drop(world.close().await),
+    }
+}
+
+/// Runs a test in a world that is made for it.
+pub async fn run_one(shared: &Shared, run: &OneRun) -> Ended {
+    match open(shared, run.suite, run.round, run.limit).await {
+        Ok(world) => conduct(shared, world, run).await,
+        Err(failure) => Ended::failed(failure),
+    }
+}
+
+async fn conduct(shared: &Shared, world: TestWorld, run: &OneRun) -> Ended {
+    let started = Instant::now();
+    let ended = world.run(run.number).await;
+    let elapsed = started.elapsed();
+    let closed = world.close().await;
+    match ended.and_then(|ended| closed.map(|()| ended)) {
+        Ok(mut ended) => {
+            let outcome = if ended.failures.is_empty() { Outcome::Passed } else { Outcome::Failed };
+            let sources = sources(shared, run.suite);
+            ended.failures.iter_mut().for_each(|failure| sources.map_failure(failure));
+            Ended { outcome, run: ended, elapsed }
+        }
+        Err(error) => {
+            let message = error.to_string();
+            Ended::failed(TestFailure { message, ..TestFailure::default() })
+        }
+    }
+}
+
+async fn open(
+    shared: &Shared,
+    suite: usize,
+    round: u64,
+    limit: Duration,
+) -> Result<TestWorld, TestFailure> {
+    let Suite::File { path, root } = &shared.suites[suite] else {
+        unreachable!("a scenario is opened by itself")
+    };
+    let options = TestWorldOptions {
+        origin: shared.options.origin(),
+        root: root.clone(),
+        seed: shared.options.seed.wrapping_add(round),
+        limit,
+        snapshots: shared.snapshots[suite].clone(),
+    };
+    TestWorld::open(path, &options).await.map_err(|error| {
+        let message = error.to_string();
+        let stack = match error {
+            TestFileError::Script(exception) => exception.stack,
+            _ => None,
+        };
+        let mut failure = TestFailure { message, stack, ..TestFailure::default() };
+        sources(shared, suite).map_failure(&mut failure);
+        failure
+    })
+}
+
+fn sources(shared: &Shared, suite: usize) -> Sources<'_> {
+    match &shared.suites[suite] {
+        Suite::File { root, .. } => Sources { origin: shared.options.origin(), root },
+        Suite::Scenario(folder) => Sources { origin: shared.options.origin(), root: folder },
+    }
+}
+
+impl Found {
+    fn ended(case: TestCase, ended: Ended) -> Self {
+        Found { case, number: 0, round: 0, ended: Some(ended) }
+    }
+}

@@ -1,0 +1,123 @@
+//! What reaches a worker from outside: push messages, and what a person does at notifications.
+
+use url::Url;
+
+use super::{Error, Runtime};
+use crate::dispatch::EventOutcome;
+use crate::notifications::{NotificationClick, Shown};
+use crate::push::{PushRequest, PushResponse};
+
+/// Names a notification that is shown, for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NotificationId(u32);
+
+/// What a person would see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotificationInfo {
+    /// Its name.
+    pub notification: NotificationId,
+    /// The scope of its registration; none for one that a page made itself.
+    pub scope: Option<String>,
+    /// Its title.
+    pub title: String,
+    /// Its text; may be empty.
+    pub body: String,
+    /// Its tag; may be empty.
+    pub tag: String,
+    /// The names of its actions.
+    pub actions: Vec<String>,
+}
+
+impl Runtime {
+    /// Dispatches one `push` event at the active worker of `scope`, or of the only registration,
+    /// and waits for its end: as the button of a browser's developer tools. No subscription is
+    /// needed, and the network signal is not asked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoWorker`], [`Error::ManyWorkers`]. A rejection is an outcome, not an error.
+    pub async fn dispatch_push(
+        &self,
+        scope: Option<Url>,
+        data: Option<Vec<u8>>,
+    ) -> Result<EventOutcome, Error> {
+        self.ask(move |shard| async move {
+            let registration = shard.registration_to_ask(scope)?;
+            shard.dispatch_push(&registration, data).await
+        })
+        .await?
+    }
+
+    /// Takes a message as the push service that subscriptions' endpoints are at: RFC 8030, with the
+    /// sender's VAPID token (RFC 8292) and a message that is encrypted for the subscription (RFC
+    /// 8291). What is taken is dispatched as soon as the network signal is online, within the
+    /// message's time to live.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]. A message that is refused is a response, not an error.
+    pub async fn receive_push(&self, request: PushRequest) -> Result<PushResponse, Error> {
+        self.ask(move |shard| async move { Ok(shard.receive_push(&request)?) }).await?
+    }
+
+    /// Ends the push subscription of `scope`, or of the only registration, as a push service may,
+    /// and dispatches `pushsubscriptionchange`. None if there was no subscription.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoWorker`], [`Error::ManyWorkers`], [`Error::Store`].
+    pub async fn expire_push_subscription(
+        &self,
+        scope: Option<Url>,
+    ) -> Result<Option<EventOutcome>, Error> {
+        self.ask(move |shard| async move {
+            let registration = shard.registration_to_ask(scope)?;
+            shard.expire_push(&registration).await
+        })
+        .await?
+    }
+
+    /// The notifications that are shown, oldest first.
+    pub async fn notifications(&self) -> Result<Vec<NotificationInfo>, Error> {
+        let describe = |shown: &Shown| NotificationInfo {
+            notification: NotificationId(shown.id),
+            scope: Some(shown.scope.clone()).filter(|scope| !scope.is_empty()),
+            title: shown.entry.title.clone(),
+            body: shown.entry.body.clone(),
+            tag: shown.entry.tag.clone(),
+            actions: shown.entry.actions.iter().map(|each| each.action.clone()).collect(),
+        };
+        self.ask(
+            move |shard| async move { shard.notifications.borrow().iter().map(describe).collect() },
+        )
+        .await
+    }
+
+    /// Clicks at a notification: `notificationclick` at its worker, which may then focus or open
+    /// one window within ten seconds. The notification stays until the script closes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoNotification`], [`Error::NoWorker`].
+    pub async fn click_notification(
+        &self,
+        notification: NotificationId,
+        click: NotificationClick,
+    ) -> Result<EventOutcome, Error> {
+        let id = notification.0;
+        self.ask(move |shard| async move { shard.click_notification(id, click).await }).await?
+    }
+
+    /// Takes a notification away, as a person who wipes it: `notificationclose` at its worker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoNotification`], [`Error::NoWorker`].
+    pub async fn dismiss_notification(
+        &self,
+        notification: NotificationId,
+    ) -> Result<EventOutcome, Error> {
+        let id = notification.0;
+        self.ask(move |shard| async move { shard.dismiss_notification(id).await }).await?
+    }
+}

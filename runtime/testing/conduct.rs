@@ -1,0 +1,114 @@
+//! Runs a test: gives its page an order, and answers what the page asks meanwhile.
+//!
+//! Invariant: one question is answered after the other, each in a quiet world; time passes only
+//! while one is being answered, but for one tick when nothing else is left.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use kittiwake_ops::RealmId;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::{TestCase, TestFailure, TestPage};
+use crate::host::Shard;
+use crate::quiet::quiet;
+use crate::realm::Call;
+
+/// What the timer of a simulated clock tells apart.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What the page is to do.
+#[derive(Serialize)]
+#[serde(tag = "order", rename_all = "kebab-case")]
+pub(super) enum Order {
+    /// To declare its tests.
+    List,
+    /// To run one of them.
+    Run { number: usize, name: String },
+}
+
+/// What came of an order.
+pub(super) enum Conducted {
+    Declared(Vec<TestCase>),
+    Ended(Vec<TestFailure>),
+    Unfinished(Unfinished),
+}
+
+/// Why a test has no end.
+pub(super) enum Unfinished {
+    /// Nothing is left to happen unless time passes.
+    Stuck,
+    /// It took too much real time.
+    TimedOut,
+    /// Its realm is gone.
+    PageEnded,
+}
+
+/// Gives an order and sees to its end; `cut_off` tells that there was time enough.
+pub(super) async fn conduct(
+    shard: Rc<Shard>,
+    realm: RealmId,
+    order: Order,
+    mut cut_off: oneshot::Receiver<()>,
+) -> Conducted {
+    let page = shard.test_page().expect("invariant: a world with a test has its page");
+    page.begin(&order);
+    let text = serde_json::to_string(&order).expect("our own types serialise");
+    shard.call_realm(realm, Call::TestMessage { id: 0, text });
+    tokio::select! {
+        biased;
+        _ = &mut cut_off => Conducted::Unfinished(Unfinished::TimedOut),
+        conducted = follow(&shard, &page, realm) => conducted,
+    }
+}
+
+async fn follow(shard: &Rc<Shard>, page: &TestPage, realm: RealmId) -> Conducted {
+    loop {
+        shard.settled().await;
+        if let Some(tests) = page.declared.take() {
+            return Conducted::Declared(tests);
+        }
+        if let Some(failures) = page.ended.take() {
+            return Conducted::Ended(failures);
+        }
+        if shard.realm_owner(realm).is_none() {
+            return Conducted::Unfinished(Unfinished::PageEnded);
+        }
+        let asked = page.asks.borrow_mut().pop_front();
+        let Some((id, question)) = asked else {
+            // A timer of no time needs a tick, as everybody knows it to.
+            let before = shard.turns.count.get();
+            tokio::time::sleep(TICK).await;
+            shard.settled().await;
+            if shard.turns.count.get() == before {
+                return Conducted::Unfinished(Unfinished::Stuck);
+            }
+            continue;
+        };
+        let answer = match shard.answer_test(page, &question).await {
+            Ok(value) => serde_json::json!({ "value": value }),
+            Err(error) => serde_json::json!({ "error": error }),
+        };
+        shard.settled().await;
+        shard.call_realm(realm, Call::TestMessage { id, text: answer.to_string() });
+    }
+}
+
+impl Shard {
+    /// Resolves when nothing more happens unless time passes: no task is ready, and no thread works
+    /// for one.
+    pub(super) async fn settled(&self) {
+        loop {
+            quiet().await;
+            let before = self.turns.count.get();
+            // There is one thread for such work, so that what was asked for before is done now.
+            let fence = tokio::task::spawn_blocking(|| ());
+            fence.await.expect("invariant: nothing does not panic");
+            quiet().await;
+            if self.turns.count.get() == before {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Tests in JavaScript: a module that runs in a page of the app under test, in a world of its own.
+//!
+//! Invariant: nothing of one test is there for another: each has its own runtime, with state in
+//! memory, a simulated clock, a seed, and scripted servers. Equal worlds have equal traces.
+
+mod conduct;
+mod modules;
+mod page;
+mod verbs;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kittiwake_ops::{ConsoleLevel, RealmId, ScriptException};
+use serde::Deserialize;
+use tokio::sync::oneshot;
+use url::Url;
+
+use crate::runtime::{Error, Runtime};
+use crate::simulation::ScriptedServers;
+use crate::trace::{TraceEvent, TraceKind};
+use conduct::{Conducted, Order, Unfinished};
+
+pub(crate) use page::TestPage;
+pub(crate) use page::Turns;
+
+/// How much later than its turn's limit a test is cut off: whoever ran an endless loop is told so.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct TestWorldOptions {
+    /// The origin of the app under test; the test's page is at its root.
+    pub origin: Url,
+    /// What is served there.
+    pub root: PathBuf,
+    /// Of the world's random numbers.
+    pub seed: u64,
+    /// Real time that the file, and each test, may take.
+    pub limit: Duration,
+    /// What `toMatchSnapshot` compares with, by its whole name.
+    pub snapshots: Arc<Snapshots>,
+}
+
+/// What earlier runs wrote for `toMatchSnapshot`.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshots {
+    /// Texts by the name of the test and its count within the test.
+    pub texts: std::collections::BTreeMap<String, String>,
+    /// What becomes of a text that is new or another one.
+    pub mode: SnapshotMode,
+}
+
+/// What becomes of a text that is not that of an earlier run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SnapshotMode {
+    /// A new one is accepted; another one fails.
+    #[default]
+    AcceptNew,
+    /// Whatever is there now is accepted.
+    AcceptAll,
+    /// A new one fails too: nobody is there to look at it.
+    AcceptNone,
+}
+
+/// A test as its file declares it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TestCase {
+    /// The groups around it from the outermost on, then its own name.
+    pub path: Vec<String>,
+    /// Whether it is to be run.
+    pub mode: TestMode,
+    /// Real time that it may take, if it says so itself.
+    pub timeout_ms: Option<u64>,
+    /// The file that declares it, as a URL.
+    pub file: Option<String>,
+    /// 1-based.
+    pub line: Option<u32>,
+}
+
+/// What `test.only` and its like say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestMode {
+    /// It runs, unless another one of its file is `Only`.
+    Run,
+    /// Of its file, only such tests run.
+    Only,
+    /// It does not run.
+    Skip,
+    /// Nobody has written it yet.
+    Todo,
+}
+
+/// Something that a test expected and did not find, or that nobody caught.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct TestFailure {
+    /// What is wrong.
+    pub message: String,
+    /// Where, as the engine writes it.
+    pub stack: Option<String>,
+    /// What was expected, in several lines, if two values differ.
+    pub expected: Option<String>,
+    /// What was there instead.
+    pub actual: Option<String>,
+}
+
+/// What became of a test.
+#[derive(Clone, Debug, Default)]
+pub struct TestRun {
+    /// Empty if it passed.
+    pub failures: Vec<TestFailure>,
+    /// What its world's scripts wrote to the console.
+    pub console: Vec<(ConsoleLevel, String)>,
+    /// All that happened in its world, in the words of a scenario's trace.
+    pub trace: Vec<String>,
+    /// What `toMatchSnapshot` saw, by name; to be kept if the run passes.
+    pub snapshots: Vec<(String, String)>,
+}
+
+/// Why a file has no tests.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TestFileError {
+    /// The world could not be made.
+    #[error("{0}")]
+    World(#[from] Error),
+    /// The file cannot be read.
+    #[error("cannot read {path}: {cause}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: Arc<std::io::Error>,
+    },
+    /// It is no module, imports what is not there, or threw.
+    #[error("{0}")]
+    Script(Box<ScriptException>),
+    /// It did not end.
+    #[error("the file was not evaluated within {}", humantime::format_duration(*limit))]
+    TimedOut {
+        /// What it was given.
+        limit: Duration,
+    },
+}
+
+/// A world with a test file in it, for one test.
+pub struct TestWorld {
+    runtime: Runtime,
+    page: RealmId,
+    tests: Vec<TestCase>,
+    trace: Trace,
+    limit: Duration,
+}
+
+/// What has happened so far.
+pub(crate) type Trace = Arc<Mutex<Vec<TraceEvent>>>;
+
+impl TestWorld {
+    /// Makes a world, opens a page in it, and evaluates the file there.
+    ///
+    /// # Errors
+    ///
+    /// [`TestFileError`], with the file's own fault if it has one.
+    pub async fn open(file: &Path, options: &TestWorldOptions) -> Result<Self, TestFileError> {
+        let trace = Trace::default();
+        let (sink, servers) = (trace.clone(), ScriptedServers::default());
+        let runtime = Runtime::builder()
+            .simulated(options.seed)
+            .test_servers(servers.clone())
+            .turn_limit(options.limit)
+            .serve(options.origin.clone(), &options.root)
+            .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
+            .start()?;
+        let page = TestPage::new(servers, trace.clone(), options);
+        let (file, root) = (file.to_owned(), options.root.clone());
+        let opened = cut_off_after(options.limit + GRACE, |cut_off| {
+            runtime.ask(move |shard| async move {
+                let realm = shard.open_test_page(page);
+                tokio::select! {
+                    loaded = shard.load_test_file(realm, &file, &root) => {
+                        Some(loaded.map(|()| realm))
+                    }
+                    _ = cut_off => None,
+                }
+            })
+        });
+        let timed_out = TestFileError::TimedOut { limit: options.limit };
+        let page = match opened.await? {
+            Some(Ok(realm)) => realm,
+            Some(Err(TestFileError::Script(exception))) => {
+                return Err(TestFileError::Script(exception));
+            }
+            Some(Err(error)) => return Err(error),
+            None => return Err(timed_out),
+        };
+        let mut world = TestWorld { runtime, page, tests: Vec::new(), trace, limit: options.limit };
+        world.tests = match world.conduct(Order::List, options.limit).await? {
+            Conducted::Declared(tests) => tests,
+            Conducted::Ended(_) | Conducted::Unfinished(_) => return Err(timed_out),
+        };
+        Ok(world)
+    }
+
+    /// The tests of the file, in its order.
+    pub fn tests(&self) -> &[TestCase] {
+        &self.tests
+    }
+
+    /// Runs the test of this number. The world is of no use for another one then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] if the world has ended.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such test.
+    pub async fn run(&self, number: usize) -> Result<TestRun, Error> {
+        let own = self.tests[number].timeout_ms.map(Duration::from_millis);
+        let limit = own.unwrap_or(self.limit);
+        let name = self.tests[number].path.join(" > ");
+        let conducted = self.conduct(Order::Run { number, name }, limit).await?;
+        let mut run = TestRun::default();
+        match conducted {
+            Conducted::Ended(failures) => run.failures = failures,
+            Conducted::Unfinished(why) => run.failures.push(self.unfinished(why, limit)),
+            Conducted::Declared(_) => unreachable!("a test is not asked for its name"),
+        }
+        let (uncaught, snapshots) = self
+            .runtime
+            .ask(|shard| async move {
+                shard.test_page().map(|page| page.take_findings()).unwrap_or_default()
+            })
+            .await?;
+        run.failures.extend(uncaught.into_iter().map(TestFailure::uncaught));
+        run.snapshots = snapshots;
+        for event in self.trace.lock().expect(UNPOISONED).iter() {
+            if let TraceKind::Console { level, text } = &event.kind {
+                run.console.push((*level, text.clone()));
+            }
+            run.trace.push(event.to_string());
+        }
+        Ok(run)
+    }
+
+    /// Ends the world.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::shut_down`].
+    pub async fn close(self) -> Result<(), Error> {
+        self.runtime.shut_down().await
+    }
+
+    async fn conduct(&self, order: Order, limit: Duration) -> Result<Conducted, Error> {
+        let page = self.page;
+        cut_off_after(limit + GRACE, |cut_off| {
+            self.runtime.ask(move |shard| conduct::conduct(shard, page, order, cut_off))
+        })
+        .await
+    }
+
+    fn unfinished(&self, why: Unfinished, limit: Duration) -> TestFailure {
+        let trace = self.trace.lock().expect(UNPOISONED);
+        let last_error = trace.iter().rev().find_map(|event| match &event.kind {
+            TraceKind::Error { exception } => Some(exception.clone()),
+            _ => None,
+        });
+        let limit = humantime::format_duration(limit);
+        let message = match why {
+            Unfinished::Stuck => {
+                "the test waits for something that never comes by itself: time stands still until \
+                 the test moves it (clock.advance, clock.runUntilIdle, clock.runUntil)"
+                    .to_owned()
+            }
+            Unfinished::TimedOut => {
+                format!("the test did not end within {limit} (--timeout, or test(name, fn, limit))")
+            }
+            Unfinished::PageEnded => match last_error {
+                Some(exception) => format!("the test's page was ended: {}", exception.message),
+                None => "the test's page was ended".to_owned(),
+            },
+        };
+        TestFailure { message, ..TestFailure::default() }
+    }
+}
+
+impl TestFailure {
+    fn uncaught(exception: ScriptException) -> Self {
+        TestFailure {
+            message: format!("nobody caught this: {}", exception.message),
+            stack: exception.stack,
+            ..TestFailure::default()
+        }
+    }
+}
+
+const UNPOISONED: &str = "invariant: nothing panics while it holds the trace";
+
+/// Asks for what may not end, and tells it after `limit` of real time that it has to.
+async fn cut_off_after<R>(
+    limit: Duration,
+    ask: impl AsyncFnOnce(oneshot::Receiver<()>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let (cut, cut_off) = oneshot::channel();
+    let asked = ask(cut_off);
+    tokio::pin!(asked);
+    tokio::select! {
+        biased;
+        answer = &mut asked => return answer,
+        () = tokio::time::sleep(limit) => {}
+    }
+    drop(cut);
+    asked.await
+}
