@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, v8};
 use futures::executor::block_on;
 use kittiwake::{
-    NetworkState, PageSource, Runtime, ScriptedServers, SyncPolicy, SyncTraceState, TraceKind,
+    NetworkState, PageSource, Runtime, ScriptedServers, SyncPolicy, SyncTraceState, TraceEvent,
+    TraceKind,
 };
 use kittiwake_store::{
     ClaimLimits, InstalledWorker, Outcome, RegistrationId, ScriptResource, ScriptType, Store,
@@ -28,7 +29,8 @@ use url::Url;
 type Bench = fn() -> Result<()>;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Workers that register at the same time, and registrations of each, one after the other.
+/// Workers that register at the same time, and registrations of each, one after the other, that are
+/// measured after as many that are not.
 const WORKERS: usize = 100;
 const REGISTRATIONS_EACH: usize = 200;
 const ROUNDS: usize = 5;
@@ -101,11 +103,19 @@ struct Cost {
     processor: Duration,
 }
 
-impl Cost {
-    fn of<T>(work: impl FnOnce() -> Result<T>) -> Result<Cost> {
-        let (started, before) = (Instant::now(), processor_time()?);
-        work()?;
-        Ok(Cost { elapsed: started.elapsed(), processor: processor_time()? - before })
+struct Meter {
+    started: Instant,
+    before: Duration,
+}
+
+impl Meter {
+    fn start() -> Result<Self> {
+        Ok(Meter { started: Instant::now(), before: processor_time()? })
+    }
+
+    fn read(&self) -> Result<Cost> {
+        let processor = processor_time()? - self.before;
+        Ok(Cost { elapsed: self.started.elapsed(), processor })
     }
 }
 
@@ -123,7 +133,8 @@ fn register_from_many_workers(state: &Path) -> Result<Cost> {
     let root = tempfile::tempdir()?;
     std::fs::write(root.path().join("sw.js"), "")?;
     let origin = |number: usize| Url::parse(&format!("https://app{number}.test"));
-    let mut builder = Runtime::builder().state_folder(state);
+    let (cost, watch) = watch_registrations();
+    let mut builder = Runtime::builder().state_folder(state).on_trace(watch);
     for number in 0..WORKERS {
         builder = builder.serve(origin(number)?, root.path());
     }
@@ -131,9 +142,10 @@ fn register_from_many_workers(state: &Path) -> Result<Cost> {
     let page = format!(
         "self.go = async () => {{
             const {{ sync }} = await navigator.serviceWorker.ready;
-            for (let i = 0; i < {REGISTRATIONS_EACH}; i++) await sync.register(`tag-${{i}}`);
+            for (let i = 0; i < {}; i++) await sync.register(`tag-${{i}}`);
         }};
-        addEventListener('online', () => {{}}); addEventListener('offline', () => go());"
+        addEventListener('online', () => {{}}); addEventListener('offline', () => go());",
+        2 * REGISTRATIONS_EACH
     );
     block_on(async {
         for number in 0..WORKERS {
@@ -144,17 +156,36 @@ fn register_from_many_workers(state: &Path) -> Result<Cost> {
         runtime.idle().await?;
         Ok::<_, Box<dyn Error>>(())
     })?;
-    let cost = Cost::of(|| {
-        block_on(async {
-            // Every page begins at the same event, and nothing fires meanwhile.
-            runtime.set_network(NetworkState::Offline).await?;
-            Ok(runtime.idle().await?)
-        })
+    block_on(async {
+        // Every page begins at the same event, and nothing fires meanwhile.
+        runtime.set_network(NetworkState::Offline).await?;
+        runtime.idle().await
     })?;
     let registered = block_on(runtime.unsettled_syncs())?.len();
-    assert_eq!(registered, WORKERS * REGISTRATIONS_EACH, "every registration is stored");
+    assert_eq!(registered, 2 * WORKERS * REGISTRATIONS_EACH, "every registration is stored");
     block_on(runtime.shut_down())?;
-    Ok(cost)
+    let cost = cost.lock().expect("nothing panics here").take();
+    cost.ok_or_else(|| "the trace does not tell of every registration".into())
+}
+
+/// The cost of the second half of the registrations, and what watches the trace for it: each line
+/// is of one that is on disk.
+fn watch_registrations() -> (Arc<Mutex<Option<Cost>>>, impl FnMut(&TraceEvent) + Send) {
+    let cost = Arc::default();
+    let (told, mut count, mut half) = (Arc::clone(&cost), 0, None);
+    let watch = move |event: &TraceEvent| {
+        if !matches!(event.kind, TraceKind::Sync { state: SyncTraceState::Registered, .. }) {
+            return;
+        }
+        count += 1;
+        if count == WORKERS * REGISTRATIONS_EACH {
+            half = Meter::start().ok();
+        } else if count == 2 * WORKERS * REGISTRATIONS_EACH {
+            let measured = half.as_ref().and_then(|half| half.read().ok());
+            *told.lock().expect("nothing panics here") = measured;
+        }
+    };
+    (cost, watch)
 }
 
 /// What the store takes of it, without any script.
@@ -163,16 +194,21 @@ fn commit_with_store(folder: &Path) -> Result<Cost> {
     let registrations = (0..WORKERS).map(|number| install(&store, number));
     let registrations = registrations.collect::<Result<Vec<_>>>()?;
     let policy = SyncPolicy::default();
-    Cost::of(|| {
-        for tag in 0..REGISTRATIONS_EACH {
-            let change = SyncChange::Register;
-            let write =
-                |&registration| SyncWrite { registration, tag: format!("tag-{tag}"), change };
-            let writes: Vec<_> = registrations.iter().map(write).collect();
-            store.sync_write_all(&writes, &policy, 0)?;
-        }
+    measure_second_half(|tag| {
+        let change = SyncChange::Register;
+        let write = |&registration| SyncWrite { registration, tag: format!("tag-{tag}"), change };
+        let writes: Vec<_> = registrations.iter().map(write).collect();
+        store.sync_write_all(&writes, &policy, 0)?;
         Ok(())
     })
+}
+
+/// Makes one commit after the other.
+fn measure_second_half(commit: impl Fn(usize) -> Result<()>) -> Result<Cost> {
+    (0..REGISTRATIONS_EACH).try_for_each(&commit)?;
+    let meter = Meter::start()?;
+    (REGISTRATIONS_EACH..2 * REGISTRATIONS_EACH).try_for_each(&commit)?;
+    meter.read()
 }
 
 /// What it takes without Kittiwake: the same rows with the same constraints and indexes, which
@@ -189,19 +225,16 @@ fn commit_with_rusqlite(file: &Path) -> Result<Cost> {
             [format!("https://app{number}.test"), format!("https://app{number}.test/")],
         )?;
     }
-    Cost::of(|| {
-        for tag in 0..REGISTRATIONS_EACH {
-            let transaction = connection.unchecked_transaction()?;
-            for registration in 1..=WORKERS {
-                transaction
-                    .prepare_cached(
-                        "INSERT INTO sync_registrations VALUES (?1, ?2, 'pending', 0, NULL, 0)",
-                    )?
-                    .execute((registration as i64, format!("tag-{tag}")))?;
-            }
-            transaction.commit()?;
+    measure_second_half(|tag| {
+        let transaction = connection.unchecked_transaction()?;
+        for registration in 1..=WORKERS {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO sync_registrations VALUES (?1, ?2, 'pending', 0, NULL, 0)",
+                )?
+                .execute((registration as i64, format!("tag-{tag}")))?;
         }
-        Ok(())
+        Ok(transaction.commit()?)
     })
 }
 

@@ -97,6 +97,13 @@ impl Commits {
             && self.under_way.borrow().is_none()
             && self.ready_since.get().elapsed() * 4 > self.last_took.get()
     }
+
+    /// A commit that began then is over.
+    fn disk_rests(&self, began: Instant) {
+        let now = Instant::now();
+        self.last_took.set(now - began);
+        self.ready_since.set(now);
+    }
 }
 
 impl Shard {
@@ -109,7 +116,9 @@ impl Shard {
             waiting.answers.push(answer);
         }
         if !commits.attended.replace(true) {
-            commits.ready_since.set(Instant::now());
+            if commits.threads == Threads::Blocking {
+                commits.ready_since.set(Instant::now());
+            }
             let (shard, busy) = (self.me(), self.activity.begin());
             spawn_local(async move {
                 shard.attend_commits().await;
@@ -125,13 +134,13 @@ impl Shard {
         let under_way = self.commits.under_way.take();
         if let Some(UnderWay { answers, began, result, .. }) = under_way {
             let (writes, written) = result.recv().expect("invariant: the store does not panic");
-            self.end_commit(began, writes, answers, written);
+            self.commits.disk_rests(began);
+            self.answer(writes, answers, written);
         }
         let Batch { writes, answers } = self.commits.waiting.take();
         if !writes.is_empty() {
-            let began = Instant::now();
             let written = self.store.sync_write_all(&writes, &self.policy, self.now_ms());
-            self.end_commit(began, writes, answers, written);
+            self.answer(writes, answers, written);
         }
     }
 
@@ -187,19 +196,11 @@ impl Shard {
         };
         let UnderWay { answers, began, .. } = under_way.take().expect("it was there");
         drop(under_way);
-        self.end_commit(began, writes, answers, written);
+        self.commits.disk_rests(began);
+        self.answer(writes, answers, written);
     }
 
-    fn end_commit(
-        &self,
-        began: Instant,
-        writes: Vec<SyncWrite>,
-        answers: Vec<Answer>,
-        written: AllWritten,
-    ) {
-        let now = Instant::now();
-        self.commits.last_took.set(now - began);
-        self.commits.ready_since.set(now);
+    fn answer(&self, writes: Vec<SyncWrite>, answers: Vec<Answer>, written: AllWritten) {
         let written: Vec<Written> = match written {
             Ok(written) => written.into_iter().map(|each| each.map_err(Arc::new)).collect(),
             Err(error) => {

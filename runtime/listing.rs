@@ -145,7 +145,10 @@ pub fn stored_syncs(folder: &Path) -> Result<StoredSyncs, Error> {
     };
     let registrations = store.registrations()?;
     // The store deletes syncs with their registration, so each has one.
-    let of = |id| registrations.iter().find(|registration| registration.id == id);
+    let of = |id| {
+        let found = registrations.binary_search_by_key(&id, |registration| registration.id);
+        found.ok().map(|index| &registrations[index])
+    };
     let mut syncs = Vec::new();
     for SyncRegistration { registration, tag, record } in store.sync_registrations()? {
         let kind = SyncType::OneShot;

@@ -1,4 +1,4 @@
--- Version 4: what a start asks for once, so that it costs what it finds and not what is stored.
+-- Version 5: what a start asks for once, so that it costs what it finds and not what is stored.
 
 -- Workers that wait, or whose activate event a crash cut short.
 CREATE INDEX versions_to_activate ON versions (registration_id) WHERE state <> 'activated';
