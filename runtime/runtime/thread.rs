@@ -131,12 +131,15 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     Ok(shard)
 }
 
+/// The door before the one that was given, and the origins that are served from files.
+type OwnOrigins = (Box<dyn Http>, Vec<(Origin, Root)>);
+
 /// Origins that are served from another server or from files come before the network.
 fn with_own_origins(
     mut http: Box<dyn Http>,
     upstreams: Vec<(Url, Url)>,
     files: Vec<(Url, PathBuf)>,
-) -> Result<(Box<dyn Http>, Vec<(Origin, Root)>), Error> {
+) -> Result<OwnOrigins, Error> {
     let mut served = Vec::new();
     let proxied: Vec<_> = upstreams.iter().map(|(origin, _)| origin.origin()).collect();
     for (origin, upstream) in upstreams {
