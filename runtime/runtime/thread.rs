@@ -35,8 +35,8 @@ pub(super) fn run_host_thread(
     let time = builder.time;
     let mut tokio = TokioBuilder::new_current_thread();
     tokio.enable_all().on_thread_park(on_thread_park);
-    if builder.servers_first.is_some() {
-        tokio.max_blocking_threads(1);
+    if matches!(time, Time::Simulated { .. }) {
+        tokio.max_blocking_threads(1); // Shard::wait_for_threads
     }
     let tokio = match tokio.start_paused(matches!(time, Time::Simulated { .. })).build() {
         Ok(tokio) => tokio,
