@@ -68,6 +68,7 @@ pub(crate) async fn drive(
         loop {
             match realm.poll_event_loop(context) {
                 Ok(EventLoop::Busy) => {
+                    shard.wait_for_threads();
                     busy.get_or_insert_with(|| shard.activity.begin());
                     return Poll::Pending;
                 }

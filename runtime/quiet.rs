@@ -1,12 +1,15 @@
 //! Waiting until a thread has nothing else to run, without letting its time pass.
 //!
 //! Invariant: a paused tokio clock does not advance while somebody waits for [`quiet`]: the wake
-//! comes just before the thread would park.
+//! comes just before the thread would park. In a simulation no thread beside the host's is at work
+//! then.
 
 use std::cell::RefCell;
 use std::task::{Poll, Waker};
 
 use deno_core::futures::future::poll_fn;
+
+use crate::host::Shard;
 
 thread_local! {
     static WAITING: RefCell<Option<Waker>> = const { RefCell::new(None) };
@@ -32,6 +35,20 @@ pub(crate) async fn quiet() {
         Poll::Pending
     })
     .await
+}
+
+impl Shard {
+    /// In a simulation, waits until the threads beside this one have nothing to do: what works for
+    /// a script there (crypto) would else come back at any moment. There is one such thread then,
+    /// so that this is its last job.
+    pub(crate) fn wait_for_threads(&self) {
+        if self.seed.is_none() {
+            return;
+        }
+        let (done, last) = std::sync::mpsc::channel();
+        tokio::task::spawn_blocking(move || done.send(()));
+        last.recv().expect("invariant: sending does not panic");
+    }
 }
 
 /// Resolves when every task that is ready now has run. Unlike tokio's `yield_now`, it does not ask

@@ -106,7 +106,7 @@ impl Builder {
     }
 
     /// As [`Builder::servers`], for the world of a test: what they script at an origin that is
-    /// served from files comes before the files, and one thread alone works beside the host's.
+    /// served from files comes before the files.
     pub(crate) fn test_servers(self, servers: ScriptedServers) -> Self {
         Builder { servers: Some(servers.clone()), servers_first: Some(servers), ..self }
     }

@@ -35,8 +35,8 @@ pub(super) fn run_host_thread(
     let time = builder.time;
     let mut tokio = TokioBuilder::new_current_thread();
     tokio.enable_all().on_thread_park(on_thread_park);
-    if builder.servers_first.is_some() {
-        tokio.max_blocking_threads(1);
+    if matches!(time, Time::Simulated { .. }) {
+        tokio.max_blocking_threads(1); // Shard::wait_for_threads
     }
     let tokio = match tokio.start_paused(matches!(time, Time::Simulated { .. })).build() {
         Ok(tokio) => tokio,
@@ -132,15 +132,15 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     Ok(shard)
 }
 
-/// The origins that are served from files, and where these are.
-type Served = Vec<(Origin, Root)>;
+/// The door before the one that was given, and the origins that are served from files.
+type OwnOrigins = (Box<dyn Http>, Vec<(Origin, Root)>);
 
 /// Origins that are served from another server or from files come before the network.
 fn with_own_origins(
     mut http: Box<dyn Http>,
     upstreams: Vec<(Url, Url)>,
     files: Vec<(Url, PathBuf)>,
-) -> Result<(Box<dyn Http>, Served), Error> {
+) -> Result<OwnOrigins, Error> {
     let mut served = Vec::new();
     let proxied: Vec<_> = upstreams.iter().map(|(origin, _)| origin.origin()).collect();
     for (origin, upstream) in upstreams {

@@ -65,7 +65,7 @@ pub(super) async fn conduct(
 
 async fn follow(shard: &Rc<Shard>, page: &TestPage, realm: RealmId) -> Conducted {
     loop {
-        shard.settled().await;
+        quiet().await;
         if let Some(tests) = page.declared.take() {
             return Conducted::Declared(tests);
         }
@@ -80,7 +80,7 @@ async fn follow(shard: &Rc<Shard>, page: &TestPage, realm: RealmId) -> Conducted
             // A timer of no time needs a tick, as everybody knows it to.
             let before = shard.turns.count.get();
             tokio::time::sleep(TICK).await;
-            shard.settled().await;
+            quiet().await;
             if shard.turns.count.get() == before {
                 return Conducted::Unfinished(Unfinished::Stuck);
             }
@@ -90,25 +90,7 @@ async fn follow(shard: &Rc<Shard>, page: &TestPage, realm: RealmId) -> Conducted
             Ok(value) => serde_json::json!({ "value": value }),
             Err(error) => serde_json::json!({ "error": error }),
         };
-        shard.settled().await;
+        quiet().await;
         shard.call_realm(realm, Call::TestMessage { id, text: answer.to_string() });
-    }
-}
-
-impl Shard {
-    /// Resolves when nothing more happens unless time passes: no task is ready, and no thread works
-    /// for one.
-    pub(super) async fn settled(&self) {
-        loop {
-            quiet().await;
-            let before = self.turns.count.get();
-            // There is one thread for such work, so that what was asked for before is done now.
-            let fence = tokio::task::spawn_blocking(|| ());
-            fence.await.expect("invariant: nothing does not panic");
-            quiet().await;
-            if self.turns.count.get() == before {
-                return;
-            }
-        }
     }
 }

@@ -111,6 +111,8 @@ pub struct TestFailure {
 pub struct TestRun {
     /// Empty if it passed.
     pub failures: Vec<TestFailure>,
+    /// What workers and other pages threw and nobody caught; it fails no test.
+    pub uncaught_elsewhere: Vec<ScriptException>,
     /// What its world's scripts wrote to the console.
     pub console: Vec<(ConsoleLevel, String)>,
     /// All that happened in its world, in the words of a scenario's trace.
@@ -233,14 +235,18 @@ impl TestWorld {
                 shard.test_page().map(|page| page.take_findings()).unwrap_or_default()
             })
             .await?;
-        run.failures.extend(uncaught.into_iter().map(TestFailure::uncaught));
         run.snapshots = snapshots;
         for event in self.trace.lock().expect(UNPOISONED).iter() {
-            if let TraceKind::Console { level, text } = &event.kind {
-                run.console.push((*level, text.clone()));
+            match &event.kind {
+                TraceKind::Console { level, text } => run.console.push((*level, text.clone())),
+                TraceKind::Error { exception } if !uncaught.contains(exception) => {
+                    run.uncaught_elsewhere.push(exception.clone());
+                }
+                _ => {}
             }
             run.trace.push(event.to_string());
         }
+        run.failures.extend(uncaught.into_iter().map(TestFailure::uncaught));
         Ok(run)
     }
 

@@ -120,7 +120,11 @@ impl TestPage {
         let mut seen = self.seen.borrow_mut();
         let hint = if hint.is_empty() { hint } else { format!(" > {hint}") };
         let name = format!("{}{hint}", *self.test_name.borrow());
-        let count = seen.iter().filter(|(other, _)| other.starts_with(&name)).count() + 1;
+        let is_same = |other: &str| {
+            let number = other.strip_prefix(&name).and_then(|rest| rest.strip_prefix(' '));
+            number.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        let count = seen.iter().filter(|(other, _)| is_same(other)).count() + 1;
         let name = format!("{name} {count}");
         let expected = self.stored.texts.get(&name).cloned();
         seen.push((name, text.clone()));

@@ -29,6 +29,7 @@ fn a_difference_is_shown_with_its_line() {
     );
     let line = ">    3 |   expect({ a: [1, 2], b: worker.state }).toEqual({ a: [1], b: 'none' });";
     assert_has(&text, &["✗ bad", "- expected", "+     2,", line, "at app.test.js:3:42"]);
+    assert_has(&text, &["the end of the trace:", "0s  lifecycle  page  https://app.test/  opened"]);
 }
 
 #[test]
@@ -83,6 +84,19 @@ fn what_nobody_caught_fails_its_test() {
   await clock.advance(20);
 });";
     assert_has(&beside_a_good_one(rejected, &[]), &["nobody caught this: Error: lost"]);
+}
+
+#[test]
+fn a_worker_s_own_error_is_shown_and_fails_nothing() {
+    let body = r#"test("good", async ({ clock, worker }) => {
+  const { active } = await worker.register("/bad.js");
+  active.postMessage("x");
+  await clock.runUntilIdle();
+});"#;
+    let bad = "self.onmessage = () => { throw new Error('in the worker'); };";
+    let app = app(&[("app.test.js", &test_file(body)), ("bad.js", bad)]);
+    let text = text(&run(app.path(), &["test"]).expect_code(0));
+    assert_has(&text, &["nobody caught Error: in the worker (https://app.test/bad.js:1:"]);
 }
 
 #[test]

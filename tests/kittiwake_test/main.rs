@@ -9,6 +9,7 @@ mod habits;
 #[path = "../process/mod.rs"]
 mod process;
 mod reporters;
+mod same_run;
 mod verbs;
 
 use std::path::Path;

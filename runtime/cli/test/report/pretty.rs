@@ -20,6 +20,9 @@ pub const BOLD: Style = Style::new().bold();
 /// From then on a test's time is worth a line.
 const SLOW: Duration = Duration::from_secs(1);
 
+/// How much of a trace is shown.
+const TRACE_LINES: usize = 8;
+
 /// How many of the slowest are named.
 const SLOWEST: usize = 3;
 
@@ -56,8 +59,14 @@ impl Pretty {
             };
             text.push_str(&format!("  {style}{mark}{style:#} {name}{DIM}{time}{DIM:#}\n"));
             console(&mut text, ended);
+            for exception in &ended.run.uncaught_elsewhere {
+                text.push_str(&format!("      {YELLOW}nobody caught{YELLOW:#} {exception}\n"));
+            }
             for failure in &ended.run.failures {
                 text.push_str(&failure::text(failure));
+            }
+            if ended.outcome == Outcome::Failed {
+                end_of_trace(&mut text, &ended.run.trace);
             }
             if ended.outcome == Outcome::Failed {
                 self.failed.push(format!("{path} > {name}"));
@@ -124,6 +133,20 @@ pub fn sum(summary: &Summary) -> String {
     };
     let time = time_text(summary.elapsed);
     format!("{written}{}{nothing}{DIM}{time}{DIM:#}\n", parts.join(", "))
+}
+
+/// What happened before it went wrong.
+fn end_of_trace(text: &mut String, trace: &[String]) {
+    if trace.is_empty() {
+        return;
+    }
+    let left_out = trace.len().saturating_sub(TRACE_LINES);
+    let more = if left_out > 0 { format!(" ({left_out} lines before)") } else { String::new() };
+    text.push_str(&format!("      {DIM}the end of the trace{more}:\n"));
+    for line in &trace[left_out..] {
+        text.push_str(&format!("        {line}\n"));
+    }
+    text.push_str(&format!("{DIM:#}\n"));
 }
 
 fn console(text: &mut String, ended: &Ended) {
