@@ -171,7 +171,7 @@ fn register_from_many_workers(state: &Path) -> Result<Cost> {
 /// The cost of the second half of the registrations, and what watches the trace for it: each line
 /// is of one that is on disk.
 fn watch_registrations() -> (Arc<Mutex<Option<Cost>>>, impl FnMut(&TraceEvent) + Send) {
-    let cost = Arc::default();
+    let cost = Arc::<Mutex<Option<Cost>>>::default();
     let (told, mut count, mut half) = (Arc::clone(&cost), 0, None);
     let watch = move |event: &TraceEvent| {
         if !matches!(event.kind, TraceKind::Sync { state: SyncTraceState::Registered, .. }) {

@@ -42,6 +42,9 @@ pub(crate) use referrer::ReferrerPolicy;
 pub(crate) use scheme::shortened;
 pub(crate) use tee::tee;
 
+/// Hears which cookies a response has changed.
+type OnCookieChange = Rc<dyn Fn(&[CookieObserved])>;
+
 /// What a fetch may use. Clones are the same environment.
 #[derive(Clone)]
 pub(crate) struct Environment {
@@ -54,7 +57,7 @@ pub(crate) struct Environment {
     /// Whose cookies and whose part of the HTTP cache it uses.
     pub(crate) partition: Rc<str>,
     pub(crate) jar: Rc<RefCell<Jar>>,
-    pub(crate) on_cookie_change: Rc<dyn Fn(&[CookieObserved])>,
+    pub(crate) on_cookie_change: OnCookieChange,
     /// Hears of what the store could not keep; the fetch goes on without it.
     pub(crate) on_store_error: Rc<dyn Fn(&StoreError)>,
     /// Milliseconds since the Unix epoch.
