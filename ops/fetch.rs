@@ -123,10 +123,7 @@ pub async fn op_http_fetch(
 }
 
 /// The head of a response, with its body, or with a resource for it.
-pub(crate) async fn fetched(
-    state: &RefCell<OpState>,
-    response: FetchResponse,
-) -> FetchedResponse {
+pub(crate) async fn fetched(state: &RefCell<OpState>, response: FetchResponse) -> FetchedResponse {
     let (bytes, body) = match response.body {
         None => (None, None),
         Some(chunks) => match all_that_came(chunks).await {

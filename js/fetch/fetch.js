@@ -151,7 +151,10 @@ function hostRequest(inner, bodyStream, cancel) {
   };
 }
 
-/** The response of the host's answer: `parts` begins with type, status, status message, header list and URL list. */
+/**
+ * The response of the host's answer, `parts`, which begins with type, status, status message,
+ * header list and URL list.
+ */
 export function responseFrom(parts, body) {
   const type = parts[0];
   const inner = newInnerResponse(parts[1], parts[2]);

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 /// The newest version of the format that is known here.
-const NEWEST_VERSION: u64 = 15;
+const NEWEST_VERSION: u64 = 16;
 /// Objects in objects; deeper ones are told as an error.
 const DEEPEST: usize = 256;
 /// What blobs and other objects of the host begin with, in place of a number.

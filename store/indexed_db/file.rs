@@ -204,7 +204,7 @@ impl IndexedDbFile {
                 skip: 0,
                 limit: Some(PAGE_RECORDS),
                 enough: Some(1 << 20),
-                retrieved: Retrieved::Values,
+                retrieved: Retrieved::Records,
             };
             let Outcome::Found(records) = database.execute(&Operation::Retrieve(query))? else {
                 unreachable!("invariant: what is retrieved is found");

@@ -166,7 +166,7 @@ fn a_dump_has_every_record_with_its_key_and_its_value() {
     assert_eq!(value["blob"]["$host"]["parts"][0]["$bytes"], "68656c6c6f");
     let key = serde_json::json!([1, { "$date": 0 }, { "$bytes": "ff" }]);
     assert_eq!((&lines[2]["key"], &lines[2]["value"]["name"]), (&key, &"Änn".into()));
-    let more = serde_json::json!([1.5, -3, { "$hole": true }, null]);
+    let more = serde_json::json!({ "$sparse": { "0": 1.5, "1": -3, "3": null }, "length": 4 });
     assert_eq!(lines[2]["value"]["more"], more);
 
     let other = ["storage", "--state", "state", "--dump", "--origin", "https://other.test"];
