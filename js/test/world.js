@@ -225,6 +225,15 @@ const host = {
   restart: () => ask("restart"),
   /** Dispatches one sync event now, beside the registrations, as DevTools can. */
   sync: (tag, { lastChance = false } = {}) => ask("sync", { tag, last_chance: lastChance }),
+  /** Dispatches one push message now, with a text or with anything else as JSON. */
+  push: (data) => {
+    const text = typeof data === "string" || data === undefined ? data : JSON.stringify(data);
+    return ask("push", { data: text });
+  },
+  /** Clicks at the newest notification with this tag, or at an action of it. */
+  click: (tag, { action = "", reply } = {}) => ask("click", { tag, action, reply }),
+  /** Takes that notification away. */
+  dismiss: (tag) => ask("dismiss", { tag }),
   permissions: {
     grant: (name) => call("permission", { name, state: "granted" }),
     deny: (name) => call("permission", { name, state: "denied" }),

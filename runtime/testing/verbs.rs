@@ -13,13 +13,14 @@ use url::Url;
 
 use super::page::Snapshot;
 use super::{TestCase, TestFailure, TestPage, UNPOISONED};
-use crate::dispatch::LastChance;
+use crate::dispatch::{EventOutcome, LastChance};
 use crate::host::Shard;
 use crate::lifecycle::Registration;
 use crate::network::Timeline;
+use crate::notifications::NotificationClick;
 use crate::pages::PageSource;
 use crate::quiet::quiet;
-use crate::runtime::SIMULATION_LIMIT;
+use crate::runtime::{Error, SIMULATION_LIMIT};
 use crate::scheduler;
 use crate::simulation::RecordedRequest;
 use crate::trace::{LifecycleSubject, TraceKind};
@@ -70,9 +71,26 @@ enum Verb {
         tag: String,
         last_chance: bool,
     },
+    Push {
+        data: Option<String>,
+    },
+    Click {
+        tag: String,
+        action: String,
+        reply: Option<String>,
+    },
+    Dismiss {
+        tag: String,
+    },
 }
 
 type Answer = Result<Value, String>;
+
+/// How an event ended, in a word.
+fn told(outcome: Result<EventOutcome, Error>) -> Answer {
+    let outcome = outcome.map_err(|error| error.to_string())?;
+    Ok(json!(format!("{outcome:?}").split('(').next()))
+}
 
 impl Shard {
     /// Answers what needs no time, within the page's own turn.
@@ -151,12 +169,31 @@ impl Shard {
                 let chance = if last_chance { LastChance::Yes } else { LastChance::No };
                 let registration = self.registration_of_test(page, None)?;
                 let scope = Url::parse(&registration.scope).ok();
-                let outcome = self.dispatch_sync(scope, tag, chance).await;
-                let outcome = outcome.map_err(|error| error.to_string())?;
-                return Ok(json!(format!("{outcome:?}").split('(').next()));
+                return told(self.dispatch_sync(scope, tag, chance).await);
+            }
+            Verb::Push { data } => {
+                let registration = self.registration_of_test(page, None)?;
+                return told(self.dispatch_push(&registration, data.map(Into::into)).await);
+            }
+            Verb::Click { tag, action, reply } => {
+                let click = NotificationClick { action, reply };
+                return told(self.click_notification(self.shown(&tag)?, click).await);
+            }
+            Verb::Dismiss { tag } => {
+                return told(self.dismiss_notification(self.shown(&tag)?).await);
             }
         }
         Ok(Value::Null)
+    }
+
+    /// The newest notification with this tag.
+    fn shown(&self, tag: &str) -> Result<u32, String> {
+        let shown = self.notifications.borrow();
+        let found = shown.iter().rfind(|each| each.entry.tag == tag);
+        let tags: Vec<_> = shown.iter().map(|each| &each.entry.tag).collect();
+        found.map(|found| found.id).ok_or_else(|| {
+            format!("no notification with the tag {tag:?} is shown; shown are {tags:?}")
+        })
     }
 
     /// Lets time pass until a realm takes a turn, and what comes of it has come.

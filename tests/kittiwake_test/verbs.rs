@@ -127,6 +127,46 @@ test("an event at will", async ({ host, worker }) => {
 }
 
 #[test]
+fn a_push_message_shows_a_notification_that_is_clicked_at() {
+    let worker = r#"
+self.addEventListener("push", (event) => {
+  const { title = "News" } = event.data?.json() ?? {};
+  event.waitUntil(registration.showNotification(title, { tag: "sale" }));
+});
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(clients.openWindow(`/sale.html?${event.action}`));
+});
+self.addEventListener("notificationclose", () => console.log("nobody wanted it"));
+"#;
+    let body = r#"
+test("a click opens a window", async ({ host, worker }) => {
+  await worker.register("/push.js");
+  expect(await host.push({ title: "Half price" })).toBe("Fulfilled");
+  expect(host.notifications).toMatchObject([{ title: "Half price", tag: "sale" }]);
+  expect(await host.click("sale", { action: "buy" })).toBe("Fulfilled");
+  expect(host.notifications).toEqual([]);
+  expect(host.trace.join("\n")).toContain("https://app.test/sale.html?buy");
+});
+test("it is taken away", async ({ host, worker }) => {
+  await worker.register("/push.js");
+  await host.push({ title: "Half price" });
+  await host.dismiss("sale");
+  expect(host.trace.at(-1)).toContain("nobody wanted it");
+  await expect(host.click("sale")).rejects.toThrow('no notification with the tag "sale" is shown');
+});
+test("a message may be empty", async ({ host, worker }) => {
+  await worker.register("/push.js");
+  expect(await host.push()).toBe("Fulfilled");
+  expect(worker.events.at(-1)).toMatchObject({ type: "push" });
+  expect(host.notifications).toMatchObject([{ title: "News" }]);
+});
+"#;
+    let app = app(&[("app.test.js", &test_file(body)), ("push.js", worker), ("sale.html", "")]);
+    assert!(text(&run(app.path(), &["test"]).expect_code(0)).contains("3 passed"));
+}
+
+#[test]
 fn the_network_has_conditions_and_a_timeline() {
     let body = r#"
 beforeEach(({ server }) => server.on("GET https://api.test/data", { json: { a: 1 } }));
