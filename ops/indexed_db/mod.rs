@@ -241,9 +241,9 @@ pub fn op_indexed_db_put<'s>(
 ) -> Result<v8::Local<'s, v8::Value>, JsErrorBox> {
     let undefined = v8::undefined(scope).into();
     let Some(value) = value::serialize(scope, value, brand, refuse)? else { return Ok(undefined) };
-    let Some(found) = operation::found_keys(recipe, &value) else {
-        return Ok(buffer_to_v8(scope, value));
-    };
+    // What blobs hold is found by the script.
+    let found = if has_blobs(&value) { None } else { operation::found_keys(recipe, &value) };
+    let Some(found) = found else { return Ok(buffer_to_v8(scope, value)) };
     let key = IndexedDbKey::from_v8(scope, key).or(found.key);
     let (indexes, blobs) = (found.indexes, vec![]);
     let operation = IndexedDbOperation::Put { object_store, key, value, blobs, indexes, overwrite };
@@ -279,6 +279,10 @@ pub fn op_indexed_db_put_bytes<'s>(
 /// be wrong in saying so.
 #[op2(fast)]
 pub fn op_indexed_db_has_blobs(#[buffer] value: &[u8]) -> bool {
+    has_blobs(value)
+}
+
+fn has_blobs(value: &[u8]) -> bool {
     // The serialiser's tag, and the number by which the engine marks an object of its own.
     const HOST_OBJECT: [u8; 6] = [b'\\', 0xff, 0xff, 0xff, 0xff, 0x0f];
     value.windows(HOST_OBJECT.len()).any(|window| window == HOST_OBJECT)
