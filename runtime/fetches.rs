@@ -29,11 +29,11 @@ impl Shard {
         body: RequestBody,
         interceptor: Option<Rc<dyn Interceptor>>,
     ) -> Result<FetchResponse, OpError> {
-        let method = request.method.clone();
+        let (method, started) = (request.method.clone(), self.elapsed_ms());
         let Ok(url) = Url::parse(&request.url) else {
             let url = request.url;
             let error = FetchError::InvalidUrl { url: url.clone() };
-            self.trace_fetch(method, url, Err(&error));
+            self.trace_fetch(started, method, url, Err(&error));
             return Err(OpError::FailedToFetch);
         };
         let shown = shortened(&url);
@@ -47,12 +47,12 @@ impl Shard {
         match &fetched {
             Ok(response) => {
                 let answered = Ok((response.status, response.source));
-                self.trace_fetch(method.clone(), shown.clone(), answered);
+                self.trace_fetch(started, method.clone(), shown.clone(), answered);
             }
-            Err(error) => self.trace_fetch(method.clone(), shown.clone(), Err(error)),
+            Err(error) => self.trace_fetch(started, method.clone(), shown.clone(), Err(error)),
         }
         let response = fetched.map_err(|_| OpError::FailedToFetch)?;
-        Ok(self.to_fetch_response(response, method, shown))
+        Ok(self.to_fetch_response(response, started, method, shown))
     }
 
     /// Who answers a page's requests before the network does.
@@ -105,8 +105,10 @@ impl Shard {
         }
     }
 
+    /// A request that was made so many milliseconds after the start has its answer, or has failed.
     pub(crate) fn trace_fetch(
         &self,
+        started_ms: u64,
         method: String,
         url: String,
         outcome: Result<(u16, ResponseSource), &FetchError>,
@@ -115,13 +117,15 @@ impl Shard {
             Ok((status, source)) => (Some(status), source, None),
             Err(error) => (None, ResponseSource::Network, Some(error.to_string())),
         };
-        self.trace(TraceKind::Fetch { method, url, status, source, error });
+        let elapsed_ms = self.elapsed_ms() - started_ms;
+        self.trace(TraceKind::Fetch { method, url, status, source, error, elapsed_ms });
     }
 
     /// The response as it crosses the border; a body that breaks later is traced then.
     pub(crate) fn to_fetch_response(
         &self,
         response: Response,
+        started_ms: u64,
         method: String,
         url: String,
     ) -> FetchResponse {
@@ -129,7 +133,7 @@ impl Shard {
         let body = response.body.map(|body| {
             let told = move |error: HttpError| {
                 let (method, url) = (method.clone(), url.clone());
-                shard.trace_fetch(method, url, Err(&FetchError::Http(error)));
+                shard.trace_fetch(started_ms, method, url, Err(&FetchError::Http(error)));
                 OpError::FailedToFetch
             };
             body.map(move |chunk| chunk.map_err(&told)).boxed_local()

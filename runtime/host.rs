@@ -280,8 +280,13 @@ impl Shard {
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
-        let at_ms = self.started.elapsed().as_millis() as u64;
+        let at_ms = self.elapsed_ms();
         (self.trace.borrow_mut())(&TraceEvent { at_ms, kind });
+    }
+
+    /// Since the runtime started, by its clock.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 
     /// Tells the operator what failed in the store; the script has been told what it may know.

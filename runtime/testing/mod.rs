@@ -117,6 +117,8 @@ pub struct TestRun {
     pub console: Vec<(ConsoleLevel, String)>,
     /// All that happened in its world, in the words of a scenario's trace.
     pub trace: Vec<String>,
+    /// The same as values.
+    pub events: Vec<TraceEvent>,
     /// What `toMatchSnapshot` saw, by name; to be kept if the run passes.
     pub snapshots: Vec<(String, String)>,
 }
@@ -236,7 +238,8 @@ impl TestWorld {
             })
             .await?;
         run.snapshots = snapshots;
-        for event in self.trace.lock().expect(UNPOISONED).iter() {
+        run.events = std::mem::take(&mut *self.trace.lock().expect(UNPOISONED));
+        for event in &run.events {
             match &event.kind {
                 TraceKind::Console { level, text } => run.console.push((*level, text.clone())),
                 TraceKind::Error { exception } if !uncaught.contains(exception) => {

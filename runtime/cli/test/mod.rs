@@ -23,6 +23,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::files::{default_origin, parse_origin};
+use crate::trace_page::{TracePage, TracedRun};
 use crate::{Refusal, asked_to_stop, block_on};
 use discovery::{Suite, discover};
 use report::{Choice, Report, Reporters, Summary};
@@ -82,6 +83,9 @@ pub struct TestOptions {
     /// [default: pretty]
     #[arg(long, value_name = "NAME[=FILE]")]
     reporter: Vec<Choice>,
+    /// Writes a page that shows what happened in each test over time, to be opened in a browser
+    #[arg(long, value_name = "FILE")]
+    trace_html: Option<PathBuf>,
 }
 
 /// A part of the files.
@@ -113,6 +117,7 @@ const EXAMPLES: &str = "Examples:
   kittiwake test --only-failed --bail           # until it is mended
   kittiwake test --shard 1/4 --ci --reporter github --reporter junit=report.xml
   kittiwake test --repeat 100 --filter lossy    # with 100 seeds
+  kittiwake test --trace-html trace.html        # look at what happened, in a browser
 
 A test:
   import { test, expect } from \"kittiwake:test\";
@@ -189,12 +194,17 @@ async fn run_once(options: &TestOptions, suites: Vec<Suite>) -> Result<Summary, 
     if options.only_failed && only.is_none() {
         note("no test failed last; all run");
     }
-    let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed };
+    let page = options.trace_html.clone().map(TracePage::create).transpose()?;
+    let traced = page.is_some().then(Vec::new);
+    let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed, traced };
     let summary = run_all(options, suites, only, &mut telling).await?;
     telling.reporters.finish(&summary).map_err(|(file, error)| {
         Refusal::Failure(format!("cannot write {}: {error}", file.display()))
     })?;
     telling.failed.save().map_err(unusable)?;
+    if let (Some(page), Some(runs)) = (page, telling.traced) {
+        page.write("kittiwake test", &runs)?;
+    }
     Ok(summary)
 }
 
@@ -202,12 +212,17 @@ async fn run_once(options: &TestOptions, suites: Vec<Suite>) -> Result<Summary, 
 struct Telling {
     reporters: Reporters,
     failed: failed::Names,
+    /// For the page, if one is to be written.
+    traced: Option<Vec<TracedRun>>,
 }
 
 impl Listener for Telling {
-    fn tell(&mut self, report: &Report) {
-        self.failed.update(report);
-        self.reporters.tell(report);
+    fn tell(&mut self, report: Report) {
+        self.failed.update(&report);
+        self.reporters.tell(&report);
+        if let Some(traced) = &mut self.traced {
+            traced.extend(report.traced());
+        }
     }
 
     fn progress(&mut self, ended: usize, known: usize) {

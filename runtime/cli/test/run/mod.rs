@@ -55,7 +55,7 @@ struct Shared {
 /// Who hears of what happens.
 pub trait Listener {
     /// A suite's tests have all ended.
-    fn tell(&mut self, report: &Report);
+    fn tell(&mut self, report: Report);
     /// So many of so many tests that are known have ended.
     fn progress(&mut self, ended: usize, known: usize);
 }
@@ -160,7 +160,7 @@ impl<'a> Progress<'a> {
             let before = &self.shared.snapshots[self.told];
             self.summary.snapshots_written += keep_snapshots(&report, before)?;
             self.summary.add(&report);
-            listener.tell(&report);
+            listener.tell(report);
             self.told += 1;
         }
         Ok(())
