@@ -55,6 +55,11 @@ export class Connection {
     this.#letGo();
   }
 
+  /** Of the process. */
+  get pid() {
+    return this.#child.pid;
+  }
+
   /**
    * Asks for a verb; `page` is for one that is not the world's own. The stack of an error begins
    * where `caller` was called, which is the line of the test.

@@ -30,6 +30,8 @@ export interface App extends AsyncDisposable {
   /** Of the command. */
   readonly version: string;
   readonly origin: string;
+  /** Of the command's process. */
+  readonly pid: number;
   readonly network: Network;
   readonly clock: Clock;
   readonly server: Server;

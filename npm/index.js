@@ -73,6 +73,7 @@ function createApp(connection, { version, origin }) {
   return {
     version,
     origin,
+    pid: connection.pid,
     network,
     clock: addClock(clock, connection),
     server: addServer(server, connection),

@@ -1,7 +1,8 @@
 // `kittiwake:test/drive`: does in a page what a test outside asks for, by the verbs that a test
 // inside has.
 //
-// Invariant: every request is answered once, with a value that JSON has a form for or with an error.
+// Invariant: every request is answered once, with a value that JSON has a form for or with an
+// error.
 
 import { ask, call, onOrder } from "kittiwake:test/host";
 import { createWorld, duration } from "kittiwake:test/world";

@@ -1,7 +1,8 @@
 // What is said of mistakes, and that nothing is left of a process when its test has ended.
 
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { KittiwakeError, launch } from "kittiwake";
@@ -69,32 +70,43 @@ async function nodeWith(script) {
   const args = ["--input-type=module", "--eval", script];
   const stdio = ["ignore", "pipe", "inherit"];
   const node = spawn(process.execPath, args, { cwd: import.meta.dirname, stdio });
-  const [first] = await new Promise((heard) => node.stdout.once("data", (...data) => heard(data)));
-  return { node, first: String(first).trim() };
+  const first = await new Promise((heard, failed) => {
+    node.stdout.once("data", heard);
+    node.once("close", (code) => failed(new Error(`it ended with ${code}, and printed nothing`)));
+  });
+  return { node, pid: Number(first) };
 }
 
 const LAUNCH = `import { launch } from "kittiwake";
   const app = await launch({ root: ${JSON.stringify(root.pathname)} });
-  const pid = await import("node:child_process").then(({ execFileSync }) =>
-    execFileSync("pgrep", ["-P", String(process.pid), "-f", "drive"]));
-  console.log(String(pid));`;
+  console.log(app.pid);`;
 
-/** Waits until the process of this number has ended, whether or not somebody has asked how. */
+function isRunning(pid) {
+  try {
+    process.kill(pid, 0);
+    // One that has ended, and that nobody has asked how, is still there.
+    return !/\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch (error) {
+    return error.code !== "ESRCH" && !existsSync("/proc/self");
+  }
+}
+
+/** Waits until the process of this number has ended. */
 async function gone(pid) {
-  const state = () => spawnSync("ps", ["-o", "stat=", "-p", pid], { encoding: "utf8" }).stdout;
-  while (/^[^Z]/.test(state().trim())) await new Promise(setImmediate);
+  assert.ok(pid > 1);
+  while (isRunning(pid)) await new Promise(setImmediate);
 }
 
 test("a test that forgets to close ends all the same, and so does the process", async () => {
-  const { node, first } = await nodeWith(LAUNCH);
+  const { node, pid } = await nodeWith(LAUNCH);
   const [code] = await new Promise((ended) => node.once("close", (...how) => ended(how)));
   assert.equal(code, 0);
-  await gone(first);
+  await gone(pid);
 });
 
 test("the process ends with a parent that is killed", async () => {
-  const { node, first } = await nodeWith(`${LAUNCH}
+  const { node, pid } = await nodeWith(`${LAUNCH}
     setInterval(() => {}, 1000);`);
   node.kill("SIGKILL");
-  await gone(first);
+  await gone(pid);
 });

@@ -73,7 +73,8 @@ struct Launch {
     _id: u64,
     #[serde(rename = "verb")]
     _verb: String,
-    protocol: u64,
+    #[serde(rename = "protocol")]
+    _protocol: u64,
     root: Option<PathBuf>,
     origin: Option<String>,
     seed: Option<u64>,
@@ -200,7 +201,6 @@ impl Session {
         let bad = |error: String| DriveError::new(Code::BadRequest, error);
         let launch: Launch =
             serde_json::from_value(request).map_err(|error| bad(error.to_string()))?;
-        debug_assert_eq!(launch.protocol, PROTOCOL);
         let root = launch.root.unwrap_or_else(|| PathBuf::from("."));
         if !root.is_dir() {
             return Err(bad(format!("root: {} is no folder", root.display())));
@@ -248,7 +248,7 @@ impl Session {
         if let Some(page) = self.page {
             let name = self.root.display().to_string();
             let (elapsed, events) = (self.started.elapsed(), self.world.events());
-            let run = TracedRun::new(name, None, "passed", elapsed, Vec::new(), events);
+            let run = TracedRun::new(name, None, "ended", elapsed, Vec::new(), events);
             page.write("kittiwake drive", &[run])?;
         }
         self.world.close().await.map_err(Refusal::failure)

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::app;
 use super::process::kittiwake;
+use super::{app, is_there};
 
 const LAUNCH: &str = r#"{"id":1,"verb":"launch","protocol":1}"#;
 
@@ -147,8 +147,7 @@ fn lines_with_any_byte_changed_are_answered_one_by_one() {
 
 #[test]
 fn the_package_for_node_passes_its_own_tests() {
-    let is_there = Command::new("node").arg("--version").output();
-    if !is_there.is_ok_and(|output| output.status.success()) {
+    if !is_there("node") {
         println!("skipped: there is no node; install Debian's package nodejs");
         return;
     }

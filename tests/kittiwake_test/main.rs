@@ -62,6 +62,12 @@ fn test(body: &str, options: &[&str]) -> Finished {
     run(app.path(), &[&["test"], options].concat())
 }
 
+/// Whether this machine has a program.
+fn is_there(program: &str) -> bool {
+    let version = std::process::Command::new(program).arg("--version").output();
+    version.is_ok_and(|output| output.status.success())
+}
+
 /// All of what was printed.
 fn text(finished: &Finished) -> String {
     finished.stdout.join("\n")
