@@ -101,7 +101,7 @@ fn run_command(
             Some(call) => run_call(shard, id, realm, call),
             None => Ok(()),
         },
-        Command::Evaluate { url, source, done } => answer(done, realm.evaluate(&url, source)),
+        Command::Evaluate { url, source, done } => answer(done, realm.evaluate(&url, &source)),
         Command::CompileModule { key, source, done } => {
             answer(done, realm.compile_module(key, &source))
         }

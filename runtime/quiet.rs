@@ -4,7 +4,7 @@
 //! comes just before the thread would park. In a simulation no thread beside the host's is at work
 //! then.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::task::{Poll, Waker};
 
 use deno_core::futures::future::poll_fn;
@@ -13,6 +13,14 @@ use crate::host::Shard;
 
 thread_local! {
     static WAITING: RefCell<Option<Waker>> = const { RefCell::new(None) };
+    static HAS_HELPERS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The hook for tokio's `thread_name_fn`: it asks in the midst of the call that needs a thread
+/// beside this one.
+pub(crate) fn name_helper() -> String {
+    HAS_HELPERS.set(true);
+    "kittiwake-helper".to_owned()
 }
 
 /// The hook for tokio's `on_thread_park`.
@@ -40,9 +48,9 @@ pub(crate) async fn quiet() {
 impl Shard {
     /// In a simulation, waits until the threads beside this one have nothing to do: what works for
     /// a script there (crypto) would else come back at any moment. There is one such thread then,
-    /// so that this is its last job.
+    /// so that this is its last job, or none: few scripts need it.
     pub(crate) fn wait_for_threads(&self) {
-        if self.seed.is_none() {
+        if self.seed.is_none() || !HAS_HELPERS.get() {
             return;
         }
         let (done, last) = std::sync::mpsc::channel();

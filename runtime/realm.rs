@@ -7,6 +7,7 @@
 //! the turn panics.
 
 mod calls;
+mod code_cache;
 mod modules;
 
 use std::rc::Rc;
@@ -118,6 +119,7 @@ impl Realm {
         let host_call = take_host_call(&mut runtime);
         {
             deno_core::scope!(scope, &mut runtime);
+            code_cache::install(scope);
             modules::install(scope);
         }
         // SAFETY: creation entered the isolate on this thread.
@@ -136,11 +138,16 @@ impl Realm {
     }
 
     /// Runs a classic script, then a microtask checkpoint.
-    pub(crate) fn evaluate(&mut self, url: &str, source: String) -> Result<(), RealmError> {
-        let url = url.to_owned();
+    pub(crate) fn evaluate(&mut self, url: &str, source: &str) -> Result<(), RealmError> {
         self.turn(|turn| {
-            turn.runtime.execute_script(url, source).map_err(Failure::Js)?;
             deno_core::scope!(scope, turn.runtime);
+            v8::tc_scope!(let scope, scope);
+            let script = code_cache::compile_classic(scope, url, source);
+            if script.and_then(|script| script.run(scope)).is_none()
+                && let Some(exception) = scope.exception()
+            {
+                return Err(Failure::Js(JsError::from_v8_exception(scope, exception)));
+            }
             scope.perform_microtask_checkpoint();
             Ok(())
         })
@@ -209,6 +216,11 @@ impl Drop for Realm {
         // SAFETY: the isolate must be current when its runtime is dropped; dropping leaves it.
         unsafe {
             runtime.v8_isolate().enter();
+        }
+        // A realm that was terminated may be in any state.
+        if self.struck.limit().is_none() {
+            deno_core::scope!(scope, &mut runtime);
+            code_cache::leave_bytecode(scope);
         }
     }
 }

@@ -54,6 +54,7 @@ mod error;
 mod folder;
 mod http_cache;
 pub mod indexed_db;
+mod memory;
 mod periodic;
 mod push;
 mod registrations;
@@ -172,8 +173,7 @@ impl Store {
     /// [`StoreError::Statement`] if SQLite has no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
         let database = PathBuf::from("in-memory store");
-        let connection = Connection::open_in_memory()
-            .map_err(Failure::from)
+        let connection = memory::open(&database)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
         let bodies = Bodies::temporary();

@@ -13,7 +13,7 @@ use deno_core::v8;
 use kittiwake_ops::ScriptException;
 use url::Url;
 
-use super::Failure;
+use super::{Failure, code_cache};
 
 /// What the engine threw in a `TryCatch` scope.
 macro_rules! thrown {
@@ -103,10 +103,14 @@ pub(super) fn compile(
     source: &str,
 ) -> Result<Vec<ModuleImport>, Failure> {
     v8::tc_scope!(let scope, scope);
-    let text = v8::String::new(scope, source).ok_or_else(|| too_long(&key))?;
+    if source.len() > v8::String::MAX_LENGTH {
+        return Err(too_long(&key));
+    }
     let compiled = match key.kind {
-        ModuleKind::JavaScript => compile_javascript(scope, &key.url, text),
-        ModuleKind::Json => compile_json(scope, &key.url, text),
+        ModuleKind::JavaScript => {
+            code_cache::compile_module(scope, key.url.as_str(), source).map(|module| (module, None))
+        }
+        ModuleKind::Json => compile_json(scope, &key.url, source),
     };
     let Some((module, value)) = compiled else {
         let exception = scope.exception().expect("whoever answers nothing has thrown");
@@ -151,24 +155,13 @@ pub(super) fn evaluate(scope: &mut v8::PinScope<'_, '_>, root: &ModuleKey) -> Re
     Err(Failure::Js(JsError::from_v8_exception(scope, reason)))
 }
 
-fn compile_javascript<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    url: &Url,
-    text: v8::Local<'s, v8::String>,
-) -> Option<(v8::Local<'s, v8::Module>, Option<v8::Local<'s, v8::Value>>)> {
-    let name = v8::String::new(scope, url.as_str())?.into();
-    let origin = v8::ScriptOrigin::new(scope, name, 0, 0, false, 0, None, false, false, true, None);
-    let mut source = v8::script_compiler::Source::new(text, Some(&origin));
-    let module = v8::script_compiler::compile_module(scope, &mut source)?;
-    Some((module, None))
-}
-
 /// <https://html.spec.whatwg.org/#creating-a-json-module-script>
 fn compile_json<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     url: &Url,
-    text: v8::Local<'s, v8::String>,
+    source: &str,
 ) -> Option<(v8::Local<'s, v8::Module>, Option<v8::Local<'s, v8::Value>>)> {
+    let text = v8::String::new(scope, source)?;
     let value = v8::json::parse(scope, text)?;
     let name = v8::String::new(scope, url.as_str())?;
     let export = v8::String::new(scope, "default")?;

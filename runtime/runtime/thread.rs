@@ -22,7 +22,7 @@ use crate::host::{Shard, ShardParts};
 use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream};
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::network::{Conditions, NetworkState};
-use crate::quiet::{on_thread_park, quiet};
+use crate::quiet::{name_helper, on_thread_park, quiet};
 use crate::scheduler;
 use crate::simulation::{ScriptedServers, ServersFirst};
 use crate::time_jumps;
@@ -34,7 +34,7 @@ pub(super) fn run_host_thread(
 ) {
     let time = builder.time;
     let mut tokio = TokioBuilder::new_current_thread();
-    tokio.enable_all().on_thread_park(on_thread_park);
+    tokio.enable_all().on_thread_park(on_thread_park).thread_name_fn(name_helper);
     if matches!(time, Time::Simulated { .. }) {
         tokio.max_blocking_threads(1); // Shard::wait_for_threads
     }

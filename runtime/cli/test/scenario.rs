@@ -21,6 +21,7 @@ pub async fn run_scenario(folder: &Path, update: bool) -> (TestCase, Ended) {
     let started = Instant::now();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().replace('_', " ");
     let case = TestCase {
+        number: 0,
         path: vec![name],
         mode: TestMode::Run,
         timeout_ms: None,

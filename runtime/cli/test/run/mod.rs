@@ -8,8 +8,8 @@ mod worlds;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kittiwake::{SnapshotMode, Snapshots, TestCase, TestMode, TestRun};
@@ -46,6 +46,8 @@ struct Shared {
     suites: Vec<Suite>,
     /// By suite.
     snapshots: Vec<Arc<Snapshots>>,
+    /// The tests of each suite, once somebody has looked into it.
+    tests: Vec<OnceLock<Vec<TestCase>>>,
     /// Only these run, if there are any.
     only: Option<failed::Names>,
     queue: Queue,
@@ -71,6 +73,7 @@ pub async fn run_all(
     let shared = Arc::new(Shared {
         options: options.clone(),
         snapshots: suites.iter().map(|suite| stored(suite, options)).collect::<Result<_, _>>()?,
+        tests: suites.iter().map(|_| OnceLock::new()).collect(),
         queue: Queue::new(suites.len()),
         suites,
         only,
@@ -255,7 +258,8 @@ impl Shared {
                     .is_none_or(|names| names.contains(self.suites[suite].path(), &name(case)))
         };
         let mut found = Vec::new();
-        for (number, case) in cases.iter().enumerate() {
+        for case in cases {
+            let number = case.number;
             let outcome = match case.mode {
                 TestMode::Todo => Some(Outcome::Todo),
                 TestMode::Skip => Some(Outcome::Skipped),
