@@ -16,7 +16,8 @@ use std::time::Duration;
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
 use kittiwake_ops::{
-    Host, RealmId, RegistrationState, ScriptException, ServiceWorkerState, Services,
+    CompiledScripts, Host, RealmId, RegistrationState, ScriptException, ScriptSource,
+    ServiceWorkerState, Services, compile_script, take_code,
 };
 use serde::Serialize;
 
@@ -40,6 +41,8 @@ pub(crate) struct RealmOptions {
     pub(crate) turn_limit: Duration,
     /// Bytes that its heap may have.
     pub(crate) heap_limit: usize,
+    /// Whether the code of its scripts will be asked for.
+    pub(crate) keeps_code: bool,
     pub(crate) start: StartOptions,
 }
 
@@ -119,6 +122,9 @@ impl Realm {
         {
             deno_core::scope!(scope, &mut runtime);
             modules::install(scope);
+            if options.keeps_code {
+                scope.set_slot(Rc::new(CompiledScripts::default()));
+            }
         }
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
@@ -136,13 +142,28 @@ impl Realm {
     }
 
     /// Runs a classic script, then a microtask checkpoint.
-    pub(crate) fn evaluate(&mut self, url: &str, source: String) -> Result<(), RealmError> {
-        let url = url.to_owned();
+    pub(crate) fn evaluate(&mut self, url: &str, script: &ScriptSource) -> Result<(), RealmError> {
         self.turn(|turn| {
-            turn.runtime.execute_script(url, source).map_err(Failure::Js)?;
             deno_core::scope!(scope, turn.runtime);
+            v8::tc_scope!(let scope, scope);
+            let compiled = compile_script(scope, url, script);
+            let run = compiled.and_then(|it| it.bind_to_current_context(scope).run(scope));
+            if run.is_none() {
+                // A turn that was ended has thrown nothing.
+                let undefined = v8::undefined(scope).into();
+                let exception = scope.exception().unwrap_or(undefined);
+                return Err(Failure::Js(JsError::from_v8_exception(scope, exception)));
+            }
             scope.perform_microtask_checkpoint();
             Ok(())
+        })
+    }
+
+    /// The code of the scripts that were compiled from text, with the functions that have run.
+    pub(crate) fn take_code(&mut self) -> Result<Vec<(String, Vec<u8>)>, RealmError> {
+        self.turn(|turn| {
+            deno_core::scope!(scope, turn.runtime);
+            Ok(take_code(scope))
         })
     }
 
@@ -150,7 +171,7 @@ impl Realm {
     pub(crate) fn compile_module(
         &mut self,
         key: ModuleKey,
-        source: &str,
+        source: &ScriptSource,
     ) -> Result<Vec<ModuleImport>, RealmError> {
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
@@ -183,6 +204,13 @@ impl Realm {
                 Poll::Ready(Err(error)) => Err(Failure::Core(error)),
             }
         })
+    }
+
+    /// What it has of memory: its heap, and what hangs on it.
+    pub(crate) fn memory_bytes(&mut self) -> usize {
+        let runtime = self.runtime.as_mut().expect("a realm has its runtime until dropped");
+        let heap = runtime.v8_isolate().get_heap_statistics();
+        heap.total_physical_size() + heap.malloced_memory() + heap.external_memory()
     }
 
     fn turn<R>(
