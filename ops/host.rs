@@ -13,7 +13,8 @@ use crate::{
     FetchRequest, FetchResponse, IndexedDb, LockServices, MessagePortServices,
     NavigationPreloadServices, NetworkInformation, NotificationServices, OpError, Permission,
     PermissionState, PushServices, RegisterWorker, RegistrationState, RequestBody, RouterRule,
-    ScriptException, ServiceWorkerState, SocketServices, TestServices, WindowServices,
+    ScriptException, ScriptSource, ServiceWorkerState, SocketServices, TestServices,
+    WindowServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -107,7 +108,7 @@ pub trait Services:
 
     /// The source of an imported script: from the network while the worker installs, later from
     /// its script resource map. Blocks the host thread.
-    fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError>;
+    fn import_script(&self, realm: RealmId, url: &str) -> Result<ScriptSource, OpError>;
     /// Adds router rules to the asking worker, which installs.
     fn add_routes(&self, realm: RealmId, rules: Vec<RouterRule>) -> Result<(), OpError>;
     /// The asking worker no longer waits for its predecessor's clients.

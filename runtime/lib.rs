@@ -15,6 +15,7 @@ mod dispatch;
 mod doors;
 mod drive;
 mod dump;
+mod ending;
 mod engine;
 mod extension;
 mod fetch;
@@ -42,6 +43,7 @@ mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
 mod registering;
+mod residency;
 mod runtime;
 mod scenario;
 mod scheduler;
@@ -79,7 +81,7 @@ pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};
 pub use push::{PushRequest, PushResponse};
 pub use runtime::{
     Builder, Error, NotificationId, NotificationInfo, OpenPage, PageId, RegistrationInfo, Runtime,
-    UnsettledSync,
+    UnsettledSync, Usage,
 };
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};

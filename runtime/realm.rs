@@ -17,12 +17,15 @@ use std::time::Duration;
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
 use kittiwake_ops::{
-    Host, RealmId, RegistrationState, ScriptException, ServiceWorkerState, Services,
+    CompiledScripts, Host, RealmId, RegistrationState, ScriptException, ScriptSource,
+    ServiceWorkerState, Services, compile_script,
 };
 use serde::Serialize;
 
 use crate::extension::{OriginShare, extensions};
 use crate::watchdog::{Limit, Struck, Watchdog};
+
+use code_cache::Leaving;
 
 pub(crate) use calls::{Call, ExtendableInit, Message, MessageSource};
 pub(crate) use modules::{ModuleImport, ModuleKey, ModuleKind};
@@ -91,6 +94,7 @@ pub(crate) struct Realm {
     // Both are Some until `drop`.
     runtime: Option<JsRuntime>,
     host_call: Option<v8::Global<v8::Function>>,
+    leaving: Leaving,
     watchdog: Rc<Watchdog>,
     struck: Struck,
     turn_limit: Duration,
@@ -119,14 +123,15 @@ impl Realm {
         let host_call = take_host_call(&mut runtime);
         {
             deno_core::scope!(scope, &mut runtime);
-            code_cache::install(scope);
             modules::install(scope);
+            scope.set_slot(Rc::new(CompiledScripts::default()));
         }
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
         let mut realm = Realm {
             runtime: Some(runtime),
             host_call: Some(host_call),
+            leaving: Leaving::default(),
             watchdog: options.watchdog,
             struck,
             turn_limit: options.turn_limit,
@@ -138,14 +143,17 @@ impl Realm {
     }
 
     /// Runs a classic script, then a microtask checkpoint.
-    pub(crate) fn evaluate(&mut self, url: &str, source: &str) -> Result<(), RealmError> {
+    pub(crate) fn evaluate(&mut self, url: &str, script: ScriptSource) -> Result<(), RealmError> {
+        let script = self.leaving.with_code(url, script);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
             v8::tc_scope!(let scope, scope);
-            let script = code_cache::compile_classic(scope, url, source);
-            if script.and_then(|script| script.run(scope)).is_none()
-                && let Some(exception) = scope.exception()
-            {
+            let compiled = compile_script(scope, url, &script);
+            let run = compiled.and_then(|it| it.bind_to_current_context(scope).run(scope));
+            if run.is_none() {
+                // A turn that was ended has thrown nothing.
+                let undefined = v8::undefined(scope).into();
+                let exception = scope.exception().unwrap_or(undefined);
                 return Err(Failure::Js(JsError::from_v8_exception(scope, exception)));
             }
             scope.perform_microtask_checkpoint();
@@ -153,15 +161,25 @@ impl Realm {
         })
     }
 
+    /// The code of the scripts that were compiled from text, with the functions that have run.
+    pub(crate) fn take_code(&mut self) -> Result<Vec<(String, Vec<u8>)>, RealmError> {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        self.turn(|turn| {
+            deno_core::scope!(scope, turn.runtime);
+            Ok(leaving.take_all(scope))
+        })
+    }
+
     /// Compiles one module of a graph and answers what it imports.
     pub(crate) fn compile_module(
         &mut self,
         key: ModuleKey,
-        source: &str,
+        source: ScriptSource,
     ) -> Result<Vec<ModuleImport>, RealmError> {
+        let source = self.leaving.with_code(key.url.as_str(), source);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
-            modules::compile(scope, key, source)
+            modules::compile(scope, key, &source)
         })
     }
 
@@ -192,6 +210,13 @@ impl Realm {
         })
     }
 
+    /// What it has of memory: its heap, and what hangs on it.
+    pub(crate) fn memory_bytes(&mut self) -> usize {
+        let runtime = self.runtime.as_mut().expect("a realm has its runtime until dropped");
+        let heap = runtime.v8_isolate().get_heap_statistics();
+        heap.total_physical_size() + heap.malloced_memory() + heap.external_memory()
+    }
+
     fn turn<R>(
         &mut self,
         take: impl FnOnce(&mut Turn<'_>) -> Result<R, Failure>,
@@ -220,7 +245,7 @@ impl Drop for Realm {
         // A realm that was terminated may be in any state.
         if self.struck.limit().is_none() {
             deno_core::scope!(scope, &mut runtime);
-            code_cache::leave_bytecode(scope);
+            std::mem::take(&mut self.leaving).leave_wanted(scope);
         }
     }
 }

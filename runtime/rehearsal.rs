@@ -143,8 +143,8 @@ impl Services for Stage {
         RequestBody::Empty
     }
     fn fetch_event_answered(&self, _: RealmId, _: u32, _: FetchAnswer) {}
-    fn import_script(&self, _: RealmId, _: &str) -> Result<String, OpError> {
-        Ok(String::new())
+    fn import_script(&self, _: RealmId, _: &str) -> Result<ScriptSource, OpError> {
+        Ok(ScriptSource::default())
     }
     fn add_routes(&self, _: RealmId, _: Vec<RouterRule>) -> Result<(), OpError> {
         Ok(())

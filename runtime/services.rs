@@ -8,8 +8,8 @@ use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
     ClientState, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse,
     NetworkInformation, OpError, Permission, PermissionState, RealmId, RegisterWorker,
-    RegistrationState, RequestBody, RouterRule, ScriptException, ServiceWorkerState, Services,
-    WorkerState,
+    RegistrationState, RequestBody, RouterRule, ScriptException, ScriptSource, ServiceWorkerState,
+    Services, WorkerState,
 };
 use kittiwake_store::{SyncChange, SyncType};
 use tokio::task::JoinSet;
@@ -118,7 +118,7 @@ impl Services for Shard {
         self.answer_fetch_event(realm, event, answer);
     }
 
-    fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError> {
+    fn import_script(&self, realm: RealmId, url: &str) -> Result<ScriptSource, OpError> {
         match self.realm_owner(realm) {
             Some(RealmOwner::Worker(worker)) => self.import_script_for(&worker, url),
             _ => Err(OpError::ImportFailed { url: url.to_owned() }),

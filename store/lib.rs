@@ -14,8 +14,8 @@
 //!   operating system releases the lock when the process dies, so no lock is ever stale.
 //! - **Refused means untouched.** A folder or database that is not usable is left as it was,
 //!   except for the lock file.
-//! - **What the network can give again may be lost.** Cookies and the HTTP cache do not wait for
-//!   the disk: a power cut may undo the last of their changes, each as a whole.
+//! - **What can be had again may be lost.** Cookies, the HTTP cache and the code of scripts do not
+//!   wait for the disk: a power cut may undo the last of their changes, each as a whole.
 //! - **Upgrades are all or nothing.** Each step of the schema is one transaction; a later schema
 //!   is refused, never guessed at.
 //! - **No scan at the start.** `PRAGMA quick_check` reads every page, script bodies included, so a
@@ -58,6 +58,7 @@ mod memory;
 mod periodic;
 mod push;
 mod registrations;
+mod script_code;
 mod sync;
 mod write;
 
@@ -90,6 +91,7 @@ pub use crate::registrations::{
     InstalledWorker, NavigationPreload, Registration, RegistrationId, ScriptResource, ScriptType,
     Unregistered, UpdateViaCache, Version, VersionId, VersionState,
 };
+pub use crate::script_code::ScriptCodeLimits;
 pub use crate::sync::{
     ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
     Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncType,
@@ -114,6 +116,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_lifecycle.sql"),
     include_str!("push/schema.sql"),
     include_str!("cookie_subscriptions.sql"),
+    include_str!("script_code.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.

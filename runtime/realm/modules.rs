@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 use deno_core::error::JsError;
 use deno_core::v8;
-use kittiwake_ops::ScriptException;
+use kittiwake_ops::{ScriptException, ScriptSource, compile_module};
 use url::Url;
 
-use super::{Failure, code_cache};
+use super::Failure;
 
 /// What the engine threw in a `TryCatch` scope.
 macro_rules! thrown {
@@ -100,17 +100,17 @@ pub(super) fn install(scope: &mut v8::PinScope<'_, '_>) {
 pub(super) fn compile(
     scope: &mut v8::PinScope<'_, '_>,
     key: ModuleKey,
-    source: &str,
+    source: &ScriptSource,
 ) -> Result<Vec<ModuleImport>, Failure> {
     v8::tc_scope!(let scope, scope);
-    if source.len() > v8::String::MAX_LENGTH {
-        return Err(too_long(&key));
-    }
     let compiled = match key.kind {
         ModuleKind::JavaScript => {
-            code_cache::compile_module(scope, key.url.as_str(), source).map(|module| (module, None))
+            compile_module(scope, key.url.as_str(), source).map(|module| (module, None))
         }
-        ModuleKind::Json => compile_json(scope, &key.url, source),
+        ModuleKind::Json => {
+            let text = v8::String::new(scope, &source.text).ok_or_else(|| too_long(&key))?;
+            compile_json(scope, &key.url, text)
+        }
     };
     let Some((module, value)) = compiled else {
         let exception = scope.exception().expect("whoever answers nothing has thrown");
@@ -159,9 +159,8 @@ pub(super) fn evaluate(scope: &mut v8::PinScope<'_, '_>, root: &ModuleKey) -> Re
 fn compile_json<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     url: &Url,
-    source: &str,
+    text: v8::Local<'s, v8::String>,
 ) -> Option<(v8::Local<'s, v8::Module>, Option<v8::Local<'s, v8::Value>>)> {
-    let text = v8::String::new(scope, source)?;
     let value = v8::json::parse(scope, text)?;
     let name = v8::String::new(scope, url.as_str())?;
     let export = v8::String::new(scope, "default")?;

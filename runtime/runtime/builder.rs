@@ -19,6 +19,7 @@ use crate::host::{Limits, TraceSink};
 use crate::http::NetworkPolicy;
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
+use crate::residency::ResidencyLimits;
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
 
@@ -215,6 +216,24 @@ impl Builder {
     /// evicted.
     pub fn storage_quota(mut self, bytes: u64) -> Self {
         self.limits.storage = bytes;
+        self
+    }
+
+    /// Bytes that the state folder may have of what V8 made of workers' scripts, so that workers
+    /// start faster: what was kept first makes room. It is made after a worker's first event that
+    /// went well. By default 512 MiB; with 0 nothing is kept. Without a state folder nothing ever
+    /// is.
+    pub fn code_cache_limit(mut self, bytes: u64) -> Self {
+        self.limits.code.total_bytes = bytes;
+        self
+    }
+
+    /// How many realms stay in memory (workers and pages), and how many bytes they may have: where
+    /// one more is to start, the workers that have been idle for longest are stopped, and their next
+    /// events start them again. Workers that have an event, and pages, are never stopped for room.
+    /// By default 256 realms and 2 GiB. In a simulation bytes are not counted.
+    pub fn resident_limit(mut self, realms: usize, bytes: usize) -> Self {
+        self.limits.residency = ResidencyLimits { realms, bytes };
         self
     }
 

@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod pages;
 mod thread;
+mod usage;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -33,6 +34,7 @@ pub use builder::Builder;
 pub use error::Error;
 pub use events::{NotificationId, NotificationInfo};
 pub use pages::OpenPage;
+pub use usage::Usage;
 
 /// Virtual time after which a simulation that never becomes idle counts as idle anyway: a page
 /// with an interval, for example.

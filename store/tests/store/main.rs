@@ -10,6 +10,7 @@ mod open;
 mod periodic;
 mod power;
 mod registrations;
+mod script_code;
 mod sync;
 mod transitions;
 
