@@ -25,6 +25,7 @@ mod history;
 mod host;
 mod http;
 mod indexed_db;
+mod keepalive;
 mod lifecycle;
 mod listing;
 mod locks;
