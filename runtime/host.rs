@@ -27,6 +27,7 @@ use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::{Http, Root};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::keepalive::KeepaliveBytes;
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
 use crate::message_ports::MessagePorts;
@@ -97,6 +98,7 @@ pub(crate) struct Shard {
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
+    pub(crate) keepalive: KeepaliveBytes,
     /// By origin.
     pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
@@ -221,6 +223,7 @@ impl Shard {
             http: parts.http,
             cors: parts.cors,
             preflights: Rc::default(),
+            keepalive: KeepaliveBytes::default(),
             jars: RefCell::default(),
             network: parts.network,
             conditions: parts.conditions,

@@ -26,6 +26,7 @@ mod history;
 mod host;
 mod http;
 mod indexed_db;
+mod keepalive;
 mod lifecycle;
 mod listing;
 mod locks;

@@ -93,11 +93,15 @@ impl Services for Shard {
         request: FetchRequest,
         body: RequestBody,
     ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>> {
-        let (shard, interceptor) = (self.me(), self.controller_of(realm));
+        let interceptor = self.controller_of(realm);
         let is_controlled = interceptor.is_some();
-        let fetched = async move { shard.fetch_for(realm, request, body, interceptor).await };
+        let kept_alive = request.keepalive.then(|| body.whole_bytes());
+        let fetched = self.fetch_for(realm, request, body, interceptor);
+        if let Some(bytes) = kept_alive {
+            return self.keep_alive(realm, bytes, fetched);
+        }
         if !is_controlled {
-            return fetched.boxed_local();
+            return fetched;
         }
         // In a task of its own, because the controller's isolate will be entered; it ends with the
         // asking realm's interest.
