@@ -11,6 +11,7 @@ use kittiwake_ops::{RealmId, ScriptException, Services};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::activity::Busy;
+use crate::helper::let_helper_work;
 use crate::host::{RealmOwner, Shard};
 use crate::realm::{Call, EventLoop, ModuleImport, ModuleKey, Realm, RealmError};
 use crate::trace::TraceKind;
@@ -68,7 +69,7 @@ pub(crate) async fn drive(
         loop {
             match realm.poll_event_loop(context) {
                 Ok(EventLoop::Busy) => {
-                    shard.wait_for_threads();
+                    let_helper_work();
                     busy.get_or_insert_with(|| shard.activity.begin());
                     return Poll::Pending;
                 }

@@ -21,6 +21,7 @@ mod fetch;
 mod fetch_events;
 mod fetches;
 mod firing;
+mod helper;
 mod history;
 mod host;
 mod http;
