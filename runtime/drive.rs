@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::activity::Busy;
+use crate::helper::let_helper_work;
 use crate::host::{RealmOwner, Shard};
 use crate::realm::{Call, EventLoop, ModuleImport, ModuleKey, Realm, RealmError};
 use crate::trace::TraceKind;
@@ -75,7 +76,7 @@ pub(crate) async fn drive(
         loop {
             match realm.poll_event_loop(context) {
                 Ok(EventLoop::Busy) => {
-                    shard.wait_for_threads();
+                    let_helper_work();
                     busy.get_or_insert_with(|| shard.activity.begin());
                     return Poll::Pending;
                 }

@@ -22,6 +22,7 @@ mod fetch;
 mod fetch_events;
 mod fetches;
 mod firing;
+mod helper;
 mod history;
 mod host;
 mod http;

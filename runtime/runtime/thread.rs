@@ -18,11 +18,12 @@ use super::builder::Time;
 use super::{Builder, Command, Error};
 use crate::buckets::Buckets;
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
+use crate::helper::Helper;
 use crate::host::{Shard, ShardParts};
 use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream};
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::network::{Conditions, NetworkState};
-use crate::quiet::{name_helper, on_thread_park, quiet};
+use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
 use crate::simulation::{ScriptedServers, ServersFirst};
 use crate::time_jumps;
@@ -34,10 +35,11 @@ pub(super) fn run_host_thread(
 ) {
     let time = builder.time;
     let mut tokio = TokioBuilder::new_current_thread();
-    tokio.enable_all().on_thread_park(on_thread_park).thread_name_fn(name_helper);
-    if matches!(time, Time::Simulated { .. }) {
-        tokio.max_blocking_threads(1); // Shard::wait_for_threads
-    }
+    tokio.enable_all().on_thread_park(on_thread_park);
+    let helper = match time {
+        Time::Simulated { .. } => Some(Helper::install(&mut tokio)),
+        Time::Real => None,
+    };
     let tokio = match tokio.start_paused(matches!(time, Time::Simulated { .. })).build() {
         Ok(tokio) => tokio,
         Err(error) => {
@@ -45,6 +47,8 @@ pub(super) fn run_host_thread(
             return;
         }
     };
+    // Dropped before `tokio`, also by a panic.
+    let _helper = helper;
     LocalSet::new().block_on(&tokio, async move {
         let shard = match open_shard(builder) {
             Ok(shard) => shard,
