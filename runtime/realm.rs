@@ -7,6 +7,7 @@
 //! the turn panics.
 
 mod calls;
+mod coverage;
 mod modules;
 
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use kittiwake_ops::{
 };
 use serde::Serialize;
 
+use crate::coverage::Coverage;
 use crate::extension::{OriginShare, extensions};
 use crate::watchdog::{Limit, Struck, Watchdog};
 
@@ -40,6 +42,8 @@ pub(crate) struct RealmOptions {
     pub(crate) turn_limit: Duration,
     /// Bytes that its heap may have.
     pub(crate) heap_limit: usize,
+    /// Who counts what its scripts run, if anybody does.
+    pub(crate) coverage: Option<Coverage>,
     pub(crate) start: StartOptions,
 }
 
@@ -90,6 +94,7 @@ pub(crate) struct Realm {
     // Both are Some until `drop`.
     runtime: Option<JsRuntime>,
     host_call: Option<v8::Global<v8::Function>>,
+    counting: Option<coverage::Counting>,
     watchdog: Rc<Watchdog>,
     struck: Struck,
     turn_limit: Duration,
@@ -120,11 +125,13 @@ impl Realm {
             deno_core::scope!(scope, &mut runtime);
             modules::install(scope);
         }
+        let counting = options.coverage.map(|all| coverage::Counting::start(&mut runtime, all));
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
         let mut realm = Realm {
             runtime: Some(runtime),
             host_call: Some(host_call),
+            counting,
             watchdog: options.watchdog,
             struck,
             turn_limit: options.turn_limit,
@@ -209,6 +216,9 @@ impl Drop for Realm {
         // SAFETY: the isolate must be current when its runtime is dropped; dropping leaves it.
         unsafe {
             runtime.v8_isolate().enter();
+        }
+        if let Some(counting) = self.counting.take() {
+            counting.finish();
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Invariant: every claim is about what the process writes and its exit code.
 
 mod bad_input;
+mod coverage;
 mod guide;
 mod habits;
 #[path = "../process/mod.rs"]

@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever one test does, the others run, and the exit code is 1 if one of them failed.
 
+mod coverage;
 mod discovery;
 mod failed;
 mod failure;
@@ -23,7 +24,9 @@ use std::time::Duration;
 use url::Url;
 
 use crate::files::{default_origin, parse_origin};
+use crate::output::fail;
 use crate::{Refusal, asked_to_stop, block_on};
+use coverage::{Counts, CoverageOptions};
 use discovery::{Suite, discover};
 use report::{Choice, Report, Reporters, Summary};
 use run::{Listener, run_all};
@@ -82,6 +85,8 @@ pub struct TestOptions {
     /// [default: pretty]
     #[arg(long, value_name = "NAME[=FILE]")]
     reporter: Vec<Choice>,
+    #[command(flatten)]
+    coverage: CoverageOptions,
 }
 
 /// A part of the files.
@@ -112,6 +117,7 @@ const EXAMPLES: &str = "Examples:
   kittiwake test --watch                        # on every save
   kittiwake test --only-failed --bail           # until it is mended
   kittiwake test --shard 1/4 --ci --reporter github --reporter junit=report.xml
+  kittiwake test --coverage --coverage-reporter text --coverage-reporter html
   kittiwake test --repeat 100 --filter lossy    # with 100 seeds
 
 A test:
@@ -145,8 +151,9 @@ pub fn run(options: TestOptions) -> Result<ExitCode, Refusal> {
             }
         }
         let is_part = options.shard.is_some();
-        let summary = run_once(&options, suites).await?;
+        let (summary, covered) = run_once(&options, suites).await?;
         let good = summary.is_good() || is_part && summary.failed == 0;
+        let good = good && covered == Covered::Enough;
         Ok(ExitCode::from(u8::from(!good)))
     })?
 }
@@ -181,7 +188,17 @@ async fn run_again_and_again(
     }
 }
 
-async fn run_once(options: &TestOptions, suites: Vec<Suite>) -> Result<Summary, Refusal> {
+/// Whether as much of the app ran as has to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Covered {
+    Enough,
+    TooLittle,
+}
+
+async fn run_once(
+    options: &TestOptions,
+    suites: Vec<Suite>,
+) -> Result<(Summary, Covered), Refusal> {
     let unusable =
         |error| Refusal::Failure(format!("cannot keep which tests failed in .kittiwake: {error}"));
     let failed = failed::Names::load().map_err(unusable)?;
@@ -190,12 +207,17 @@ async fn run_once(options: &TestOptions, suites: Vec<Suite>) -> Result<Summary, 
         note("no test failed last; all run");
     }
     let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed };
-    let summary = run_all(options, suites, only, &mut telling).await?;
+    let counts = Counts::new(&options.coverage, suites.len());
+    let summary = run_all(options, &suites, &counts, only, &mut telling).await?;
     telling.reporters.finish(&summary).map_err(|(file, error)| {
         Refusal::Failure(format!("cannot write {}: {error}", file.display()))
     })?;
     telling.failed.save().map_err(unusable)?;
-    Ok(summary)
+    let missed = coverage::report(&options.coverage, &options.origin(), &suites, &counts)?;
+    for missed in &missed {
+        fail(missed);
+    }
+    Ok((summary, if missed.is_empty() { Covered::Enough } else { Covered::TooLittle }))
 }
 
 /// The reporters, and the list of what failed.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use kittiwake::{
-    Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun, TraceEvent,
+    Coverage, Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun, TraceEvent,
     UnsettledSync,
 };
 use tokio::time::Instant;
@@ -17,7 +17,11 @@ use super::report::{Ended, Outcome};
 const GOLDEN: &str = "trace.txt";
 
 /// Runs a scenario and compares, or with `update` writes its trace.
-pub async fn run_scenario(folder: &Path, update: bool) -> (TestCase, Ended) {
+pub async fn run_scenario(
+    folder: &Path,
+    update: bool,
+    coverage: Option<Coverage>,
+) -> (TestCase, Ended) {
     let started = Instant::now();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().replace('_', " ");
     let case = TestCase {
@@ -27,7 +31,7 @@ pub async fn run_scenario(folder: &Path, update: bool) -> (TestCase, Ended) {
         file: None,
         line: None,
     };
-    let failures = match check(folder, update).await {
+    let failures = match check(folder, update, coverage).await {
         Ok(()) => Vec::new(),
         Err(failure) => vec![failure],
     };
@@ -36,10 +40,10 @@ pub async fn run_scenario(folder: &Path, update: bool) -> (TestCase, Ended) {
     (case, Ended { outcome, run, elapsed: started.elapsed() })
 }
 
-async fn check(folder: &Path, update: bool) -> Result<(), TestFailure> {
+async fn check(folder: &Path, update: bool, coverage: Option<Coverage>) -> Result<(), TestFailure> {
     let failed = |message| TestFailure { message, ..TestFailure::default() };
     let scenario = Scenario::load(folder).map_err(|error| failed(error.to_string()))?;
-    let actual = traced(scenario).await;
+    let actual = traced(scenario, coverage).await;
     let golden = folder.join(GOLDEN);
     if update {
         let written = std::fs::write(&golden, actual);
@@ -62,10 +66,10 @@ async fn check(folder: &Path, update: bool) -> Result<(), TestFailure> {
 }
 
 /// All that a run says.
-async fn traced(scenario: Scenario) -> String {
+async fn traced(scenario: Scenario, coverage: Option<Coverage>) -> String {
     let events = Arc::new(Mutex::new(String::new()));
     let sink = events.clone();
-    let builder = Runtime::builder().on_trace(move |event: &TraceEvent| {
+    let builder = Runtime::builder().coverage(coverage).on_trace(move |event: &TraceEvent| {
         let mut text = sink.lock().expect("nothing panics while it holds this");
         writeln!(text, "{event}").expect("a string takes all");
     });

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::TestOptions;
+use super::coverage::Counts;
 use super::discovery::Suite;
 use super::report::{Ended, Outcome, Report, Summary, name};
 use super::{failed, snapshots};
@@ -46,6 +47,7 @@ struct Shared {
     suites: Vec<Suite>,
     /// By suite.
     snapshots: Vec<Arc<Snapshots>>,
+    counts: Counts,
     /// Only these run, if there are any.
     only: Option<failed::Names>,
     queue: Queue,
@@ -63,7 +65,8 @@ pub trait Listener {
 /// Runs every test of the suites and tells of each suite.
 pub async fn run_all(
     options: &TestOptions,
-    suites: Vec<Suite>,
+    suites: &[Suite],
+    counts: &Counts,
     only: Option<failed::Names>,
     listener: &mut dyn Listener,
 ) -> Result<Summary, Refusal> {
@@ -72,7 +75,8 @@ pub async fn run_all(
         options: options.clone(),
         snapshots: suites.iter().map(|suite| stored(suite, options)).collect::<Result<_, _>>()?,
         queue: Queue::new(suites.len()),
-        suites,
+        suites: suites.to_vec(),
+        counts: counts.clone(),
         only,
         bailed: AtomicBool::new(false),
     });

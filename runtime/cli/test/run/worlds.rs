@@ -18,7 +18,8 @@ use crate::test::source_maps::Sources;
 pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
     let world = match &shared.suites[suite] {
         Suite::Scenario(folder) => {
-            let (case, ended) = run_scenario(folder, shared.options.update).await;
+            let (case, ended) =
+                run_scenario(folder, shared.options.update, shared.counts.of(suite)).await;
             tell(News::Found { suite, tests: vec![Found::ended(case, ended)] });
             return shared.queue.add(Vec::new());
         }
@@ -108,6 +109,7 @@ async fn open(
         seed: shared.options.seed.wrapping_add(round),
         limit,
         snapshots: shared.snapshots[suite].clone(),
+        coverage: shared.counts.of(suite),
     };
     TestWorld::open(path, &options).await.map_err(|error| {
         let message = error.to_string();
