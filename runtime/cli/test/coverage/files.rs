@@ -109,8 +109,7 @@ fn add_branches(
     function: &FunctionCoverage,
     units: &[u16],
 ) {
-    let blocks = function.blocks.iter().filter(|block| has_code(block, units));
-    let mut blocks = blocks.copied().peekable();
+    let mut blocks = function.blocks.iter().filter_map(|block| code_of(block, units)).peekable();
     let itself = blocks.peek().map(|_| function.range);
     let itself = itself.filter(|CountedRange { start, end, .. }| {
         *start == 0 || map.function_at(*start, *end, &function.name).is_some()
@@ -123,13 +122,21 @@ fn add_branches(
     }
 }
 
-/// What lies behind a `return` may be nothing but the end of its function.
-fn has_code(block: &CountedRange, units: &[u16]) -> bool {
-    let nothing = |unit: &u16| {
-        char::from_u32(u32::from(*unit)).is_some_and(|c| c.is_whitespace() || "{}();,".contains(c))
+/// The block without the blanks around it. What lies behind a `return` may be nothing but the end
+/// of its function, and is none then.
+fn code_of(block: &CountedRange, units: &[u16]) -> Option<CountedRange> {
+    let is = |unit: u16, others: &str| {
+        let character = char::from_u32(u32::from(unit));
+        character.is_some_and(|c| c.is_whitespace() || others.contains(c))
     };
     let end = (block.end as usize).min(units.len());
-    units.get(block.start as usize..end).is_some_and(|units| !units.iter().all(nothing))
+    let inside = units.get(block.start as usize..end)?;
+    if inside.iter().all(|unit| is(*unit, "{}();,")) {
+        return None;
+    }
+    let before = inside.iter().take_while(|unit| is(**unit, "?:")).count() as u32;
+    let behind = inside.iter().rev().take_while(|unit| is(**unit, "")).count();
+    Some(CountedRange { start: block.start + before, end: (end - behind) as u32, ..*block })
 }
 
 impl FileCoverage {
