@@ -20,6 +20,7 @@ use crate::activity::{Activity, Busy};
 use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
+use crate::coverage::Coverage;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
@@ -119,6 +120,8 @@ pub(crate) struct Shard {
     pub(crate) user_agent: String,
     /// Set in a simulation.
     pub(crate) seed: Option<u64>,
+    /// Who counts what scripts run.
+    coverage: Option<Coverage>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
     pub(crate) commits: Commits,
@@ -177,6 +180,7 @@ pub(crate) struct ShardParts {
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
+    pub(crate) coverage: Option<Coverage>,
     /// Where commits of syncs wait for the disk.
     pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
@@ -239,6 +243,7 @@ impl Shard {
             limits: parts.limits,
             user_agent: parts.user_agent,
             seed: parts.seed,
+            coverage: parts.coverage,
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Commits::new(parts.sync_threads),
@@ -341,6 +346,7 @@ impl Shard {
             watchdog: self.watchdog.clone(),
             turn_limit: self.limits.turn,
             heap_limit: self.limits.heap,
+            coverage: self.coverage.clone(),
             start,
         });
         spawn_local(drive(self.me(), id, realm, incoming));

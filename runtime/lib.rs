@@ -11,6 +11,7 @@ mod client_fetch;
 mod commits;
 mod connectivity;
 mod cookies;
+mod coverage;
 mod dispatch;
 mod doors;
 mod drive;
@@ -63,6 +64,7 @@ mod windows;
 pub use client_fetch::{
     ClientBody, ClientRequest, ClientRequestKind, ClientResponse, ClientResponseBody,
 };
+pub use coverage::{CountedRange, Coverage, FunctionCoverage, ScriptCoverage};
 pub use dispatch::{EventOutcome, LastChance};
 pub use dump::dump_databases;
 pub use fetch::{Cors, ResponseSource};

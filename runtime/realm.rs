@@ -8,6 +8,7 @@
 
 mod calls;
 mod code_cache;
+mod coverage;
 mod modules;
 
 use std::rc::Rc;
@@ -22,6 +23,7 @@ use kittiwake_ops::{
 };
 use serde::Serialize;
 
+use crate::coverage::Coverage;
 use crate::extension::{OriginShare, extensions};
 use crate::watchdog::{Limit, Struck, Watchdog};
 
@@ -44,6 +46,8 @@ pub(crate) struct RealmOptions {
     pub(crate) turn_limit: Duration,
     /// Bytes that its heap may have.
     pub(crate) heap_limit: usize,
+    /// Who counts what its scripts run, if anybody does.
+    pub(crate) coverage: Option<Coverage>,
     pub(crate) start: StartOptions,
 }
 
@@ -95,6 +99,7 @@ pub(crate) struct Realm {
     runtime: Option<JsRuntime>,
     host_call: Option<v8::Global<v8::Function>>,
     leaving: Leaving,
+    counting: Option<coverage::Counting>,
     watchdog: Rc<Watchdog>,
     struck: Struck,
     turn_limit: Duration,
@@ -126,12 +131,14 @@ impl Realm {
             modules::install(scope);
             scope.set_slot(Rc::new(CompiledScripts::default()));
         }
+        let counting = options.coverage.map(|all| coverage::Counting::start(&mut runtime, all));
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
         let mut realm = Realm {
             runtime: Some(runtime),
             host_call: Some(host_call),
             leaving: Leaving::default(),
+            counting,
             watchdog: options.watchdog,
             struck,
             turn_limit: options.turn_limit,
@@ -144,7 +151,7 @@ impl Realm {
 
     /// Runs a classic script, then a microtask checkpoint.
     pub(crate) fn evaluate(&mut self, url: &str, script: ScriptSource) -> Result<(), RealmError> {
-        let script = self.leaving.with_code(url, script);
+        let script = self.with_code(url, script);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
             v8::tc_scope!(let scope, scope);
@@ -159,6 +166,12 @@ impl Realm {
             scope.perform_microtask_checkpoint();
             Ok(())
         })
+    }
+
+    /// The script, with the code that another realm left; without, if its parts are to be counted,
+    /// because that code has no counters.
+    fn with_code(&mut self, url: &str, script: ScriptSource) -> ScriptSource {
+        if self.counting.is_some() { script } else { self.leaving.with_code(url, script) }
     }
 
     /// The code of the scripts that were compiled from text, with the functions that have run.
@@ -176,7 +189,7 @@ impl Realm {
         key: ModuleKey,
         source: ScriptSource,
     ) -> Result<Vec<ModuleImport>, RealmError> {
-        let source = self.leaving.with_code(key.url.as_str(), source);
+        let source = self.with_code(key.url.as_str(), source);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
             modules::compile(scope, key, &source)
@@ -246,6 +259,9 @@ impl Drop for Realm {
         if self.struck.limit().is_none() {
             deno_core::scope!(scope, &mut runtime);
             std::mem::take(&mut self.leaving).leave_wanted(scope);
+        }
+        if let Some(counting) = self.counting.take() {
+            counting.finish();
         }
     }
 }

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::thread::run_host_thread;
 use super::{Error, Runtime};
+use crate::coverage::Coverage;
 use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
@@ -44,6 +45,7 @@ pub struct Builder {
     pub(super) limits: Limits,
     pub(super) user_agent: String,
     pub(super) push_service: Url,
+    pub(super) coverage: Option<Coverage>,
     pub(super) trace: TraceSink,
 }
 
@@ -72,6 +74,7 @@ impl Default for Builder {
             limits: Limits::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
+            coverage: None,
             trace: Box::new(|_| {}),
         }
     }
@@ -241,6 +244,13 @@ impl Builder {
     /// default 30 s, as in Chromium.
     pub fn idle_limit(mut self, limit: Duration) -> Self {
         self.limits.idle = limit;
+        self
+    }
+
+    /// Counts what the scripts of workers and pages run. What happens stays the same, and takes
+    /// longer. With `None`, as by default, nothing is counted and nothing is slower.
+    pub fn coverage(mut self, coverage: impl Into<Option<Coverage>>) -> Self {
+        self.coverage = coverage.into();
         self
     }
 

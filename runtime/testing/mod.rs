@@ -17,6 +17,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use url::Url;
 
+use crate::coverage::Coverage;
 use crate::runtime::{Error, Runtime};
 use crate::simulation::ScriptedServers;
 use crate::trace::{TraceEvent, TraceKind};
@@ -41,6 +42,8 @@ pub struct TestWorldOptions {
     pub limit: Duration,
     /// What `toMatchSnapshot` compares with, by its whole name.
     pub snapshots: Arc<Snapshots>,
+    /// Who counts what its scripts run, if anybody does.
+    pub coverage: Option<Coverage>,
 }
 
 /// What earlier runs wrote for `toMatchSnapshot`.
@@ -202,6 +205,7 @@ impl TestWorld {
         let trace = Trace::default();
         let (sink, servers) = (trace.clone(), ScriptedServers::default());
         let runtime = Runtime::builder()
+            .coverage(options.coverage.clone())
             .simulated(options.seed)
             .test_servers(servers.clone())
             .turn_limit(options.limit)

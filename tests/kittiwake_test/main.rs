@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod browser;
+mod coverage;
 mod guide;
 mod habits;
 #[path = "../process/mod.rs"]

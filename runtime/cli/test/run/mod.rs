@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::TestOptions;
+use super::coverage::Counts;
 use super::discovery::Suite;
 use super::report::{Ended, Outcome, Report, Summary, name};
 use super::{failed, snapshots};
@@ -48,6 +49,7 @@ struct Shared {
     snapshots: Vec<Arc<Snapshots>>,
     /// The tests of each suite, once somebody has looked into it.
     tests: Vec<OnceLock<Vec<TestCase>>>,
+    counts: Counts,
     /// Only these run, if there are any.
     only: Option<failed::Names>,
     queue: Queue,
@@ -65,7 +67,8 @@ pub trait Listener {
 /// Runs every test of the suites and tells of each suite.
 pub async fn run_all(
     options: &TestOptions,
-    suites: Vec<Suite>,
+    suites: &[Suite],
+    counts: &Counts,
     only: Option<failed::Names>,
     listener: &mut dyn Listener,
 ) -> Result<Summary, Refusal> {
@@ -75,7 +78,8 @@ pub async fn run_all(
         snapshots: suites.iter().map(|suite| stored(suite, options)).collect::<Result<_, _>>()?,
         tests: suites.iter().map(|_| OnceLock::new()).collect(),
         queue: Queue::new(suites.len()),
-        suites,
+        suites: suites.to_vec(),
+        counts: counts.clone(),
         only,
         bailed: AtomicBool::new(false),
     });

@@ -18,7 +18,8 @@ use crate::test::source_maps::Sources;
 pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
     let world = match &shared.suites[suite] {
         Suite::Scenario(folder) => {
-            let (case, ended) = run_scenario(folder, shared.options.update).await;
+            let (case, ended) =
+                run_scenario(folder, shared.options.update, shared.counts.of(suite)).await;
             tell(News::Found { suite, tests: vec![Found::ended(case, ended)] });
             return shared.queue.add(Vec::new());
         }
@@ -110,6 +111,7 @@ async fn open(
         seed: shared.options.seed.wrapping_add(run.map_or(0, |run| run.round)),
         limit: run.map_or(shared.options.timeout, |run| run.limit),
         snapshots: shared.snapshots[suite].clone(),
+        coverage: shared.counts.of(suite),
     };
     let opened = match run {
         Some(run) => TestWorld::open_for(shared.test(run), path, &options).await,
