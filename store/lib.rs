@@ -90,9 +90,9 @@ pub use crate::registrations::{
     Unregistered, UpdateViaCache, Version, VersionId, VersionState,
 };
 pub use crate::sync::{
-    ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
-    Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncType,
-    next,
+    ClaimLimits, Claimed, DueNow, HandedBack, IllegalTransition, ListedSync, Outcome, Profile,
+    Recovered, Recovery, Registered, Settled, SyncEvent, SyncPlace, SyncPolicy, SyncRecord,
+    SyncRegistration, SyncState, SyncType, next,
 };
 pub use crate::write::{SyncChange, SyncWrite, SyncWritten};
 
