@@ -17,6 +17,7 @@ use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
 use crate::http::NetworkPolicy;
+use crate::measure::{MeasureSink, Measurement};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
 use crate::simulation::ScriptedServers;
@@ -44,6 +45,7 @@ pub struct Builder {
     pub(super) user_agent: String,
     pub(super) push_service: Url,
     pub(super) trace: TraceSink,
+    pub(super) measure: MeasureSink,
 }
 
 #[derive(Clone, Copy)]
@@ -72,6 +74,7 @@ impl Default for Builder {
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
             trace: Box::new(|_| {}),
+            measure: Box::new(|_| {}),
         }
     }
 }
@@ -228,6 +231,13 @@ impl Builder {
     /// Calls `watch` for each event, in order, on the host thread: what blocks it, blocks all.
     pub fn on_trace(mut self, watch: impl FnMut(&TraceEvent) + Send + 'static) -> Self {
         self.trace = Box::new(watch);
+        self
+    }
+
+    /// Calls `measure` for each event and each commit when it is over, on the host thread: what
+    /// blocks it, blocks all.
+    pub fn on_measurement(mut self, measure: impl FnMut(Measurement) + Send + 'static) -> Self {
+        self.measure = Box::new(measure);
         self
     }
 

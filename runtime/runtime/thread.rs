@@ -21,6 +21,7 @@ use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, S
 use crate::host::{Shard, ShardParts};
 use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::measure::Gauge;
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
@@ -125,6 +126,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         push_service: builder.push_service,
         buckets,
         trace: builder.trace,
+        gauge: Gauge::new(builder.measure),
     });
     scheduler::recover(&shard)?;
     shard.activate_stored()?;
