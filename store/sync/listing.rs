@@ -21,6 +21,13 @@ pub struct SyncPlace {
     pub tag: String,
 }
 
+impl SyncPlace {
+    /// A place that was told before, from its parts.
+    pub fn new(kind: SyncType, registration: i64, tag: String) -> Self {
+        SyncPlace { kind, registration: RegistrationId(registration), tag }
+    }
+}
+
 /// A sync of either type, with where it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedSync {
