@@ -31,6 +31,7 @@ use crate::indexed_db::{IndexedDbs, Threads};
 use crate::keepalive::KeepaliveBytes;
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
+use crate::measure::Gauge;
 use crate::message_ports::MessagePorts;
 use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
@@ -145,6 +146,7 @@ pub(crate) struct Shard {
     pub(crate) test: RefCell<Option<Rc<TestPage>>>,
     pub(crate) turns: Turns,
     trace: RefCell<TraceSink>,
+    pub(crate) gauge: Gauge,
     pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
@@ -188,6 +190,7 @@ pub(crate) struct ShardParts {
     pub(crate) buckets: Buckets,
     pub(crate) keeps_code: bool,
     pub(crate) trace: TraceSink,
+    pub(crate) gauge: Gauge,
 }
 
 /// How an extendable event ended.
@@ -264,6 +267,7 @@ impl Shard {
             test: RefCell::default(),
             turns: Turns::default(),
             trace: RefCell::new(parts.trace),
+            gauge: parts.gauge,
             started: Instant::now(),
             watchdog: Rc::new(Watchdog::start()),
             realms: RefCell::default(),

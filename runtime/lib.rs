@@ -32,6 +32,7 @@ mod keepalive;
 mod lifecycle;
 mod listing;
 mod locks;
+mod measure;
 mod message_ports;
 mod messages;
 mod navigation;
@@ -70,11 +71,14 @@ pub use dump::dump_databases;
 pub use fetch::{Cors, ResponseSource};
 pub use http::{HostRule, NetworkPolicy};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
-pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
+pub use kittiwake_store::{
+    DueNow, Profile, StoreError, SyncPlace, SyncPolicy, SyncState, SyncType, Unregistered,
+};
 
 pub use listing::{
     StoredDatabase, StoredObjectStore, StoredSync, StoredSyncs, stored_databases, stored_syncs,
 };
+pub use measure::{MeasuredEnd, Measurement};
 pub use network::{
     Conditions, ManualSignal, Network, NetworkError, NetworkSignal, NetworkState, NetworkSwitch,
     Outlook, Probe, RealNetwork, RealSignal, RealSignalError, Timeline, TimelineError,
@@ -84,8 +88,9 @@ pub use pages::PageSource;
 pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};
 pub use push::{PushRequest, PushResponse};
 pub use runtime::{
-    Builder, Error, NotificationId, NotificationInfo, OpenPage, PageId, RegistrationInfo, Runtime,
-    UnsettledSync, Usage,
+    Builder, Counts, Error, NetworkStatus, NotificationId, NotificationInfo, OpenPage, PageId,
+    RealmInfo, RealmOwnerKind, RegistrationDetail, RegistrationInfo, RegistrationPage, Runtime,
+    SyncPage, SyncQuery, UnsettledSync, Usage, WorkerDetail,
 };
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};

@@ -18,6 +18,7 @@ use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
 use crate::http::NetworkPolicy;
+use crate::measure::{MeasureSink, Measurement};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
 use crate::residency::ResidencyLimits;
@@ -47,6 +48,7 @@ pub struct Builder {
     pub(super) push_service: Url,
     pub(super) coverage: Option<Coverage>,
     pub(super) trace: TraceSink,
+    pub(super) measure: MeasureSink,
 }
 
 #[derive(Clone, Copy)]
@@ -76,6 +78,7 @@ impl Default for Builder {
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
             coverage: None,
             trace: Box::new(|_| {}),
+            measure: Box::new(|_| {}),
         }
     }
 }
@@ -257,6 +260,13 @@ impl Builder {
     /// Calls `watch` for each event, in order, on the host thread: what blocks it, blocks all.
     pub fn on_trace(mut self, watch: impl FnMut(&TraceEvent) + Send + 'static) -> Self {
         self.trace = Box::new(watch);
+        self
+    }
+
+    /// Calls `measure` for each event and each commit when it is over, on the host thread: what
+    /// blocks it, blocks all.
+    pub fn on_measurement(mut self, measure: impl FnMut(Measurement) + Send + 'static) -> Self {
+        self.measure = Box::new(measure);
         self
     }
 

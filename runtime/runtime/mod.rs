@@ -4,8 +4,10 @@
 //! there.
 
 mod builder;
+mod control;
 mod error;
 mod events;
+mod inspect;
 mod pages;
 mod thread;
 mod usage;
@@ -33,6 +35,10 @@ use crate::realm::{Message, MessageSource, RealmError};
 pub use builder::Builder;
 pub use error::Error;
 pub use events::{NotificationId, NotificationInfo};
+pub use inspect::{
+    Counts, NetworkStatus, RealmInfo, RealmOwnerKind, RegistrationDetail, RegistrationPage,
+    SyncPage, SyncQuery, WorkerDetail,
+};
 pub use pages::OpenPage;
 pub use usage::Usage;
 

@@ -22,6 +22,7 @@ use crate::helper::Helper;
 use crate::host::{Shard, ShardParts};
 use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::measure::Gauge;
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
@@ -132,6 +133,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         buckets,
         keeps_code,
         trace: builder.trace,
+        gauge: Gauge::new(builder.measure),
     });
     scheduler::recover(&shard)?;
     shard.activate_stored()?;

@@ -5,6 +5,7 @@ mod buckets;
 mod caches;
 mod fetch;
 mod indexed_db;
+mod listing;
 mod model;
 mod open;
 mod periodic;
