@@ -108,6 +108,7 @@ pub(crate) struct Realm {
 impl Realm {
     /// Creates the isolate from the snapshot and starts its global scope.
     pub(crate) fn new(options: RealmOptions) -> Self {
+        let blobs = options.share.blobs.clone();
         let mut runtime = JsRuntime::new(RuntimeOptions {
             extensions: extensions(options.share, options.seed),
             startup_snapshot: Some(SNAPSHOT),
@@ -123,7 +124,7 @@ impl Realm {
         runtime.v8_isolate().set_allow_atomics_wait(false);
         let struck = Struck::default();
         end_when_heap_is_full(&mut runtime, struck.clone());
-        let host = Host { realm: options.id, services: options.services };
+        let host = Host { realm: options.id, services: options.services, blobs };
         runtime.op_state().borrow_mut().put(host);
         let host_call = take_host_call(&mut runtime);
         {

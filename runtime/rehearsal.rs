@@ -8,6 +8,7 @@
 //! gone when the snapshot is written; functions share their bytecode among contexts.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use deno_core::futures::future::{LocalBoxFuture, ready};
 use deno_core::futures::stream;
@@ -35,7 +36,7 @@ pub(crate) fn rehearse(cold: Box<[u8]>) -> Vec<u8> {
         skip_op_registration: true,
         ..Default::default()
     });
-    let host = Host { realm: RealmId(0), services: Rc::new(Stage) };
+    let host = Host { realm: RealmId(0), services: Rc::new(Stage), blobs: Arc::default() };
     runtime.op_state().borrow_mut().put(host);
     for script in SCRIPTS {
         run_in_own_context(runtime.v8_isolate(), script);

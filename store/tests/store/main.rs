@@ -5,6 +5,8 @@ mod buckets;
 mod caches;
 mod fetch;
 mod indexed_db;
+mod indexed_db_blobs;
+mod indexed_db_damage;
 mod listing;
 mod model;
 mod open;
