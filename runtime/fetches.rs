@@ -6,7 +6,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use deno_core::futures::StreamExt;
+use deno_core::futures::future::{LocalBoxFuture, ready};
+use deno_core::futures::{FutureExt, StreamExt};
 use kittiwake_ops::{FetchRequest, FetchResponse, OpError, RealmId, RequestBody};
 use url::Url;
 
@@ -21,38 +22,44 @@ use crate::http::HttpError;
 use crate::trace::TraceKind;
 
 impl Shard {
-    /// Fetches for a realm, and traces what became of it.
-    pub(crate) async fn fetch_for(
+    /// Fetches for a realm, and traces what became of it. The realm is asked nothing afterwards.
+    pub(crate) fn fetch_for(
         &self,
         realm: RealmId,
         request: FetchRequest,
         body: RequestBody,
         interceptor: Option<Rc<dyn Interceptor>>,
-    ) -> Result<FetchResponse, OpError> {
+    ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>> {
         let (method, started) = (request.method.clone(), self.elapsed_ms());
         let Ok(url) = Url::parse(&request.url) else {
             let url = request.url;
             let error = FetchError::InvalidUrl { url: url.clone() };
             self.trace_fetch(started, method, url, Err(&error));
-            return Err(OpError::FailedToFetch);
+            return ready(Err(OpError::FailedToFetch)).boxed_local();
         };
-        let shown = shortened(&url);
-        let client = self.client_url(realm).ok_or(OpError::Aborted)?;
-        let environment = self.fetch_environment(&client, interceptor);
+        let Some(client) = self.client_url(realm) else {
+            return ready(Err(OpError::Aborted)).boxed_local();
+        };
+        let (shard, shown) = (self.me(), shortened(&url));
+        let mut environment = self.fetch_environment(&client, interceptor);
+        environment.keepalive_bytes = self.keepalive.of(realm);
         let mut request = converted(request, body, url, client);
         if environment.interceptor.is_some() {
             request.service_workers = ServiceWorkersMode::All;
         }
-        let fetched = fetch(&environment, request).await;
-        match &fetched {
-            Ok(response) => {
-                let answered = Ok((response.status, response.source));
-                self.trace_fetch(started, method.clone(), shown.clone(), answered);
+        async move {
+            let fetched = fetch(&environment, request).await;
+            match &fetched {
+                Ok(response) => {
+                    let answered = Ok((response.status, response.source));
+                    shard.trace_fetch(started, method.clone(), shown.clone(), answered);
+                }
+                Err(error) => shard.trace_fetch(started, method.clone(), shown.clone(), Err(error)),
             }
-            Err(error) => self.trace_fetch(started, method.clone(), shown.clone(), Err(error)),
+            let response = fetched.map_err(|_| OpError::FailedToFetch)?;
+            Ok(shard.to_fetch_response(response, started, method, shown))
         }
-        let response = fetched.map_err(|_| OpError::FailedToFetch)?;
-        Ok(self.to_fetch_response(response, started, method, shown))
+        .boxed_local()
     }
 
     /// Who answers a page's requests before the network does.
@@ -82,6 +89,7 @@ impl Shard {
                 move |observed| shard.tell_cookie_changes(&origin, observed)
             }),
             on_store_error: Rc::new(move |error| shard.trace_store_error(error)),
+            keepalive_bytes: 0,
             now_ms: self.clock.now_ms(),
         }
     }

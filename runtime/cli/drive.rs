@@ -8,7 +8,7 @@ use std::io::{BufRead, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kittiwake::{
     DriveAnswer, DriveError, DriveErrorCode as Code, DriveOutcome, DriveRequest, DrivenWorld,
@@ -17,6 +17,7 @@ use kittiwake::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::files::{default_origin, parse_origin};
@@ -217,6 +218,7 @@ impl Session {
             seed: launch.seed.unwrap_or(0),
             limit: Duration::from_millis(launch.timeout_ms.unwrap_or(10_000)),
             snapshots: Arc::new(Snapshots::default()),
+            coverage: None,
         };
         let failed =
             |error: &dyn std::fmt::Display| DriveError::new(Code::Launch, error.to_string());

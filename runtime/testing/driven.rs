@@ -138,7 +138,7 @@ impl DrivenWorld {
         let runtime = options.start(&trace, &servers)?;
         let page = TestPage::new(servers, trace.clone(), &options);
         let opened = runtime.ask(|shard| async move {
-            let realm = shard.open_test_page(page);
+            let realm = shard.open_test_page(page, None);
             shard.load_drive(realm).await.map(|()| realm)
         });
         let page = opened.await??;
@@ -291,7 +291,7 @@ impl Doing {
         }
         let is_new = realm != self.own && self.page.driven.borrow_mut().insert(realm);
         if is_new {
-            self.shard.call_realm(realm, Call::LendTestDoor);
+            self.shard.call_realm(realm, Call::LendTestDoor { wanted: None });
             let loaded = self.shard.load_drive(realm).await;
             loaded
                 .map_err(|error| DriveError::new(DriveErrorCode::PageClosed, error.to_string()))?;

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod browser;
+mod coverage;
 mod drive;
 mod guide;
 mod habits;

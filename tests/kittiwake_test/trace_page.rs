@@ -218,7 +218,8 @@ fn versions_of_a_worker_are_told_apart() {
     let Some(mut browser) = browser() else { return };
     let (_folder, page) = page_of("a_new_worker_that_skips_waiting_takes_over_open_pages");
     browser.open(&page, "");
-    let titles = browser.evaluate("[...document.querySelectorAll('.label b')].map((b) => b.innerText)");
+    let titles =
+        browser.evaluate("[...document.querySelectorAll('.label b')].map((b) => b.innerText)");
     assert_eq!(titles, json!(["/sw.js", "/sw.js (2)", "Pages", "Console"]));
     let looks = texts(&lane(&mut browser, "lifecycle"), "look");
     let states = ["installing", "installed", "activating", "activated"];

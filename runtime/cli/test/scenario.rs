@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use kittiwake::{
-    Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun, TraceEvent,
+    Coverage, Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun, TraceEvent,
     UnsettledSync,
 };
 use tokio::time::Instant;
@@ -17,10 +17,15 @@ use crate::trace_page::Recorder;
 const GOLDEN: &str = "trace.txt";
 
 /// Runs a scenario and compares, or with `update` writes its trace.
-pub async fn run_scenario(folder: &Path, update: bool) -> (TestCase, Ended) {
+pub async fn run_scenario(
+    folder: &Path,
+    update: bool,
+    coverage: Option<Coverage>,
+) -> (TestCase, Ended) {
     let started = Instant::now();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().replace('_', " ");
     let case = TestCase {
+        number: 0,
         path: vec![name],
         mode: TestMode::Run,
         timeout_ms: None,
@@ -28,7 +33,7 @@ pub async fn run_scenario(folder: &Path, update: bool) -> (TestCase, Ended) {
         line: None,
     };
     let recorder = Recorder::default();
-    let failures = match check(folder, update, &recorder).await {
+    let failures = match check(folder, update, &recorder, coverage).await {
         Ok(()) => Vec::new(),
         Err(failure) => vec![failure],
     };
@@ -37,10 +42,15 @@ pub async fn run_scenario(folder: &Path, update: bool) -> (TestCase, Ended) {
     (case, Ended { outcome, run, elapsed: started.elapsed() })
 }
 
-async fn check(folder: &Path, update: bool, recorder: &Recorder) -> Result<(), TestFailure> {
+async fn check(
+    folder: &Path,
+    update: bool,
+    recorder: &Recorder,
+    coverage: Option<Coverage>,
+) -> Result<(), TestFailure> {
     let failed = |message| TestFailure { message, ..TestFailure::default() };
     let scenario = Scenario::load(folder).map_err(|error| failed(error.to_string()))?;
-    let actual = traced(scenario, recorder).await;
+    let actual = traced(scenario, recorder, coverage).await;
     let golden = folder.join(GOLDEN);
     if update {
         let written = std::fs::write(&golden, actual);
@@ -63,9 +73,9 @@ async fn check(folder: &Path, update: bool, recorder: &Recorder) -> Result<(), T
 }
 
 /// All that a run says.
-async fn traced(scenario: Scenario, recorder: &Recorder) -> String {
-    let sink = recorder.clone();
-    let builder = Runtime::builder().on_trace(move |event: &TraceEvent| sink.record(event));
+async fn traced(scenario: Scenario, recorder: &Recorder, coverage: Option<Coverage>) -> String {
+    let (sink, builder) = (recorder.clone(), Runtime::builder().coverage(coverage));
+    let builder = builder.on_trace(move |event: &TraceEvent| sink.record(event));
     let result = scenario.run(builder).await;
     let mut text = String::new();
     recorder.each(|event| writeln!(text, "{event}").expect("a string takes all"));

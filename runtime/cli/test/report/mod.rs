@@ -18,7 +18,7 @@ use super::failure;
 use crate::trace_page::TracedRun;
 use machine::{Junit, Tap};
 use pretty::Pretty;
-pub use pretty::{BOLD, DIM, GREEN, RED};
+pub use pretty::{BOLD, DIM, GREEN, RED, YELLOW};
 
 /// Stands for the tests of a file that could not be evaluated.
 pub const THE_FILE: &str = "(the file)";
@@ -286,6 +286,11 @@ fn write_to(file: Option<&PathBuf>, whole: &mut String, text: &str) {
         whole.push_str(&anstream::adapter::strip_str(text).to_string());
         return;
     }
+    print(text);
+}
+
+/// To standard output, with colours if a person looks on.
+pub fn print(text: &str) {
     let mut out = anstream::stdout().lock();
     // Whoever read this may have had enough; the exit code still tells.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
