@@ -276,7 +276,7 @@ async fn the_trace_is_the_same() {
     for coverage in [None, Some(Coverage::new())] {
         options.coverage = coverage.clone();
         let world = TestWorld::open(&app.path().join("app.test.js"), &options).await.unwrap();
-        traces.push(world.run(0).await.unwrap().trace);
+        traces.push(world.run(&world.tests()[0]).await.unwrap().trace);
         world.close().await.unwrap();
         let scripts = coverage.map(|coverage| coverage.scripts()).unwrap_or_default();
         assert_eq!(scripts.is_empty(), options.coverage.is_none());
