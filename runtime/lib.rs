@@ -26,6 +26,7 @@ mod history;
 mod host;
 mod http;
 mod indexed_db;
+mod inspector;
 mod lifecycle;
 mod listing;
 mod locks;
@@ -65,6 +66,7 @@ pub use dispatch::{EventOutcome, LastChance};
 pub use dump::dump_databases;
 pub use fetch::{Cors, ResponseSource};
 pub use http::{HostRule, NetworkPolicy};
+pub use inspector::{Inspector, InspectorStart, InspectorTarget};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
 

@@ -8,9 +8,11 @@
 
 mod calls;
 mod coverage;
+mod inspect;
 mod modules;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use serde::Serialize;
 
 use crate::coverage::Coverage;
 use crate::extension::{OriginShare, extensions};
+use crate::inspector::{Debugged, Inspected, Inspector};
 use crate::watchdog::{Limit, Struck, Watchdog};
 
 pub(crate) use calls::{Call, ExtendableInit, Message, MessageSource};
@@ -44,6 +47,8 @@ pub(crate) struct RealmOptions {
     pub(crate) heap_limit: usize,
     /// Who counts what its scripts run, if anybody does.
     pub(crate) coverage: Option<Coverage>,
+    /// Who lets debuggers at it, if anybody does, and who hears of them.
+    pub(crate) inspector: Option<(Inspector, Arc<Debugged>)>,
     pub(crate) start: StartOptions,
 }
 
@@ -95,6 +100,7 @@ pub(crate) struct Realm {
     runtime: Option<JsRuntime>,
     host_call: Option<v8::Global<v8::Function>>,
     counting: Option<coverage::Counting>,
+    inspected: Option<Inspected>,
     watchdog: Rc<Watchdog>,
     struck: Struck,
     turn_limit: Duration,
@@ -125,6 +131,9 @@ impl Realm {
             deno_core::scope!(scope, &mut runtime);
             modules::install(scope);
         }
+        let inspected = options.inspector.map(|(inspector, debugged)| {
+            inspect::inspect(&mut runtime, &inspector, &options.start, debugged)
+        });
         let counting = options.coverage.map(|all| coverage::Counting::start(&mut runtime, all));
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
@@ -132,6 +141,7 @@ impl Realm {
             runtime: Some(runtime),
             host_call: Some(host_call),
             counting,
+            inspected,
             watchdog: options.watchdog,
             struck,
             turn_limit: options.turn_limit,
@@ -144,6 +154,7 @@ impl Realm {
 
     /// Runs a classic script, then a microtask checkpoint.
     pub(crate) fn evaluate(&mut self, url: &str, source: String) -> Result<(), RealmError> {
+        self.wait_for_debugger(url);
         let url = url.to_owned();
         self.turn(|turn| {
             turn.runtime.execute_script(url, source).map_err(Failure::Js)?;
@@ -167,6 +178,7 @@ impl Realm {
 
     /// Runs a module whose graph is compiled, then a microtask checkpoint.
     pub(crate) fn evaluate_module(&mut self, root: &ModuleKey) -> Result<(), RealmError> {
+        self.wait_for_debugger(root.url.as_str());
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
             modules::evaluate(scope, root)
@@ -199,6 +211,9 @@ impl Realm {
         if let Some(limit) = self.struck.limit() {
             return Err(RealmError::Terminated(limit));
         }
+        if self.inspected.is_some() {
+            inspect::forget_early_wakes();
+        }
         let result = take(&mut Turn::enter(self));
         // Termination surfaces as whatever the engine was doing; the mark alone is reliable.
         if let Some(limit) = self.struck.limit() {
@@ -211,6 +226,8 @@ impl Realm {
 impl Drop for Realm {
     fn drop(&mut self) {
         self.host_call.take();
+        // Nobody connects any more.
+        self.inspected.take();
         let mut runtime = self.runtime.take().expect("a realm is dropped once");
         runtime.v8_isolate().cancel_terminate_execution();
         // SAFETY: the isolate must be current when its runtime is dropped; dropping leaves it.

@@ -5,6 +5,7 @@
 
 mod event;
 mod files;
+mod inspect;
 mod output;
 mod push;
 mod run;

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use url::Url;
 
 use crate::coverage::Coverage;
+use crate::inspector::Inspector;
 use crate::runtime::{Error, Runtime};
 use crate::simulation::ScriptedServers;
 use crate::trace::{TraceEvent, TraceKind};
@@ -44,6 +45,8 @@ pub struct TestWorldOptions {
     pub snapshots: Arc<Snapshots>,
     /// Who counts what its scripts run, if anybody does.
     pub coverage: Option<Coverage>,
+    /// Who lets debuggers at its workers and pages. A test's own limit of time does not count then.
+    pub inspector: Option<Inspector>,
 }
 
 /// What earlier runs wrote for `toMatchSnapshot`.
@@ -156,6 +159,7 @@ pub struct TestWorld {
     tests: Vec<TestCase>,
     trace: Trace,
     limit: Duration,
+    is_inspected: bool,
 }
 
 /// What has happened so far.
@@ -172,6 +176,7 @@ impl TestWorld {
         let (sink, servers) = (trace.clone(), ScriptedServers::default());
         let runtime = Runtime::builder()
             .coverage(options.coverage.clone())
+            .inspector(options.inspector.clone())
             .simulated(options.seed)
             .test_servers(servers.clone())
             .turn_limit(options.limit)
@@ -200,7 +205,14 @@ impl TestWorld {
             Some(Err(error)) => return Err(error),
             None => return Err(timed_out),
         };
-        let mut world = TestWorld { runtime, page, tests: Vec::new(), trace, limit: options.limit };
+        let mut world = TestWorld {
+            runtime,
+            page,
+            tests: Vec::new(),
+            trace,
+            limit: options.limit,
+            is_inspected: options.inspector.is_some(),
+        };
         world.tests = match world.conduct(Order::List, options.limit).await? {
             Conducted::Declared(tests) => tests,
             Conducted::Ended(_) | Conducted::Unfinished(_) => return Err(timed_out),
@@ -223,7 +235,8 @@ impl TestWorld {
     ///
     /// If there is no such test.
     pub async fn run(&self, number: usize) -> Result<TestRun, Error> {
-        let own = self.tests[number].timeout_ms.map(Duration::from_millis);
+        let own = self.tests[number].timeout_ms.filter(|_| !self.is_inspected);
+        let own = own.map(Duration::from_millis);
         let limit = own.unwrap_or(self.limit);
         let name = self.tests[number].path.join(" > ");
         let conducted = self.conduct(Order::Run { number, name }, limit).await?;

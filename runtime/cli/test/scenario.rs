@@ -7,21 +7,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use kittiwake::{
-    Coverage, Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun, TraceEvent,
-    UnsettledSync,
+    Coverage, Inspector, Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun,
+    TraceEvent, UnsettledSync,
 };
 use tokio::time::Instant;
 
 use super::report::{Ended, Outcome};
 
+/// Who counts, and who lets debuggers in.
+type Onlookers = (Option<Coverage>, Option<Inspector>);
+
 const GOLDEN: &str = "trace.txt";
 
 /// Runs a scenario and compares, or with `update` writes its trace.
-pub async fn run_scenario(
-    folder: &Path,
-    update: bool,
-    coverage: Option<Coverage>,
-) -> (TestCase, Ended) {
+pub async fn run_scenario(folder: &Path, update: bool, onlookers: Onlookers) -> (TestCase, Ended) {
     let started = Instant::now();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().replace('_', " ");
     let case = TestCase {
@@ -31,7 +30,7 @@ pub async fn run_scenario(
         file: None,
         line: None,
     };
-    let failures = match check(folder, update, coverage).await {
+    let failures = match check(folder, update, onlookers).await {
         Ok(()) => Vec::new(),
         Err(failure) => vec![failure],
     };
@@ -40,10 +39,10 @@ pub async fn run_scenario(
     (case, Ended { outcome, run, elapsed: started.elapsed() })
 }
 
-async fn check(folder: &Path, update: bool, coverage: Option<Coverage>) -> Result<(), TestFailure> {
+async fn check(folder: &Path, update: bool, onlookers: Onlookers) -> Result<(), TestFailure> {
     let failed = |message| TestFailure { message, ..TestFailure::default() };
     let scenario = Scenario::load(folder).map_err(|error| failed(error.to_string()))?;
-    let actual = traced(scenario, coverage).await;
+    let actual = traced(scenario, onlookers).await;
     let golden = folder.join(GOLDEN);
     if update {
         let written = std::fs::write(&golden, actual);
@@ -66,13 +65,16 @@ async fn check(folder: &Path, update: bool, coverage: Option<Coverage>) -> Resul
 }
 
 /// All that a run says.
-async fn traced(scenario: Scenario, coverage: Option<Coverage>) -> String {
+async fn traced(scenario: Scenario, onlookers: Onlookers) -> String {
     let events = Arc::new(Mutex::new(String::new()));
     let sink = events.clone();
-    let builder = Runtime::builder().coverage(coverage).on_trace(move |event: &TraceEvent| {
-        let mut text = sink.lock().expect("nothing panics while it holds this");
-        writeln!(text, "{event}").expect("a string takes all");
-    });
+    let (coverage, inspector) = onlookers;
+    let builder = Runtime::builder().coverage(coverage).inspector(inspector).on_trace(
+        move |event: &TraceEvent| {
+            let mut text = sink.lock().expect("nothing panics while it holds this");
+            writeln!(text, "{event}").expect("a string takes all");
+        },
+    );
     let result = scenario.run(builder).await;
     let mut text = std::mem::take(&mut *events.lock().expect("nothing panics while it holds this"));
     match result {

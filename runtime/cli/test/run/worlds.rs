@@ -18,8 +18,8 @@ use crate::test::source_maps::Sources;
 pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
     let world = match &shared.suites[suite] {
         Suite::Scenario(folder) => {
-            let (case, ended) =
-                run_scenario(folder, shared.options.update, shared.counts.of(suite)).await;
+            let onlookers = (shared.onlookers.counts.of(suite), shared.onlookers.inspector.clone());
+            let (case, ended) = run_scenario(folder, shared.options.update, onlookers).await;
             tell(News::Found { suite, tests: vec![Found::ended(case, ended)] });
             return shared.queue.add(Vec::new());
         }
@@ -46,8 +46,7 @@ pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
         .enumerate()
         .filter(|(_, test)| test.ended.is_none())
         .map(|(place, Found { case, number, round, .. })| {
-            let own = case.timeout_ms.map(Duration::from_millis);
-            let limit = own.unwrap_or(shared.options.timeout);
+            let limit = shared.limit_of(case);
             OneRun { suite, place, number: *number, round: *round, limit }
         })
         .collect();
@@ -109,7 +108,8 @@ async fn open(
         seed: shared.options.seed.wrapping_add(round),
         limit,
         snapshots: shared.snapshots[suite].clone(),
-        coverage: shared.counts.of(suite),
+        coverage: shared.onlookers.counts.of(suite),
+        inspector: shared.onlookers.inspector.clone(),
     };
     TestWorld::open(path, &options).await.map_err(|error| {
         let message = error.to_string();
