@@ -5,8 +5,11 @@
 
 mod bad_input;
 mod coverage;
+#[path = "../debugger/mod.rs"]
+mod debugger;
 mod guide;
 mod habits;
+mod inspect;
 #[path = "../process/mod.rs"]
 mod process;
 mod reporters;

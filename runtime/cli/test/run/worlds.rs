@@ -51,7 +51,7 @@ pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
         })
         .collect();
     // A limit of its own is also that of its world's turns.
-    let fits = |run: &&OneRun| tests[run.place].case.timeout_ms.is_none() && run.round == 0;
+    let fits = |run: &&OneRun| run.limit == shared.options.timeout && run.round == 0;
     let first = runs.first().filter(fits).copied();
     runs.drain(..usize::from(first.is_some()));
     tell(News::Found { suite, tests });
