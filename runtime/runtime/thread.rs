@@ -126,6 +126,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         user_agent: builder.user_agent,
         seed,
         coverage: builder.coverage,
+        inspector: builder.inspector,
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         indexed_db: IndexedDbs::new(builder.state, threads),
