@@ -225,5 +225,6 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         push_service: Url::parse("https://push.test/").expect("a URL"),
         buckets: Default::default(),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
+        gauge: Gauge::new(Box::new(|_| {})),
     })
 }
