@@ -8,11 +8,13 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod background_fetch;
 mod buckets;
 mod cache;
 mod clients;
 mod clock;
 mod console;
+mod content_index;
 mod cookies;
 mod error;
 mod event;
@@ -35,11 +37,13 @@ mod testing;
 mod web_socket;
 mod windows;
 
+pub use background_fetch::*;
 pub use buckets::*;
 pub use cache::*;
 pub use clients::*;
 pub use clock::*;
 pub use console::*;
+pub use content_index::*;
 pub use cookies::*;
 pub use error::{OpError, ScriptException};
 pub use event::*;

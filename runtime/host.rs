@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use url::{Origin, Url};
 
 use crate::activity::{Activity, Busy};
+use crate::background_fetch::BackgroundFetches;
 use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
@@ -117,6 +118,7 @@ pub(crate) struct Shard {
     pub(crate) wake: Wake,
     pub(crate) commits: Commits,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) background_fetches: BackgroundFetches,
     pub(crate) caches: Caches,
     pub(crate) buckets: Buckets,
     pub(crate) scope_map: ScopeMap,
@@ -226,6 +228,7 @@ impl Shard {
             wake: Wake::default(),
             commits: Commits::new(parts.sync_threads),
             indexed_db: parts.indexed_db,
+            background_fetches: BackgroundFetches::default(),
             caches: Caches::default(),
             buckets: parts.buckets,
             scope_map: ScopeMap::default(),
@@ -331,6 +334,7 @@ impl Shard {
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
+        self.end_watching(id);
         self.end_ports_of(id);
         self.drop_interactions(id);
         // It may have registered a sync and not lived to see its promise resolve.
@@ -477,6 +481,7 @@ impl Shard {
         for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {
             result?;
         }
+        self.give_background_fetches_back()?;
         self.realms.borrow_mut().clear();
         Ok(())
     }

@@ -127,6 +127,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         trace: builder.trace,
     });
     scheduler::recover(&shard)?;
+    shard.resume_background_fetches()?;
     shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
