@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use url::{Origin, Url};
 
 use crate::activity::{Activity, Busy};
+use crate::background_fetch::BackgroundFetches;
 use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
@@ -130,6 +131,7 @@ pub(crate) struct Shard {
     pub(crate) wake: Wake,
     pub(crate) commits: Commits,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) background_fetches: BackgroundFetches,
     pub(crate) caches: Caches,
     pub(crate) buckets: Buckets,
     /// Whether the code of workers' scripts is kept beside them.
@@ -258,6 +260,7 @@ impl Shard {
             wake: Wake::default(),
             commits: Commits::new(parts.sync_threads),
             indexed_db: parts.indexed_db,
+            background_fetches: BackgroundFetches::default(),
             caches: Caches::default(),
             buckets: parts.buckets,
             keeps_code: parts.keeps_code,
@@ -378,6 +381,7 @@ impl Shard {
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
+        self.end_watching(id);
         self.end_ports_of(id);
         self.drop_interactions(id);
         // It may have registered a sync and not lived to see its promise resolve.

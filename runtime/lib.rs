@@ -5,11 +5,13 @@
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
 mod activity;
+mod background_fetch;
 mod buckets;
 mod caches;
 mod client_fetch;
 mod commits;
 mod connectivity;
+mod content_index;
 mod cookies;
 mod coverage;
 mod dispatch;

@@ -137,6 +137,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         gauge: Gauge::new(builder.measure),
     });
     scheduler::recover(&shard)?;
+    shard.resume_background_fetches()?;
     shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
