@@ -7,6 +7,7 @@ mod daemon;
 mod drive;
 mod event;
 mod files;
+mod inspect;
 mod output;
 mod push;
 mod run;

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use url::Url;
 
 use crate::coverage::Coverage;
+use crate::inspector::Inspector;
 use crate::runtime::{Error, Runtime};
 use crate::simulation::ScriptedServers;
 use crate::trace::{TraceEvent, TraceKind};
@@ -48,6 +49,8 @@ pub struct TestWorldOptions {
     pub snapshots: Arc<Snapshots>,
     /// Who counts what its scripts run, if anybody does.
     pub coverage: Option<Coverage>,
+    /// Who lets debuggers at its workers and pages. A test's own limit of time does not count then.
+    pub inspector: Option<Inspector>,
 }
 
 /// What earlier runs wrote for `toMatchSnapshot`.
@@ -164,6 +167,7 @@ pub struct TestWorld {
     tests: Vec<TestCase>,
     trace: Trace,
     limit: Duration,
+    is_inspected: bool,
 }
 
 /// What has happened so far.
@@ -224,7 +228,14 @@ impl TestWorld {
         });
         let timed_out = TestFileError::TimedOut { limit: options.limit };
         let page = opened.await?.unwrap_or(Err(timed_out))?;
-        Ok(TestWorld { runtime, page, tests: Vec::new(), trace, limit: options.limit })
+        Ok(TestWorld {
+            runtime,
+            page,
+            tests: Vec::new(),
+            trace,
+            limit: options.limit,
+            is_inspected: options.inspector.is_some(),
+        })
     }
 
     /// The tests of the file, in its order. None if the world was opened for one of them.
@@ -238,7 +249,8 @@ impl TestWorld {
     ///
     /// [`Error::Stopped`] if the world has ended.
     pub async fn run(&self, test: &TestCase) -> Result<TestRun, Error> {
-        let own = test.timeout_ms.map(Duration::from_millis);
+        let own = test.timeout_ms.filter(|_| !self.is_inspected);
+        let own = own.map(Duration::from_millis);
         let limit = own.unwrap_or(self.limit);
         let order = Order::Run { number: test.number, name: test.path.join(" > ") };
         let conducted = self.conduct(order, limit).await?;
@@ -317,6 +329,7 @@ impl TestWorldOptions {
         let sink = trace.clone();
         Runtime::builder()
             .coverage(self.coverage.clone())
+            .inspector(self.inspector.clone())
             .simulated(self.seed)
             .test_servers(servers.clone())
             .turn_limit(self.limit)

@@ -271,6 +271,7 @@ async fn the_trace_is_the_same() {
         limit: Duration::from_secs(120),
         snapshots: Arc::new(Snapshots::default()),
         coverage: None,
+        inspector: None,
     };
     let mut traces = Vec::new();
     for coverage in [None, Some(Coverage::new())] {

@@ -6,9 +6,12 @@
 mod bad_input;
 mod browser;
 mod coverage;
+#[path = "../debugger/mod.rs"]
+mod debugger;
 mod drive;
 mod guide;
 mod habits;
+mod inspect;
 #[path = "../process/mod.rs"]
 mod process;
 mod reporters;
