@@ -11,20 +11,24 @@ mod client_fetch;
 mod commits;
 mod connectivity;
 mod cookies;
+mod coverage;
 mod dispatch;
 mod doors;
 mod drive;
 mod dump;
+mod ending;
 mod engine;
 mod extension;
 mod fetch;
 mod fetch_events;
 mod fetches;
 mod firing;
+mod helper;
 mod history;
 mod host;
 mod http;
 mod indexed_db;
+mod keepalive;
 mod lifecycle;
 mod listing;
 mod locks;
@@ -43,6 +47,7 @@ mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
 mod registering;
+mod residency;
 mod runtime;
 mod scenario;
 mod scheduler;
@@ -60,6 +65,7 @@ mod windows;
 pub use client_fetch::{
     ClientBody, ClientRequest, ClientRequestKind, ClientResponse, ClientResponseBody,
 };
+pub use coverage::{CountedRange, Coverage, FunctionCoverage, ScriptCoverage};
 pub use dispatch::{EventOutcome, LastChance};
 pub use dump::dump_databases;
 pub use fetch::{Cors, ResponseSource};
@@ -84,7 +90,7 @@ pub use push::{PushRequest, PushResponse};
 pub use runtime::{
     Builder, Counts, Error, NetworkStatus, NotificationId, NotificationInfo, OpenPage, PageId,
     RealmInfo, RealmOwnerKind, RegistrationDetail, RegistrationInfo, RegistrationPage, Runtime,
-    SyncPage, SyncQuery, UnsettledSync, WorkerDetail,
+    SyncPage, SyncQuery, UnsettledSync, Usage, WorkerDetail,
 };
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};

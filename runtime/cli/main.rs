@@ -15,6 +15,7 @@ mod storage;
 mod sync;
 mod syncs;
 mod test;
+mod trace_page;
 mod wpt;
 
 use std::fmt::Display;

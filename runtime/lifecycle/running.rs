@@ -55,6 +55,7 @@ impl Shard {
             registration,
             worker: Some(worker.describe()),
         };
+        self.make_room();
         let realm = self.create_realm(RealmOwner::Worker(worker.clone()), start);
         worker.realm.set(Some(realm));
         let evaluated = match worker.script_type {
@@ -70,6 +71,7 @@ impl Shard {
     pub(crate) fn stop_worker(&self, worker: &Worker) {
         if let Some(realm) = worker.realm.get() {
             self.drop_realm(realm);
+            self.let_go_of(&worker.origin);
         }
     }
 
@@ -88,9 +90,16 @@ impl Shard {
         if is_functional && self.is_stale(&worker.registration) {
             self.soft_update(&worker.registration);
         }
+        let is_first = matches!(init, ExtendableInit::Install | ExtendableInit::Activate);
         let (event, began) = (init.name(), Instant::now());
         let end = match self.ensure_running(worker).await {
-            Ok(realm) => self.dispatch(realm, init, limit).await,
+            Ok(realm) => {
+                let end = self.dispatch(realm, init, limit).await;
+                if matches!(end, EventEnd::Fulfilled) && !is_first {
+                    self.keep_code(worker, realm);
+                }
+                end
+            }
             Err(RealmError::Exception(exception) | RealmError::CannotStart(exception)) => {
                 EventEnd::Rejected(exception)
             }
@@ -111,6 +120,8 @@ impl Shard {
     /// however many events it has.
     fn stop_when_idle(&self, worker: Rc<Worker>) {
         worker.last_event_ended.set(Instant::now());
+        self.events_ended.set(self.events_ended.get() + 1);
+        worker.idle_since.set(self.events_ended.get());
         if worker.idle_watched.replace(true) {
             return;
         }

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::thread::run_host_thread;
 use super::{Error, Runtime};
+use crate::coverage::Coverage;
 use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
@@ -20,6 +21,7 @@ use crate::http::NetworkPolicy;
 use crate::measure::{MeasureSink, Measurement};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
+use crate::residency::ResidencyLimits;
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
 
@@ -44,6 +46,7 @@ pub struct Builder {
     pub(super) limits: Limits,
     pub(super) user_agent: String,
     pub(super) push_service: Url,
+    pub(super) coverage: Option<Coverage>,
     pub(super) trace: TraceSink,
     pub(super) measure: MeasureSink,
 }
@@ -73,6 +76,7 @@ impl Default for Builder {
             limits: Limits::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
+            coverage: None,
             trace: Box::new(|_| {}),
             measure: Box::new(|_| {}),
         }
@@ -221,10 +225,35 @@ impl Builder {
         self
     }
 
+    /// Bytes that the state folder may have of what V8 made of workers' scripts, so that workers
+    /// start faster: what was kept first makes room. It is made after a worker's first event that
+    /// went well. By default 512 MiB; with 0 nothing is kept. Without a state folder nothing ever
+    /// is.
+    pub fn code_cache_limit(mut self, bytes: u64) -> Self {
+        self.limits.code.total_bytes = bytes;
+        self
+    }
+
+    /// How many realms stay in memory (workers and pages), and how many bytes they may have: where
+    /// one more is to start, the workers that have been idle for longest are stopped, and their next
+    /// events start them again. Workers that have an event, and pages, are never stopped for room.
+    /// By default 256 realms and 2 GiB. In a simulation bytes are not counted.
+    pub fn resident_limit(mut self, realms: usize, bytes: usize) -> Self {
+        self.limits.residency = ResidencyLimits { realms, bytes };
+        self
+    }
+
     /// Time without an event after which a worker is stopped; its next event starts it again. By
     /// default 30 s, as in Chromium.
     pub fn idle_limit(mut self, limit: Duration) -> Self {
         self.limits.idle = limit;
+        self
+    }
+
+    /// Counts what the scripts of workers and pages run. What happens stays the same, and takes
+    /// longer. With `None`, as by default, nothing is counted and nothing is slower.
+    pub fn coverage(mut self, coverage: impl Into<Option<Coverage>>) -> Self {
+        self.coverage = coverage.into();
         self
     }
 

@@ -10,6 +10,7 @@ mod events;
 mod inspect;
 mod pages;
 mod thread;
+mod usage;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -39,6 +40,7 @@ pub use inspect::{
     SyncPage, SyncQuery, WorkerDetail,
 };
 pub use pages::OpenPage;
+pub use usage::Usage;
 
 /// Virtual time after which a simulation that never becomes idle counts as idle anyway: a page
 /// with an interval, for example.
