@@ -369,7 +369,9 @@ pub(crate) enum FetchError {
     RedirectCredentials { url: Url },
     #[error("{url} redirects a request whose body is a stream")]
     StreamRedirected { url: Url },
-    #[error("keepalive requests have {most} bytes at most, with those under way; these are {bytes}")]
+    #[error(
+        "keepalive requests have {most} bytes at most, with those under way; these are {bytes}"
+    )]
     KeepaliveBody { bytes: usize, most: usize },
     #[error("cross-origin-resource-policy of {url} keeps its response to itself")]
     ResourcePolicy { url: Url },

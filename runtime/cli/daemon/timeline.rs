@@ -245,6 +245,7 @@ fn scope_of(kind: &TraceKind) -> Option<&str> {
     match kind {
         TraceKind::Sync { scope, .. } | TraceKind::Dispatch { scope, .. } => Some(scope),
         TraceKind::Push { scope, .. } => Some(scope),
+        TraceKind::Lifecycle { scope, .. } => scope.as_deref(),
         _ => None,
     }
 }
