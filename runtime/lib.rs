@@ -5,11 +5,13 @@
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
 mod activity;
+mod background_fetch;
 mod buckets;
 mod caches;
 mod client_fetch;
 mod commits;
 mod connectivity;
+mod content_index;
 mod cookies;
 mod coverage;
 mod dispatch;
@@ -28,6 +30,7 @@ mod history;
 mod host;
 mod http;
 mod indexed_db;
+mod inspector;
 mod keepalive;
 mod lifecycle;
 mod listing;
@@ -70,6 +73,7 @@ pub use dispatch::{EventOutcome, LastChance};
 pub use dump::dump_databases;
 pub use fetch::{Cors, ResponseSource};
 pub use http::{HostRule, NetworkPolicy};
+pub use inspector::{Inspector, InspectorStart, InspectorTarget};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{
     DueNow, Profile, StoreError, SyncPlace, SyncPolicy, SyncState, SyncType, Unregistered,
@@ -95,7 +99,8 @@ pub use runtime::{
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use testing::{
-    SnapshotMode, Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
+    DriveAnswer, DriveError, DriveErrorCode, DriveOutcome, DriveRequest, DrivenWorld, SnapshotMode,
+    Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
     TestWorldOptions,
 };
 pub use trace::{

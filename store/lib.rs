@@ -46,9 +46,11 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod background_fetch;
 mod buckets;
 mod caches;
 mod columns;
+mod content_index;
 mod cookies;
 mod error;
 mod folder;
@@ -60,6 +62,7 @@ mod push;
 mod registrations;
 mod script_code;
 mod sync;
+mod transaction;
 mod write;
 
 use std::fs::File;
@@ -73,7 +76,12 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
+use crate::transaction::Transaction;
 
+pub use crate::background_fetch::{
+    BackgroundFetch, BackgroundFetchId, BackgroundFetchState, FetchRecord, NewBackgroundFetch,
+    NewRecord, RecordResult, outcome,
+};
 pub use crate::buckets::{BucketId, StorageBucket, parse_storage_key};
 pub use crate::caches::{
     BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
@@ -117,6 +125,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("push/schema.sql"),
     include_str!("cookie_subscriptions.sql"),
     include_str!("script_code.sql"),
+    include_str!("background_fetch/schema.sql"),
+    include_str!("content_index.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.
@@ -294,32 +304,6 @@ fn migrate(connection: &Connection, migrations: &[&str]) -> Result<(), Failure> 
         transaction.commit()?;
     }
     Ok(())
-}
-
-/// Rolled back when it is dropped, unless it was committed. Unlike rusqlite's, it does not compile
-/// its statements anew each time.
-struct Transaction<'a>(&'a Connection);
-
-impl<'a> Transaction<'a> {
-    /// Immediate: a transaction that began by reading could not always go on to write.
-    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Transaction(connection))
-    }
-
-    fn commit(self) -> rusqlite::Result<()> {
-        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        // It is over if it was committed, or if SQLite itself rolled it back.
-        if !self.0.is_autocommit() {
-            // What fails here is a failing disk, which the caller hears of already.
-            let _ = self.0.execute_batch("ROLLBACK");
-        }
-    }
 }
 
 /// The schema version that this build writes, and the newest that it reads.

@@ -126,6 +126,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         user_agent: builder.user_agent,
         seed,
         coverage: builder.coverage,
+        inspector: builder.inspector,
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         indexed_db: IndexedDbs::new(builder.state, threads),
@@ -136,6 +137,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         gauge: Gauge::new(builder.measure),
     });
     scheduler::recover(&shard)?;
+    shard.resume_background_fetches()?;
     shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
