@@ -8,6 +8,7 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod blobs;
 mod buckets;
 mod cache;
 mod clients;
@@ -28,6 +29,7 @@ mod notifications;
 mod periodic;
 mod permissions;
 mod push;
+mod script;
 mod service_worker;
 mod static_routing;
 mod sync;
@@ -35,6 +37,7 @@ mod testing;
 mod web_socket;
 mod windows;
 
+pub use blobs::{Blobs, StoredBlob};
 pub use buckets::*;
 pub use cache::*;
 pub use clients::*;
@@ -55,6 +58,7 @@ pub use notifications::*;
 pub use periodic::*;
 pub use permissions::*;
 pub use push::*;
+pub use script::*;
 pub use service_worker::*;
 pub use static_routing::*;
 pub use sync::*;

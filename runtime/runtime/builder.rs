@@ -19,8 +19,10 @@ use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
 use crate::http::NetworkPolicy;
 use crate::inspector::Inspector;
+use crate::measure::{MeasureSink, Measurement};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
+use crate::residency::ResidencyLimits;
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
 
@@ -48,6 +50,7 @@ pub struct Builder {
     pub(super) coverage: Option<Coverage>,
     pub(super) inspector: Option<Inspector>,
     pub(super) trace: TraceSink,
+    pub(super) measure: MeasureSink,
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +81,7 @@ impl Default for Builder {
             coverage: None,
             inspector: None,
             trace: Box::new(|_| {}),
+            measure: Box::new(|_| {}),
         }
     }
 }
@@ -224,6 +228,24 @@ impl Builder {
         self
     }
 
+    /// Bytes that the state folder may have of what V8 made of workers' scripts, so that workers
+    /// start faster: what was kept first makes room. It is made after a worker's first event that
+    /// went well. By default 512 MiB; with 0 nothing is kept. Without a state folder nothing ever
+    /// is.
+    pub fn code_cache_limit(mut self, bytes: u64) -> Self {
+        self.limits.code.total_bytes = bytes;
+        self
+    }
+
+    /// How many realms stay in memory (workers and pages), and how many bytes they may have: where
+    /// one more is to start, the workers that have been idle for longest are stopped, and their next
+    /// events start them again. Workers that have an event, and pages, are never stopped for room.
+    /// By default 256 realms and 2 GiB. In a simulation bytes are not counted.
+    pub fn resident_limit(mut self, realms: usize, bytes: usize) -> Self {
+        self.limits.residency = ResidencyLimits { realms, bytes };
+        self
+    }
+
     /// Time without an event after which a worker is stopped; its next event starts it again. By
     /// default 30 s, as in Chromium.
     pub fn idle_limit(mut self, limit: Duration) -> Self {
@@ -248,6 +270,13 @@ impl Builder {
     /// Calls `watch` for each event, in order, on the host thread: what blocks it, blocks all.
     pub fn on_trace(mut self, watch: impl FnMut(&TraceEvent) + Send + 'static) -> Self {
         self.trace = Box::new(watch);
+        self
+    }
+
+    /// Calls `measure` for each event and each commit when it is over, on the host thread: what
+    /// blocks it, blocks all.
+    pub fn on_measurement(mut self, measure: impl FnMut(Measurement) + Send + 'static) -> Self {
+        self.measure = Box::new(measure);
         self
     }
 

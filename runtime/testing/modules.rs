@@ -67,7 +67,7 @@ impl Shard {
         let mut left = vec![(entry.clone(), source)];
         while let Some((key, source)) = left.pop() {
             let referrer = key.url.clone();
-            let compile = |done| Command::CompileModule { key, source, done };
+            let compile = |done| Command::CompileModule { key, source: source.into(), done };
             for import in self.ask_realm(realm, compile).await.map_err(script_error)? {
                 if seen.insert(import.key.clone()) {
                     let source = source_of(&import.key.url, root)

@@ -4,6 +4,7 @@
 //! Invariant: every claim is about what the process writes and its exit code.
 
 mod bad_input;
+mod browser;
 mod coverage;
 #[path = "../debugger/mod.rs"]
 mod debugger;
@@ -14,6 +15,7 @@ mod inspect;
 mod process;
 mod reporters;
 mod same_run;
+mod trace_page;
 mod verbs;
 
 use std::path::Path;

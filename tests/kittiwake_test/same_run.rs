@@ -42,7 +42,7 @@ test("busy", async ({ clock, host, network, server, worker }) => {
 
 async fn run_once(file: &std::path::Path, options: &TestWorldOptions) -> TestRun {
     let world = TestWorld::open(file, options).await.unwrap();
-    let run = world.run(0).await.unwrap();
+    let run = world.run(&world.tests()[0]).await.unwrap();
     world.close().await.unwrap();
     assert_eq!(run.failures, [], "{}", run.trace.join("\n"));
     run

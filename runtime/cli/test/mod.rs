@@ -27,6 +27,7 @@ use url::Url;
 use crate::files::{default_origin, parse_origin};
 use crate::inspect::InspectOptions;
 use crate::output::fail;
+use crate::trace_page::{TracePage, TracedRun};
 use crate::{Refusal, asked_to_stop, block_on};
 use coverage::{Counts, CoverageOptions};
 use discovery::{Suite, discover};
@@ -87,6 +88,9 @@ pub struct TestOptions {
     /// [default: pretty]
     #[arg(long, value_name = "NAME[=FILE]")]
     reporter: Vec<Choice>,
+    /// Writes a page that shows what happened in each test over time, to be opened in a browser
+    #[arg(long, value_name = "FILE")]
+    trace_html: Option<PathBuf>,
     #[command(flatten)]
     coverage: CoverageOptions,
     #[command(flatten)]
@@ -124,6 +128,7 @@ const EXAMPLES: &str = "Examples:
   kittiwake test --coverage --coverage-reporter text --coverage-reporter html
   kittiwake test --inspect-brk --filter 'sends it again'
   kittiwake test --repeat 100 --filter lossy    # with 100 seeds
+  kittiwake test --trace-html trace.html        # look at what happened, in a browser
 
 A test:
   import { test, expect } from \"kittiwake:test\";
@@ -222,7 +227,9 @@ async fn run_once(
     if options.only_failed && only.is_none() {
         note("no test failed last; all run");
     }
-    let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed };
+    let page = options.trace_html.clone().map(TracePage::create).transpose()?;
+    let traced = page.is_some().then(Vec::new);
+    let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed, traced };
     let counts = Counts::new(&options.coverage, suites.len());
     let onlookers = Onlookers { counts: counts.clone(), inspector };
     let summary = run_all(options, &suites, onlookers, only, &mut telling).await?;
@@ -230,6 +237,9 @@ async fn run_once(
         Refusal::Failure(format!("cannot write {}: {error}", file.display()))
     })?;
     telling.failed.save().map_err(unusable)?;
+    if let (Some(page), Some(runs)) = (page, telling.traced) {
+        page.write("kittiwake test", &runs)?;
+    }
     let missed = coverage::report(&options.coverage, &options.origin(), &suites, &counts)?;
     for missed in &missed {
         fail(missed);
@@ -241,12 +251,17 @@ async fn run_once(
 struct Telling {
     reporters: Reporters,
     failed: failed::Names,
+    /// For the page, if one is to be written.
+    traced: Option<Vec<TracedRun>>,
 }
 
 impl Listener for Telling {
-    fn tell(&mut self, report: &Report) {
-        self.failed.update(report);
-        self.reporters.tell(report);
+    fn tell(&mut self, report: Report) {
+        self.failed.update(&report);
+        self.reporters.tell(&report);
+        if let Some(traced) = &mut self.traced {
+            traced.extend(report.traced());
+        }
     }
 
     fn progress(&mut self, ended: usize, known: usize) {

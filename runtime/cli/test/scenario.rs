@@ -4,7 +4,6 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use kittiwake::{
     Coverage, Inspector, Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun,
@@ -13,6 +12,7 @@ use kittiwake::{
 use tokio::time::Instant;
 
 use super::report::{Ended, Outcome};
+use crate::trace_page::Recorder;
 
 /// Who counts, and who lets debuggers in.
 type Onlookers = (Option<Coverage>, Option<Inspector>);
@@ -24,25 +24,32 @@ pub async fn run_scenario(folder: &Path, update: bool, onlookers: Onlookers) -> 
     let started = Instant::now();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().replace('_', " ");
     let case = TestCase {
+        number: 0,
         path: vec![name],
         mode: TestMode::Run,
         timeout_ms: None,
         file: None,
         line: None,
     };
-    let failures = match check(folder, update, onlookers).await {
+    let recorder = Recorder::default();
+    let failures = match check(folder, update, &recorder, onlookers).await {
         Ok(()) => Vec::new(),
         Err(failure) => vec![failure],
     };
     let outcome = if failures.is_empty() { Outcome::Passed } else { Outcome::Failed };
-    let run = TestRun { failures, ..TestRun::default() };
+    let run = TestRun { failures, events: recorder.take(), ..TestRun::default() };
     (case, Ended { outcome, run, elapsed: started.elapsed() })
 }
 
-async fn check(folder: &Path, update: bool, onlookers: Onlookers) -> Result<(), TestFailure> {
+async fn check(
+    folder: &Path,
+    update: bool,
+    recorder: &Recorder,
+    onlookers: Onlookers,
+) -> Result<(), TestFailure> {
     let failed = |message| TestFailure { message, ..TestFailure::default() };
     let scenario = Scenario::load(folder).map_err(|error| failed(error.to_string()))?;
-    let actual = traced(scenario, onlookers).await;
+    let actual = traced(scenario, recorder, onlookers).await;
     let golden = folder.join(GOLDEN);
     if update {
         let written = std::fs::write(&golden, actual);
@@ -65,18 +72,17 @@ async fn check(folder: &Path, update: bool, onlookers: Onlookers) -> Result<(), 
 }
 
 /// All that a run says.
-async fn traced(scenario: Scenario, onlookers: Onlookers) -> String {
-    let events = Arc::new(Mutex::new(String::new()));
-    let sink = events.clone();
-    let (coverage, inspector) = onlookers;
-    let builder = Runtime::builder().coverage(coverage).inspector(inspector).on_trace(
-        move |event: &TraceEvent| {
-            let mut text = sink.lock().expect("nothing panics while it holds this");
-            writeln!(text, "{event}").expect("a string takes all");
-        },
-    );
+async fn traced(
+    scenario: Scenario,
+    recorder: &Recorder,
+    (coverage, inspector): Onlookers,
+) -> String {
+    let (sink, builder) = (recorder.clone(), Runtime::builder());
+    let builder = builder.coverage(coverage).inspector(inspector);
+    let builder = builder.on_trace(move |event: &TraceEvent| sink.record(event));
     let result = scenario.run(builder).await;
-    let mut text = std::mem::take(&mut *events.lock().expect("nothing panics while it holds this"));
+    let mut text = String::new();
+    recorder.each(|event| writeln!(text, "{event}").expect("a string takes all"));
     match result {
         Ok(unsettled) => unsettled.iter().for_each(|sync| left(&mut text, sync)),
         Err(error) => writeln!(text, "failed: {error}").expect("a string takes all"),

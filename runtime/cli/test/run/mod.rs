@@ -8,8 +8,8 @@ mod worlds;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kittiwake::{Inspector, SnapshotMode, Snapshots, TestCase, TestMode, TestRun};
@@ -48,6 +48,8 @@ struct Shared {
     /// By suite.
     snapshots: Vec<Arc<Snapshots>>,
     onlookers: Onlookers,
+    /// The tests of each suite, once somebody has looked into it.
+    tests: Vec<OnceLock<Vec<TestCase>>>,
     /// Only these run, if there are any.
     only: Option<failed::Names>,
     queue: Queue,
@@ -65,7 +67,7 @@ pub struct Onlookers {
 /// Who hears of what happens.
 pub trait Listener {
     /// A suite's tests have all ended.
-    fn tell(&mut self, report: &Report);
+    fn tell(&mut self, report: Report);
     /// So many of so many tests that are known have ended.
     fn progress(&mut self, ended: usize, known: usize);
 }
@@ -82,6 +84,7 @@ pub async fn run_all(
     let shared = Arc::new(Shared {
         options: options.clone(),
         snapshots: suites.iter().map(|suite| stored(suite, options)).collect::<Result<_, _>>()?,
+        tests: suites.iter().map(|_| OnceLock::new()).collect(),
         queue: Queue::new(suites.len()),
         suites: suites.to_vec(),
         onlookers,
@@ -172,7 +175,7 @@ impl<'a> Progress<'a> {
             let before = &self.shared.snapshots[self.told];
             self.summary.snapshots_written += keep_snapshots(&report, before)?;
             self.summary.add(&report);
-            listener.tell(&report);
+            listener.tell(report);
             self.told += 1;
         }
         Ok(())
@@ -273,7 +276,8 @@ impl Shared {
                     .is_none_or(|names| names.contains(self.suites[suite].path(), &name(case)))
         };
         let mut found = Vec::new();
-        for (number, case) in cases.iter().enumerate() {
+        for case in cases {
+            let number = case.number;
             let outcome = match case.mode {
                 TestMode::Todo => Some(Outcome::Todo),
                 TestMode::Skip => Some(Outcome::Skipped),
