@@ -113,11 +113,11 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
 
-    /// As [`StoreError::Corrupt`] or [`StoreError::NotADatabase`], of a database of a script's: it has
-    /// another name from now on, with every byte, and the script may begin anew.
+    /// As [`StoreError::Corrupt`] or [`StoreError::NotADatabase`], of a database of a script's: it
+    /// has another name from now on, with every byte, and the script may begin anew.
     #[error(
-        "{} is damaged ({reason}): it is kept as {}, and whoever opens it next finds an empty one; \
-         restore the state folder from a backup, or delete what was kept",
+        "{} is damaged ({reason}): it is kept as {}, and whoever opens it next finds an empty \
+         one; restore the state folder from a backup, or delete what was kept",
         database.display(), aside.display()
     )]
     SetAside {
