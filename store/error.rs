@@ -206,10 +206,10 @@ pub enum StoreError {
         source: IllegalPeriodicTransition,
     },
 
-    /// The file of a body in the Cache API cannot be read or written.
+    /// The file of a body in the Cache API, or of a Blob in IndexedDB, cannot be read or written.
     #[error(
-        "the body {} of a cached response cannot be used ({source}): check the disk, and that this \
-         user may write the file and its folder",
+        "the file {} of a cached body or a blob cannot be used ({source}): check the disk, and \
+         that this user may write the file and its folder",
         file.display()
     )]
     BodyUnusable {
