@@ -33,7 +33,7 @@ pub struct StoredSync {
     pub tag: String,
     /// Whether it fires once or time and again.
     pub kind: SyncType,
-    /// Where it stands; firing if the process died in its event.
+    /// Where it stands; firing if its event is under way, or the process died in it.
     pub state: SyncState,
     /// How many of its attempts have failed.
     pub failed_attempts: u32,
