@@ -20,7 +20,8 @@ use crate::activity::{Activity, Busy};
 use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
-use crate::doors::{Clock, Entropy};
+use crate::door_guard::DoorGuard;
+use crate::doors::{Clock, Entropy, HostDoors};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
@@ -30,7 +31,7 @@ use crate::indexed_db::{IndexedDbs, Threads};
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
 use crate::message_ports::MessagePorts;
-use crate::network::{Conditions, NetworkState, Outlook};
+use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
@@ -41,6 +42,7 @@ use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
+use crate::trace_hub::TraceHub;
 use crate::watchdog::Watchdog;
 use crate::windows::Windows;
 
@@ -94,6 +96,8 @@ pub(crate) struct Shard {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
+    pub(crate) host_doors: HostDoors,
+    pub(crate) door_guard: DoorGuard,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
@@ -109,6 +113,8 @@ pub(crate) struct Shard {
     pub(crate) time_jumped: Notify,
     pub(crate) time_of_day: TimeOfDay,
     pub(crate) signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
+    /// One that has started and is about to be followed.
+    pub(crate) prepared_signal: RefCell<Option<Box<dyn NetworkSignal>>>,
     /// The origins that are served from this machine's files, and where these are.
     pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
@@ -139,7 +145,7 @@ pub(crate) struct Shard {
     /// Set in the world of a test.
     pub(crate) test: RefCell<Option<Rc<TestPage>>>,
     pub(crate) turns: Turns,
-    trace: RefCell<TraceSink>,
+    trace: Arc<TraceHub>,
     pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
@@ -164,6 +170,8 @@ pub(crate) struct ShardParts {
     pub(crate) store: Store,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
+    pub(crate) host_doors: HostDoors,
+    pub(crate) door_guard: DoorGuard,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) network: Rc<Cell<NetworkState>>,
@@ -181,7 +189,9 @@ pub(crate) struct ShardParts {
     pub(crate) push_service: Url,
     pub(crate) buckets: Buckets,
     pub(crate) keeps_code: bool,
-    pub(crate) trace: TraceSink,
+    pub(crate) trace: Arc<TraceHub>,
+    /// When the runtime started, if that was not just now: the same for all shards.
+    pub(crate) started: Option<Instant>,
 }
 
 /// How an extendable event ended.
@@ -218,6 +228,8 @@ impl Shard {
             store: Arc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
+            host_doors: parts.host_doors,
+            door_guard: parts.door_guard,
             http: parts.http,
             cors: parts.cors,
             preflights: Rc::default(),
@@ -230,6 +242,7 @@ impl Shard {
             time_jumped: Notify::default(),
             time_of_day,
             signal: RefCell::default(),
+            prepared_signal: RefCell::default(),
             served: parts.served,
             policy: parts.policy,
             permissions: RefCell::new(parts.permissions),
@@ -255,8 +268,8 @@ impl Shard {
             held_pushes: RefCell::default(),
             test: RefCell::default(),
             turns: Turns::default(),
-            trace: RefCell::new(parts.trace),
-            started: Instant::now(),
+            trace: parts.trace,
+            started: parts.started.unwrap_or_else(Instant::now),
             watchdog: Rc::new(Watchdog::start()),
             realms: RefCell::default(),
             events: RefCell::default(),
@@ -297,8 +310,7 @@ impl Shard {
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
-        let at_ms = self.started.elapsed().as_millis() as u64;
-        (self.trace.borrow_mut())(&TraceEvent { at_ms, kind });
+        self.trace.tell(|| self.started.elapsed().as_millis() as u64, kind);
     }
 
     /// Tells the operator what failed in the store; the script has been told what it may know.

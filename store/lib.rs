@@ -54,10 +54,12 @@ mod error;
 mod folder;
 mod http_cache;
 pub mod indexed_db;
+mod migrations;
 mod periodic;
 mod push;
 mod registrations;
 mod script_code;
+mod shards;
 mod sync;
 mod write;
 
@@ -72,6 +74,7 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
+use crate::migrations::{MIGRATIONS, migrate};
 
 pub use crate::buckets::{BucketId, StorageBucket, parse_storage_key};
 pub use crate::caches::{
@@ -91,6 +94,7 @@ pub use crate::registrations::{
     Unregistered, UpdateViaCache, Version, VersionId, VersionState,
 };
 pub use crate::script_code::ScriptCodeLimits;
+pub use crate::shards::{shard_folder, shard_of_origin};
 pub use crate::sync::{
     ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
     Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncType,
@@ -103,20 +107,6 @@ pub const DATABASE_FILE: &str = "kittiwake.sqlite";
 
 /// "KTWK": tells Kittiwake's databases from those of other programs.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWK");
-
-/// Every step of the schema, oldest first; the schema's version is how many were taken. A step
-/// that was released never changes: databases that took it would differ from those that will.
-const MIGRATIONS: &[&str] = &[
-    include_str!("schema.sql"),
-    include_str!("schema_fetch.sql"),
-    include_str!("caches/schema.sql"),
-    include_str!("buckets_schema.sql"),
-    include_str!("schema_start.sql"),
-    include_str!("schema_lifecycle.sql"),
-    include_str!("push/schema.sql"),
-    include_str!("cookie_subscriptions.sql"),
-    include_str!("script_code.sql"),
-];
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
@@ -279,23 +269,6 @@ fn refuse_unknown_schema(connection: &Connection, database: &Path) -> Result<(),
     Ok(folder::refuse_marks(database, application_id, user_version)?)
 }
 
-/// Takes the steps that the database has not taken, each in a transaction of its own.
-fn migrate(connection: &Connection, migrations: &[&str]) -> Result<(), Failure> {
-    let taken: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for (index, sql) in migrations.iter().enumerate() {
-        let version = version_of(index + 1);
-        if version <= taken {
-            continue;
-        }
-        let transaction = Transaction::begin(connection)?;
-        connection.execute_batch(sql)?;
-        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-        connection.pragma_update(None, "user_version", version)?;
-        transaction.commit()?;
-    }
-    Ok(())
-}
-
 /// Rolled back when it is dropped, unless it was committed. Unlike rusqlite's, it does not compile
 /// its statements anew each time.
 struct Transaction<'a>(&'a Connection);
@@ -322,15 +295,6 @@ impl Drop for Transaction<'_> {
     }
 }
 
-/// The schema version that this build writes, and the newest that it reads.
-fn newest_schema() -> i32 {
-    version_of(MIGRATIONS.len())
-}
-
-fn version_of(migrations: usize) -> i32 {
-    i32::try_from(migrations).expect("invariant: migrations are written by hand")
-}
-
 fn sqlite_failure(code: i32, message: &str) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(message.into()))
 }
@@ -340,6 +304,7 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
+    use crate::migrations::newest_schema;
 
     fn plan(store: &Store, sql: &str) -> String {
         let connection = store.connection();

@@ -152,6 +152,8 @@ impl Site {
     fn from(options: &ServeOptions, address: SocketAddr) -> Result<Site, Refusal> {
         let mut builder = Runtime::builder()
             .await_network_signal()
+            // There is one origin.
+            .request_concurrency(1024, 1024)
             .push_service(own_origin(address).join(push::PATH).expect("a path"))
             .on_trace(printer(options.format, Default::default()));
         if let Some(state) = &options.state {
