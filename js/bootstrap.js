@@ -483,7 +483,7 @@ const hostCalls = new SafeMap(Object.entries({
   notificationEvent: dispatchAtNotification,
   portMessage: messagePort.receivePortMessage,
   portEnded: messagePort.endPort,
-  lendTestDoor: () => defineInterface("__kittiwakeTest", testDoor),
+  lendTestDoor: (wanted) => defineInterface("__kittiwakeTest", { __proto__: testDoor, wanted }),
   testMessage,
 }));
 

@@ -4,12 +4,13 @@
 //! script, decides what that realm may see.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    BucketServices, CacheServices, ConsoleLevel, CookieServices, Delivery, FetchAnswer,
+    Blobs, BucketServices, CacheServices, ConsoleLevel, CookieServices, Delivery, FetchAnswer,
     FetchRequest, FetchResponse, IndexedDb, LockServices, MessagePortServices,
     NavigationPreloadServices, NetworkInformation, NotificationServices, OpError, Permission,
     PermissionState, PushServices, RegisterWorker, RegistrationState, RequestBody, RouterRule,
@@ -27,6 +28,8 @@ pub struct Host {
     pub realm: RealmId,
     /// The runtime that answers.
     pub services: Rc<dyn Services>,
+    /// What its Blob and File objects hold.
+    pub blobs: Arc<Blobs>,
 }
 
 impl Host {

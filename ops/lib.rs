@@ -8,6 +8,7 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod blobs;
 mod buckets;
 mod cache;
 mod clients;
@@ -36,6 +37,7 @@ mod testing;
 mod web_socket;
 mod windows;
 
+pub use blobs::{Blobs, StoredBlob};
 pub use buckets::*;
 pub use cache::*;
 pub use clients::*;

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use deno_core::v8::script_compiler::{
     CachedData, CompileOptions, NoCacheReason, Source, compile_module2, compile_unbound_script,
@@ -19,7 +20,7 @@ pub struct ScriptSource {
     /// Its text.
     pub text: String,
     /// What V8 made of it in an earlier realm.
-    pub code: Option<Vec<u8>>,
+    pub code: Option<Arc<[u8]>>,
 }
 
 impl From<String> for ScriptSource {
@@ -28,8 +29,7 @@ impl From<String> for ScriptSource {
     }
 }
 
-/// What a realm has compiled from text, whose code is to be kept: in a slot of its isolate. A realm
-/// without it, as a page, keeps nothing.
+/// What a realm has compiled from text, whose code somebody may want: in a slot of its isolate.
 #[derive(Default)]
 pub struct CompiledScripts(RefCell<Vec<(String, Compiled)>>);
 
@@ -68,10 +68,14 @@ pub fn compile_module<'s>(
     Some(compiled)
 }
 
-/// The code of what was compiled from text, once: with the functions that have run since.
-pub fn take_code(scope: &mut v8::PinScope<'_, '_>) -> Vec<(String, Vec<u8>)> {
+/// The code of what was compiled from text and is wanted, by its URL: with the functions that have
+/// run since. The rest is forgotten.
+pub fn take_code(
+    scope: &mut v8::PinScope<'_, '_>,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<(String, Vec<u8>)> {
     let Some(compiled) = scope.get_slot::<Rc<CompiledScripts>>().cloned() else { return vec![] };
-    let compiled = compiled.0.take().into_iter();
+    let compiled = compiled.0.take().into_iter().filter(|(url, _)| wanted(url));
     let code_of = |(url, compiled)| {
         let code = match compiled {
             Compiled::Script(script) => v8::Local::new(scope, script).create_code_cache(),

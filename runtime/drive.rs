@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::activity::Busy;
+use crate::helper::let_helper_work;
 use crate::host::{RealmOwner, Shard};
 use crate::realm::{Call, EventLoop, ModuleImport, ModuleKey, Realm, RealmError};
 use crate::trace::TraceKind;
@@ -78,7 +79,7 @@ pub(crate) async fn drive(
         loop {
             match realm.poll_event_loop(context) {
                 Ok(EventLoop::Busy) => {
-                    shard.wait_for_threads();
+                    let_helper_work();
                     busy.get_or_insert_with(|| shard.activity.begin());
                     return Poll::Pending;
                 }
@@ -128,10 +129,10 @@ fn run_command(
             Some(call) => run_call(shard, id, realm, call),
             None => Ok(()),
         },
-        Command::Evaluate { url, script, done } => answer(done, realm.evaluate(&url, &script)),
+        Command::Evaluate { url, script, done } => answer(done, realm.evaluate(&url, script)),
         Command::TakeCode { done } => answer(done, realm.take_code()),
         Command::CompileModule { key, source, done } => {
-            answer(done, realm.compile_module(key, &source))
+            answer(done, realm.compile_module(key, source))
         }
         Command::EvaluateModule { root, done } => answer(done, realm.evaluate_module(&root)),
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
-use kittiwake_store::{RegistrationId, ScriptCodeLimits, Store, StoreError, SyncPolicy, SyncType};
+use kittiwake_store::{RegistrationId, ScriptCodeLimits, Store, SyncPolicy, SyncType};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
@@ -20,6 +20,7 @@ use crate::activity::{Activity, Busy};
 use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
+use crate::coverage::Coverage;
 use crate::door_guard::DoorGuard;
 use crate::doors::{Clock, Entropy, HostDoors};
 use crate::drive::{Command, drive};
@@ -28,8 +29,10 @@ use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::{Http, Root};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::keepalive::KeepaliveBytes;
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
+use crate::measure::Gauge;
 use crate::message_ports::MessagePorts;
 use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
 use crate::notifications::Shown;
@@ -101,6 +104,7 @@ pub(crate) struct Shard {
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
+    pub(crate) keepalive: KeepaliveBytes,
     /// By origin.
     pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
@@ -123,6 +127,8 @@ pub(crate) struct Shard {
     pub(crate) user_agent: String,
     /// Set in a simulation.
     pub(crate) seed: Option<u64>,
+    /// Who counts what scripts run.
+    coverage: Option<Coverage>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
     pub(crate) commits: Commits,
@@ -146,6 +152,7 @@ pub(crate) struct Shard {
     pub(crate) test: RefCell<Option<Rc<TestPage>>>,
     pub(crate) turns: Turns,
     trace: Arc<TraceHub>,
+    pub(crate) gauge: Gauge,
     pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
@@ -183,6 +190,7 @@ pub(crate) struct ShardParts {
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
+    pub(crate) coverage: Option<Coverage>,
     /// Where commits of syncs wait for the disk.
     pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
@@ -192,6 +200,7 @@ pub(crate) struct ShardParts {
     pub(crate) trace: Arc<TraceHub>,
     /// When the runtime started, if that was not just now: the same for all shards.
     pub(crate) started: Option<Instant>,
+    pub(crate) gauge: Gauge,
 }
 
 /// How an extendable event ended.
@@ -233,6 +242,7 @@ impl Shard {
             http: parts.http,
             cors: parts.cors,
             preflights: Rc::default(),
+            keepalive: KeepaliveBytes::default(),
             jars: RefCell::default(),
             network: parts.network,
             conditions: parts.conditions,
@@ -249,6 +259,7 @@ impl Shard {
             limits: parts.limits,
             user_agent: parts.user_agent,
             seed: parts.seed,
+            coverage: parts.coverage,
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Commits::new(parts.sync_threads),
@@ -269,6 +280,7 @@ impl Shard {
             test: RefCell::default(),
             turns: Turns::default(),
             trace: parts.trace,
+            gauge: parts.gauge,
             started: parts.started.unwrap_or_else(Instant::now),
             watchdog: Rc::new(Watchdog::start()),
             realms: RefCell::default(),
@@ -310,19 +322,12 @@ impl Shard {
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
-        self.trace.tell(|| self.started.elapsed().as_millis() as u64, kind);
+        self.trace.tell(|| self.elapsed_ms(), kind);
     }
 
-    /// Tells the operator what failed in the store; the script has been told what it may know.
-    pub(crate) fn trace_store_error(&self, error: &StoreError) {
-        let exception = ScriptException {
-            message: error.to_string(),
-            file: None,
-            line: None,
-            column: None,
-            stack: None,
-        };
-        self.trace(TraceKind::Error { exception });
+    /// Since the runtime started, by its clock.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 
     // --- realms ---
@@ -334,8 +339,7 @@ impl Shard {
         let share = self.shares.borrow_mut().entry(start.origin.clone()).or_default().clone();
         let (commands, incoming) = mpsc::unbounded_channel();
         let created = Instant::now();
-        let keeps_code = self.keeps_code && matches!(owner, RealmOwner::Worker(_));
-        let wants_code = Cell::new(keeps_code);
+        let wants_code = Cell::new(self.keeps_code && matches!(owner, RealmOwner::Worker(_)));
         let handle = RealmHandle { commands, owner, created, wants_code, bytes: Cell::default() };
         self.realms.borrow_mut().insert(id, handle);
         let realm = Realm::new(RealmOptions {
@@ -346,7 +350,7 @@ impl Shard {
             watchdog: self.watchdog.clone(),
             turn_limit: self.limits.turn,
             heap_limit: self.limits.heap,
-            keeps_code,
+            coverage: self.coverage.clone(),
             start,
         });
         spawn_local(drive(self.me(), id, realm, incoming));

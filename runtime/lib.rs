@@ -13,6 +13,7 @@ mod commits;
 pub mod conformance;
 mod connectivity;
 mod cookies;
+mod coverage;
 mod dispatch;
 mod door_guard;
 mod doors;
@@ -26,13 +27,16 @@ mod fetch;
 mod fetch_events;
 mod fetches;
 mod firing;
+mod helper;
 mod history;
 mod host;
 mod http;
 mod indexed_db;
+mod keepalive;
 mod lifecycle;
 mod listing;
 mod locks;
+mod measure;
 mod message_ports;
 mod messages;
 mod navigation;
@@ -67,6 +71,7 @@ mod windows;
 pub use client_fetch::{
     ClientBody, ClientRequest, ClientRequestKind, ClientResponse, ClientResponseBody,
 };
+pub use coverage::{CountedRange, Coverage, FunctionCoverage, ScriptCoverage};
 pub use dispatch::{EventOutcome, LastChance};
 pub use door_guard::{Door, DoorFault};
 pub use doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
@@ -76,11 +81,14 @@ pub use http::{
     DoorAnswer, DoorBody, DoorError, DoorRequest, DoorResponse, HostRule, HttpDoor, NetworkPolicy,
 };
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
-pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
+pub use kittiwake_store::{
+    DueNow, Profile, StoreError, SyncPlace, SyncPolicy, SyncState, SyncType, Unregistered,
+};
 
 pub use listing::{
     StoredDatabase, StoredObjectStore, StoredSync, StoredSyncs, stored_databases, stored_syncs,
 };
+pub use measure::{MeasuredEnd, Measurement};
 pub use network::{
     Conditions, ManualSignal, Network, NetworkError, NetworkSignal, NetworkState, NetworkSwitch,
     Outlook, Probe, RealNetwork, RealSignal, RealSignalError, Timeline, TimelineError,
@@ -90,8 +98,9 @@ pub use pages::PageSource;
 pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};
 pub use push::{PushRequest, PushResponse};
 pub use runtime::{
-    Builder, Error, NotificationId, NotificationInfo, OpenPage, PageId, RegistrationInfo, Runtime,
-    UnsettledSync, Usage,
+    Builder, Counts, Error, NetworkStatus, NotificationId, NotificationInfo, OpenPage, PageId,
+    RealmInfo, RealmOwnerKind, RegistrationDetail, RegistrationInfo, RegistrationPage, Runtime,
+    SyncPage, SyncQuery, UnsettledSync, Usage, WorkerDetail,
 };
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};

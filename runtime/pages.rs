@@ -191,6 +191,8 @@ impl Shard {
             subject: LifecycleSubject::Page,
             url: page.url.to_string(),
             state,
+            worker: None,
+            scope: None,
         });
     }
 

@@ -7,6 +7,8 @@
 //! the turn panics.
 
 mod calls;
+mod code_cache;
+mod coverage;
 mod modules;
 
 use std::rc::Rc;
@@ -17,12 +19,15 @@ use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
 use kittiwake_ops::{
     CompiledScripts, Host, RealmId, RegistrationState, ScriptException, ScriptSource,
-    ServiceWorkerState, Services, compile_script, take_code,
+    ServiceWorkerState, Services, compile_script,
 };
 use serde::Serialize;
 
+use crate::coverage::Coverage;
 use crate::extension::{OriginShare, extensions};
 use crate::watchdog::{Limit, Struck, Watchdog};
+
+use code_cache::Leaving;
 
 pub(crate) use calls::{Call, ExtendableInit, Message, MessageSource};
 pub(crate) use modules::{ModuleImport, ModuleKey, ModuleKind};
@@ -41,8 +46,8 @@ pub(crate) struct RealmOptions {
     pub(crate) turn_limit: Duration,
     /// Bytes that its heap may have.
     pub(crate) heap_limit: usize,
-    /// Whether the code of its scripts will be asked for.
-    pub(crate) keeps_code: bool,
+    /// Who counts what its scripts run, if anybody does.
+    pub(crate) coverage: Option<Coverage>,
     pub(crate) start: StartOptions,
 }
 
@@ -95,6 +100,8 @@ pub(crate) struct Realm {
     // Both are Some until `drop`.
     runtime: Option<JsRuntime>,
     host_call: Option<v8::Global<v8::Function>>,
+    leaving: Leaving,
+    counting: Option<coverage::Counting>,
     watchdog: Rc<Watchdog>,
     struck: Struck,
     turn_limit: Duration,
@@ -103,6 +110,7 @@ pub(crate) struct Realm {
 impl Realm {
     /// Creates the isolate from the snapshot and starts its global scope.
     pub(crate) fn new(options: RealmOptions) -> Self {
+        let blobs = options.share.blobs.clone();
         let mut runtime = JsRuntime::new(RuntimeOptions {
             extensions: extensions(options.share, options.seed),
             startup_snapshot: Some(SNAPSHOT),
@@ -118,21 +126,22 @@ impl Realm {
         runtime.v8_isolate().set_allow_atomics_wait(false);
         let struck = Struck::default();
         end_when_heap_is_full(&mut runtime, struck.clone());
-        let host = Host { realm: options.id, services: options.services };
+        let host = Host { realm: options.id, services: options.services, blobs };
         runtime.op_state().borrow_mut().put(host);
         let host_call = take_host_call(&mut runtime);
         {
             deno_core::scope!(scope, &mut runtime);
             modules::install(scope);
-            if options.keeps_code {
-                scope.set_slot(Rc::new(CompiledScripts::default()));
-            }
+            scope.set_slot(Rc::new(CompiledScripts::default()));
         }
+        let counting = options.coverage.map(|all| coverage::Counting::start(&mut runtime, all));
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
         let mut realm = Realm {
             runtime: Some(runtime),
             host_call: Some(host_call),
+            leaving: Leaving::default(),
+            counting,
             watchdog: options.watchdog,
             struck,
             turn_limit: options.turn_limit,
@@ -144,11 +153,12 @@ impl Realm {
     }
 
     /// Runs a classic script, then a microtask checkpoint.
-    pub(crate) fn evaluate(&mut self, url: &str, script: &ScriptSource) -> Result<(), RealmError> {
+    pub(crate) fn evaluate(&mut self, url: &str, script: ScriptSource) -> Result<(), RealmError> {
+        let script = self.with_code(url, script);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
             v8::tc_scope!(let scope, scope);
-            let compiled = compile_script(scope, url, script);
+            let compiled = compile_script(scope, url, &script);
             let run = compiled.and_then(|it| it.bind_to_current_context(scope).run(scope));
             if run.is_none() {
                 // A turn that was ended has thrown nothing.
@@ -161,11 +171,18 @@ impl Realm {
         })
     }
 
+    /// The script, with the code that another realm left; without, if its parts are to be counted,
+    /// because that code has no counters.
+    fn with_code(&mut self, url: &str, script: ScriptSource) -> ScriptSource {
+        if self.counting.is_some() { script } else { self.leaving.with_code(url, script) }
+    }
+
     /// The code of the scripts that were compiled from text, with the functions that have run.
     pub(crate) fn take_code(&mut self) -> Result<Vec<(String, Vec<u8>)>, RealmError> {
+        let mut leaving = std::mem::take(&mut self.leaving);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
-            Ok(take_code(scope))
+            Ok(leaving.take_all(scope))
         })
     }
 
@@ -173,11 +190,12 @@ impl Realm {
     pub(crate) fn compile_module(
         &mut self,
         key: ModuleKey,
-        source: &ScriptSource,
+        source: ScriptSource,
     ) -> Result<Vec<ModuleImport>, RealmError> {
+        let source = self.with_code(key.url.as_str(), source);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
-            modules::compile(scope, key, source)
+            modules::compile(scope, key, &source)
         })
     }
 
@@ -239,6 +257,14 @@ impl Drop for Realm {
         // SAFETY: the isolate must be current when its runtime is dropped; dropping leaves it.
         unsafe {
             runtime.v8_isolate().enter();
+        }
+        // A realm that was terminated may be in any state.
+        if self.struck.limit().is_none() {
+            deno_core::scope!(scope, &mut runtime);
+            std::mem::take(&mut self.leaving).leave_wanted(scope);
+        }
+        if let Some(counting) = self.counting.take() {
+            counting.finish();
         }
     }
 }

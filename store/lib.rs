@@ -54,6 +54,7 @@ mod error;
 mod folder;
 mod http_cache;
 pub mod indexed_db;
+mod memory;
 mod migrations;
 mod periodic;
 mod push;
@@ -96,9 +97,9 @@ pub use crate::registrations::{
 pub use crate::script_code::ScriptCodeLimits;
 pub use crate::shards::{shard_folder, shard_of_origin};
 pub use crate::sync::{
-    ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
-    Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncType,
-    next,
+    ClaimLimits, Claimed, DueNow, HandedBack, IllegalTransition, ListedSync, Outcome, Profile,
+    Recovered, Recovery, Registered, Settled, SyncEvent, SyncPlace, SyncPolicy, SyncRecord,
+    SyncRegistration, SyncState, SyncType, next,
 };
 pub use crate::write::{SyncChange, SyncWrite, SyncWritten};
 
@@ -165,8 +166,7 @@ impl Store {
     /// [`StoreError::Statement`] if SQLite has no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
         let database = PathBuf::from("in-memory store");
-        let connection = Connection::open_in_memory()
-            .map_err(Failure::from)
+        let connection = memory::open(&database)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
         let bodies = Bodies::temporary();

@@ -3,6 +3,7 @@
 //! Invariant: the exit code is 0 if what was asked for was done, every sync included, 1 if
 //! something failed, 2 for wrong usage.
 
+mod daemon;
 mod event;
 mod files;
 mod output;
@@ -14,6 +15,7 @@ mod storage;
 mod sync;
 mod syncs;
 mod test;
+mod trace_page;
 mod wpt;
 
 use std::fmt::Display;
@@ -58,7 +60,7 @@ enum Command {
     Run(Box<run::RunOptions>),
     /// Dispatches one push event now, at the worker of a state folder
     Push(Box<push::PushOptions>),
-    /// Puts a service worker behind an HTTP server, to be looked at with curl or a browser
+    /// Puts a service worker behind an HTTP server; or, without one, hosts many for long
     Serve(Box<serve::ServeOptions>),
     /// Lists what scripts have stored in a state folder: the databases of IndexedDB
     Storage(storage::StorageOptions),
@@ -83,6 +85,7 @@ const EXAMPLES: &str = "Examples:
   kittiwake run https://app.example/sw.js --state ./state --network real --until forever
   kittiwake run sw.js --page page.js --format json | jq 'select(.kind == \"sync\")'
   kittiwake serve sw.js --listen 127.0.0.1:8080 --upstream http://localhost:3000
+  kittiwake serve --state ./state --listen 127.0.0.1:8080
   kittiwake storage --state ./state
   kittiwake syncs --state ./state
   kittiwake sync --state ./state outbox --last-chance

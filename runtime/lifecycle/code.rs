@@ -4,6 +4,7 @@
 //! Invariant: nothing that a script or the trace could tell depends on it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use kittiwake_ops::{RealmId, ScriptSource};
 use kittiwake_store::{StoreError, VersionId};
@@ -19,7 +20,7 @@ impl Shard {
     pub(super) fn with_kept_code(&self, worker: &Worker, url: &str, text: String) -> ScriptSource {
         let version = worker.version.get().filter(|_| self.keeps_code);
         let code = version.and_then(|version| self.told(self.store.script_code(version, url))?);
-        ScriptSource { text, code }
+        ScriptSource { text, code: code.map(Arc::from) }
     }
 
     /// Keeps the code of what the worker's realm has compiled from text, once: after an event, when

@@ -265,6 +265,8 @@ impl Shard {
                 WorkerState::Activated => "activated",
                 WorkerState::Redundant => "redundant",
             },
+            worker: Some(worker.id),
+            scope: Some(worker.registration.scope.clone()),
         });
         for realm in self.realms_of(&worker.origin) {
             self.call_realm(realm, Call::ChangeWorkerState { worker: worker.id, state });

@@ -12,6 +12,7 @@ use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::Worker;
+use crate::activity::Busy;
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::realm::{ExtendableInit, RealmError, RealmKind, StartOptions};
 
@@ -19,11 +20,12 @@ use crate::realm::{ExtendableInit, RealmError, RealmKind, StartOptions};
 pub(crate) struct EventUnderWay {
     shard: Rc<Shard>,
     worker: Rc<Worker>,
+    _busy: Busy,
 }
 
 impl Drop for EventUnderWay {
     fn drop(&mut self) {
-        let EventUnderWay { shard, worker } = self;
+        let EventUnderWay { shard, worker, .. } = self;
         worker.events_under_way.set(worker.events_under_way.get() - 1);
         if worker.events_under_way.get() > 0 {
             return;
@@ -89,9 +91,10 @@ impl Shard {
         if is_functional && self.is_stale(&worker.registration) {
             self.soft_update(&worker.registration);
         }
-        match self.ensure_running(worker).await {
+        let is_first = matches!(init, ExtendableInit::Install | ExtendableInit::Activate);
+        let (event, began) = (init.name(), Instant::now());
+        let end = match self.ensure_running(worker).await {
             Ok(realm) => {
-                let is_first = matches!(init, ExtendableInit::Install | ExtendableInit::Activate);
                 let end = self.dispatch(realm, init, limit).await;
                 if matches!(end, EventEnd::Fulfilled) && !is_first {
                     self.keep_code(worker, realm);
@@ -102,13 +105,16 @@ impl Shard {
                 EventEnd::Rejected(exception)
             }
             Err(RealmError::Terminated(_) | RealmError::Gone) => EventEnd::Terminated,
-        }
+        };
+        self.measure_event(event, &end, began.elapsed());
+        end
     }
 
     /// Keeps the worker running for as long as the answer lives.
     pub(crate) fn event_under_way(&self, worker: &Rc<Worker>) -> EventUnderWay {
         worker.events_under_way.set(worker.events_under_way.get() + 1);
-        EventUnderWay { shard: self.me(), worker: worker.clone() }
+        let _busy = self.gauge.begin_event();
+        EventUnderWay { shard: self.me(), worker: worker.clone(), _busy }
     }
 
     /// Stops the worker when it has had no event for the idle limit. One task watches a worker,

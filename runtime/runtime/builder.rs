@@ -16,12 +16,14 @@ use url::Url;
 
 use super::thread::{ShardPlace, run_host_thread};
 use super::{Command, Error, Runtime};
+use crate::coverage::Coverage;
 use crate::door_guard::DoorFaults;
 use crate::doors::{Clock, Entropy};
 use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
 use crate::http::{HttpDoor, NetworkPolicy};
+use crate::measure::{MeasureSink, Measurement};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
 use crate::residency::ResidencyLimits;
@@ -56,8 +58,10 @@ pub struct Builder {
     pub(super) limits: Limits,
     pub(super) user_agent: String,
     pub(super) push_service: Url,
+    pub(super) coverage: Option<Coverage>,
     admissions: Admissions,
     trace: Arc<Mutex<TraceSink>>,
+    pub(super) measure: Arc<Mutex<MeasureSink>>,
 }
 
 #[derive(Clone, Copy)]
@@ -89,8 +93,10 @@ impl Default for Builder {
             limits: Limits::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
+            coverage: None,
             admissions: Admissions::default(),
             trace: Arc::new(Mutex::new(Box::new(|_| {}))),
+            measure: Arc::new(Mutex::new(Box::new(|_| {}))),
         }
     }
 }
@@ -308,10 +314,24 @@ impl Builder {
         self
     }
 
+    /// Counts what the scripts of workers and pages run. What happens stays the same, and takes
+    /// longer. With `None`, as by default, nothing is counted and nothing is slower.
+    pub fn coverage(mut self, coverage: impl Into<Option<Coverage>>) -> Self {
+        self.coverage = coverage.into();
+        self
+    }
+
     /// Calls `watch` for each event, in order, on a host thread: what blocks it, blocks all. For a
     /// reader that may be slow there is [`Runtime::trace_events`].
     pub fn on_trace(mut self, watch: impl FnMut(&TraceEvent) + Send + 'static) -> Self {
         self.trace = Arc::new(Mutex::new(Box::new(watch)));
+        self
+    }
+
+    /// Calls `measure` for each event and each commit when it is over, on a host thread: what
+    /// blocks it, blocks all.
+    pub fn on_measurement(mut self, measure: impl FnMut(Measurement) + Send + 'static) -> Self {
+        self.measure = Arc::new(Mutex::new(Box::new(measure)));
         self
     }
 

@@ -5,8 +5,10 @@
 
 mod asking;
 mod builder;
+mod control;
 mod error;
 mod events;
+mod inspect;
 mod network;
 mod pages;
 mod thread;
@@ -37,6 +39,10 @@ use crate::turnstile::Turnstile;
 pub use builder::Builder;
 pub use error::Error;
 pub use events::{NotificationId, NotificationInfo};
+pub use inspect::{
+    Counts, NetworkStatus, RealmInfo, RealmOwnerKind, RegistrationDetail, RegistrationPage,
+    SyncPage, SyncQuery, WorkerDetail,
+};
 pub use pages::OpenPage;
 pub use usage::Usage;
 

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use kittiwake_store::{Store, shard_folder};
 use tokio::runtime::Builder as TokioBuilder;
@@ -23,11 +23,13 @@ use crate::doors::{
     Clock, Entropy, HostDoors, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy,
 };
 use crate::embedders_doors::{EmbeddersClock, EmbeddersEntropy};
+use crate::helper::Helper;
 use crate::host::{Shard, ShardParts};
 use crate::http::{
     EmbeddersHttp, Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream,
 };
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::measure::Gauge;
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
@@ -65,9 +67,10 @@ pub(super) fn run_host_thread(
     let _ended = Ended(place.trace.clone());
     let mut tokio = TokioBuilder::new_current_thread();
     tokio.enable_all().on_thread_park(on_thread_park);
-    if matches!(time, Time::Simulated { .. }) {
-        tokio.max_blocking_threads(1); // Shard::wait_for_threads
-    }
+    let helper = match time {
+        Time::Simulated { .. } => Some(Helper::install(&mut tokio)),
+        Time::Real => None,
+    };
     let tokio = match tokio.start_paused(matches!(time, Time::Simulated { .. })).build() {
         Ok(tokio) => tokio,
         Err(error) => {
@@ -75,6 +78,8 @@ pub(super) fn run_host_thread(
             return;
         }
     };
+    // Dropped before `tokio`, also by a panic.
+    let _helper = helper;
     LocalSet::new().block_on(&tokio, async move {
         let shard = match open_shard(builder, place) {
             Ok(shard) => shard,
@@ -118,6 +123,10 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
     let (clock, entropy, seed) = time_and_chance(&builder, &guard);
     let threads = if seed.is_some() { Threads::HostOnly } else { Threads::Blocking };
     let servers = servers_of(&mut builder, &guard);
+    let measure = Box::new(move |measurement| {
+        let mut measure = builder.measure.lock().unwrap_or_else(PoisonError::into_inner);
+        (*measure)(measurement);
+    });
     let (http, served) = with_own_origins(servers, builder.upstreams, builder.files)?;
     let http = with_servers_first(http, builder.servers_first);
     let link = Link::new(conditions.clone(), fate_of_the_link(seed), Rc::from(http));
@@ -137,6 +146,7 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
         permissions: builder.permissions,
         user_agent: builder.user_agent,
         seed,
+        coverage: builder.coverage,
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         keeps_code: builder.state.is_some() && builder.limits.code.total_bytes > 0,
@@ -145,6 +155,7 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
         push_service: builder.push_service,
         buckets,
         trace: place.trace,
+        gauge: Gauge::new(measure),
         started: place.started,
     });
     scheduler::recover(&shard)?;

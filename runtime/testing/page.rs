@@ -173,13 +173,14 @@ impl Shard {
     }
 
     /// Opens the test's page at the root of its origin, without a document of its own.
-    pub(super) fn open_test_page(&self, page: TestPage) -> RealmId {
+    /// Of the tests that its file declares, it keeps the wanted one, or all to list them.
+    pub(super) fn open_test_page(&self, page: TestPage, wanted: Option<usize>) -> RealmId {
         let url = page.origin.join("/").unwrap_or_else(|_| page.origin.clone());
         let id = format!("client-{}", self.next_id());
         let (realm, _) = self.start_page(id, url);
         page.realm.set(Some(realm));
         self.test.replace(Some(Rc::new(page)));
-        self.call_realm(realm, Call::LendTestDoor);
+        self.call_realm(realm, Call::LendTestDoor { wanted });
         realm
     }
 

@@ -273,7 +273,7 @@ fn why_redundant(page: &TestPage, script: &str) -> String {
     let trace = page.trace.lock().expect(UNPOISONED);
     let ended = trace.iter().rposition(|event| {
         matches!(&event.kind, TraceKind::Lifecycle {
-            subject: LifecycleSubject::Worker, url, state: "redundant",
+            subject: LifecycleSubject::Worker, url, state: "redundant", ..
         } if url == script)
     });
     let errors = trace.iter().enumerate().rev().filter_map(|(place, event)| match &event.kind {

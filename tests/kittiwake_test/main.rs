@@ -4,12 +4,15 @@
 //! Invariant: every claim is about what the process writes and its exit code.
 
 mod bad_input;
+mod browser;
+mod coverage;
 mod guide;
 mod habits;
 #[path = "../process/mod.rs"]
 mod process;
 mod reporters;
 mod same_run;
+mod trace_page;
 mod verbs;
 
 use std::path::Path;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever one test does, the others run, and the exit code is 1 if one of them failed.
 
+mod coverage;
 mod discovery;
 mod failed;
 mod failure;
@@ -23,7 +24,10 @@ use std::time::Duration;
 use url::Url;
 
 use crate::files::{default_origin, parse_origin};
+use crate::output::fail;
+use crate::trace_page::{TracePage, TracedRun};
 use crate::{Refusal, asked_to_stop, block_on};
+use coverage::{Counts, CoverageOptions};
 use discovery::{Suite, discover};
 use report::{Choice, Report, Reporters, Summary};
 use run::{Listener, run_all};
@@ -82,6 +86,11 @@ pub struct TestOptions {
     /// [default: pretty]
     #[arg(long, value_name = "NAME[=FILE]")]
     reporter: Vec<Choice>,
+    /// Writes a page that shows what happened in each test over time, to be opened in a browser
+    #[arg(long, value_name = "FILE")]
+    trace_html: Option<PathBuf>,
+    #[command(flatten)]
+    coverage: CoverageOptions,
 }
 
 /// A part of the files.
@@ -112,7 +121,9 @@ const EXAMPLES: &str = "Examples:
   kittiwake test --watch                        # on every save
   kittiwake test --only-failed --bail           # until it is mended
   kittiwake test --shard 1/4 --ci --reporter github --reporter junit=report.xml
+  kittiwake test --coverage --coverage-reporter text --coverage-reporter html
   kittiwake test --repeat 100 --filter lossy    # with 100 seeds
+  kittiwake test --trace-html trace.html        # look at what happened, in a browser
 
 A test:
   import { test, expect } from \"kittiwake:test\";
@@ -145,8 +156,9 @@ pub fn run(options: TestOptions) -> Result<ExitCode, Refusal> {
             }
         }
         let is_part = options.shard.is_some();
-        let summary = run_once(&options, suites).await?;
+        let (summary, covered) = run_once(&options, suites).await?;
         let good = summary.is_good() || is_part && summary.failed == 0;
+        let good = good && covered == Covered::Enough;
         Ok(ExitCode::from(u8::from(!good)))
     })?
 }
@@ -181,7 +193,17 @@ async fn run_again_and_again(
     }
 }
 
-async fn run_once(options: &TestOptions, suites: Vec<Suite>) -> Result<Summary, Refusal> {
+/// Whether as much of the app ran as has to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Covered {
+    Enough,
+    TooLittle,
+}
+
+async fn run_once(
+    options: &TestOptions,
+    suites: Vec<Suite>,
+) -> Result<(Summary, Covered), Refusal> {
     let unusable =
         |error| Refusal::Failure(format!("cannot keep which tests failed in .kittiwake: {error}"));
     let failed = failed::Names::load().map_err(unusable)?;
@@ -189,25 +211,40 @@ async fn run_once(options: &TestOptions, suites: Vec<Suite>) -> Result<Summary, 
     if options.only_failed && only.is_none() {
         note("no test failed last; all run");
     }
-    let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed };
-    let summary = run_all(options, suites, only, &mut telling).await?;
+    let page = options.trace_html.clone().map(TracePage::create).transpose()?;
+    let traced = page.is_some().then(Vec::new);
+    let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed, traced };
+    let counts = Counts::new(&options.coverage, suites.len());
+    let summary = run_all(options, &suites, &counts, only, &mut telling).await?;
     telling.reporters.finish(&summary).map_err(|(file, error)| {
         Refusal::Failure(format!("cannot write {}: {error}", file.display()))
     })?;
     telling.failed.save().map_err(unusable)?;
-    Ok(summary)
+    if let (Some(page), Some(runs)) = (page, telling.traced) {
+        page.write("kittiwake test", &runs)?;
+    }
+    let missed = coverage::report(&options.coverage, &options.origin(), &suites, &counts)?;
+    for missed in &missed {
+        fail(missed);
+    }
+    Ok((summary, if missed.is_empty() { Covered::Enough } else { Covered::TooLittle }))
 }
 
 /// The reporters, and the list of what failed.
 struct Telling {
     reporters: Reporters,
     failed: failed::Names,
+    /// For the page, if one is to be written.
+    traced: Option<Vec<TracedRun>>,
 }
 
 impl Listener for Telling {
-    fn tell(&mut self, report: &Report) {
-        self.failed.update(report);
-        self.reporters.tell(report);
+    fn tell(&mut self, report: Report) {
+        self.failed.update(&report);
+        self.reporters.tell(&report);
+        if let Some(traced) = &mut self.traced {
+            traced.extend(report.traced());
+        }
     }
 
     fn progress(&mut self, ended: usize, known: usize) {

@@ -8,8 +8,8 @@ mod worlds;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kittiwake::{SnapshotMode, Snapshots, TestCase, TestMode, TestRun};
@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::TestOptions;
+use super::coverage::Counts;
 use super::discovery::Suite;
 use super::report::{Ended, Outcome, Report, Summary, name};
 use super::{failed, snapshots};
@@ -46,6 +47,9 @@ struct Shared {
     suites: Vec<Suite>,
     /// By suite.
     snapshots: Vec<Arc<Snapshots>>,
+    /// The tests of each suite, once somebody has looked into it.
+    tests: Vec<OnceLock<Vec<TestCase>>>,
+    counts: Counts,
     /// Only these run, if there are any.
     only: Option<failed::Names>,
     queue: Queue,
@@ -55,7 +59,7 @@ struct Shared {
 /// Who hears of what happens.
 pub trait Listener {
     /// A suite's tests have all ended.
-    fn tell(&mut self, report: &Report);
+    fn tell(&mut self, report: Report);
     /// So many of so many tests that are known have ended.
     fn progress(&mut self, ended: usize, known: usize);
 }
@@ -63,7 +67,8 @@ pub trait Listener {
 /// Runs every test of the suites and tells of each suite.
 pub async fn run_all(
     options: &TestOptions,
-    suites: Vec<Suite>,
+    suites: &[Suite],
+    counts: &Counts,
     only: Option<failed::Names>,
     listener: &mut dyn Listener,
 ) -> Result<Summary, Refusal> {
@@ -71,8 +76,10 @@ pub async fn run_all(
     let shared = Arc::new(Shared {
         options: options.clone(),
         snapshots: suites.iter().map(|suite| stored(suite, options)).collect::<Result<_, _>>()?,
+        tests: suites.iter().map(|_| OnceLock::new()).collect(),
         queue: Queue::new(suites.len()),
-        suites,
+        suites: suites.to_vec(),
+        counts: counts.clone(),
         only,
         bailed: AtomicBool::new(false),
     });
@@ -160,7 +167,7 @@ impl<'a> Progress<'a> {
             let before = &self.shared.snapshots[self.told];
             self.summary.snapshots_written += keep_snapshots(&report, before)?;
             self.summary.add(&report);
-            listener.tell(&report);
+            listener.tell(report);
             self.told += 1;
         }
         Ok(())
@@ -255,7 +262,8 @@ impl Shared {
                     .is_none_or(|names| names.contains(self.suites[suite].path(), &name(case)))
         };
         let mut found = Vec::new();
-        for (number, case) in cases.iter().enumerate() {
+        for case in cases {
+            let number = case.number;
             let outcome = match case.mode {
                 TestMode::Todo => Some(Outcome::Todo),
                 TestMode::Skip => Some(Outcome::Skipped),
