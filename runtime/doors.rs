@@ -68,6 +68,15 @@ impl Clock for SimulatedClock {
     }
 }
 
+/// What nobody can guess.
+pub fn secret() -> [u8; 16] {
+    use aes_gcm::aead::OsRng;
+    use aes_gcm::aead::rand_core::RngCore;
+    let mut secret = [0; 16];
+    OsRng.fill_bytes(&mut secret);
+    secret
+}
+
 /// Where `Math.random` gets its numbers, for [`Builder::entropy`](crate::Builder::entropy). Not for
 /// keys: those come from the crypto library. Host threads ask, and wait for the answer.
 /// [`conformance::entropy`](crate::conformance::entropy) tests one.

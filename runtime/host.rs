@@ -13,10 +13,11 @@ use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
 use kittiwake_store::{RegistrationId, ScriptCodeLimits, Store, SyncPolicy, SyncType};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use url::{Origin, Url};
 
 use crate::activity::{Activity, Busy};
+use crate::background_fetch::BackgroundFetches;
 use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
@@ -29,6 +30,7 @@ use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::{Http, Root};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::inspector::{Debugged, Inspector};
 use crate::keepalive::KeepaliveBytes;
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
@@ -129,10 +131,13 @@ pub(crate) struct Shard {
     pub(crate) seed: Option<u64>,
     /// Who counts what scripts run.
     coverage: Option<Coverage>,
+    inspector: Option<Inspector>,
+    pub(crate) debugged: Arc<Debugged>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
     pub(crate) commits: Commits,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) background_fetches: BackgroundFetches,
     pub(crate) caches: Caches,
     pub(crate) buckets: Buckets,
     /// Whether the code of workers' scripts is kept beside them.
@@ -191,6 +196,7 @@ pub(crate) struct ShardParts {
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
     pub(crate) coverage: Option<Coverage>,
+    pub(crate) inspector: Option<Inspector>,
     /// Where commits of syncs wait for the disk.
     pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
@@ -232,6 +238,7 @@ pub(crate) enum RealmOwner {
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
         let time_of_day = TimeOfDay::new(&*parts.clock);
+        let debugged = Arc::<Debugged>::default();
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
             store: Arc::new(parts.store),
@@ -260,10 +267,13 @@ impl Shard {
             user_agent: parts.user_agent,
             seed: parts.seed,
             coverage: parts.coverage,
+            inspector: parts.inspector,
+            debugged: debugged.clone(),
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Commits::new(parts.sync_threads),
             indexed_db: parts.indexed_db,
+            background_fetches: BackgroundFetches::default(),
             caches: Caches::default(),
             buckets: parts.buckets,
             keeps_code: parts.keeps_code,
@@ -282,7 +292,7 @@ impl Shard {
             trace: parts.trace,
             gauge: parts.gauge,
             started: parts.started.unwrap_or_else(Instant::now),
-            watchdog: Rc::new(Watchdog::start()),
+            watchdog: Rc::new(Watchdog::start(debugged)),
             realms: RefCell::default(),
             events: RefCell::default(),
             fetch_events: RefCell::default(),
@@ -351,6 +361,7 @@ impl Shard {
             turn_limit: self.limits.turn,
             heap_limit: self.limits.heap,
             coverage: self.coverage.clone(),
+            inspector: self.inspector.clone().map(|each| (each, self.debugged.clone())),
             start,
         });
         spawn_local(drive(self.me(), id, realm, incoming));
@@ -370,6 +381,7 @@ impl Shard {
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
+        self.end_watching(id);
         self.end_ports_of(id);
         self.drop_interactions(id);
         // It may have registered a sync and not lived to see its promise resolve.
@@ -464,7 +476,7 @@ impl Shard {
         } else {
             self.events.borrow_mut().remove(&(realm, event));
         }
-        let end = match timeout(limit, settled).await {
+        let end = match self.within(limit, settled).await {
             Ok(Ok(None)) => EventEnd::Fulfilled,
             Ok(Ok(Some(rejection))) => EventEnd::Rejected(rejection),
             Ok(Err(_)) => EventEnd::Terminated,

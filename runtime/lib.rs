@@ -5,6 +5,7 @@
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
 mod activity;
+mod background_fetch;
 pub mod blocking;
 mod buckets;
 mod caches;
@@ -12,6 +13,7 @@ mod client_fetch;
 mod commits;
 pub mod conformance;
 mod connectivity;
+mod content_index;
 mod cookies;
 mod coverage;
 mod dispatch;
@@ -32,6 +34,7 @@ mod history;
 mod host;
 mod http;
 mod indexed_db;
+mod inspector;
 mod keepalive;
 mod lifecycle;
 mod listing;
@@ -80,6 +83,7 @@ pub use fetch::{Cors, ResponseSource};
 pub use http::{
     DoorAnswer, DoorBody, DoorError, DoorRequest, DoorResponse, HostRule, HttpDoor, NetworkPolicy,
 };
+pub use inspector::{Inspector, InspectorStart, InspectorTarget};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{
     DueNow, Profile, StoreError, SyncPlace, SyncPolicy, SyncState, SyncType, Unregistered,
@@ -105,7 +109,8 @@ pub use runtime::{
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use testing::{
-    SnapshotMode, Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
+    DriveAnswer, DriveError, DriveErrorCode, DriveOutcome, DriveRequest, DrivenWorld, SnapshotMode,
+    Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
     TestWorldOptions,
 };
 pub use trace::{

@@ -9,9 +9,11 @@
 mod calls;
 mod code_cache;
 mod coverage;
+mod inspect;
 mod modules;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use serde::Serialize;
 
 use crate::coverage::Coverage;
 use crate::extension::{OriginShare, extensions};
+use crate::inspector::{Debugged, Inspected, Inspector};
 use crate::watchdog::{Limit, Struck, Watchdog};
 
 use code_cache::Leaving;
@@ -48,6 +51,8 @@ pub(crate) struct RealmOptions {
     pub(crate) heap_limit: usize,
     /// Who counts what its scripts run, if anybody does.
     pub(crate) coverage: Option<Coverage>,
+    /// Who lets debuggers at it, if anybody does, and who hears of them.
+    pub(crate) inspector: Option<(Inspector, Arc<Debugged>)>,
     pub(crate) start: StartOptions,
 }
 
@@ -102,6 +107,7 @@ pub(crate) struct Realm {
     host_call: Option<v8::Global<v8::Function>>,
     leaving: Leaving,
     counting: Option<coverage::Counting>,
+    inspected: Option<Inspected>,
     watchdog: Rc<Watchdog>,
     struck: Struck,
     turn_limit: Duration,
@@ -134,6 +140,9 @@ impl Realm {
             modules::install(scope);
             scope.set_slot(Rc::new(CompiledScripts::default()));
         }
+        let inspected = options.inspector.map(|(inspector, debugged)| {
+            inspect::inspect(&mut runtime, &inspector, &options.start, debugged)
+        });
         let counting = options.coverage.map(|all| coverage::Counting::start(&mut runtime, all));
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
@@ -142,6 +151,7 @@ impl Realm {
             host_call: Some(host_call),
             leaving: Leaving::default(),
             counting,
+            inspected,
             watchdog: options.watchdog,
             struck,
             turn_limit: options.turn_limit,
@@ -154,6 +164,7 @@ impl Realm {
 
     /// Runs a classic script, then a microtask checkpoint.
     pub(crate) fn evaluate(&mut self, url: &str, script: ScriptSource) -> Result<(), RealmError> {
+        self.wait_for_debugger(url);
         let script = self.with_code(url, script);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
@@ -201,6 +212,7 @@ impl Realm {
 
     /// Runs a module whose graph is compiled, then a microtask checkpoint.
     pub(crate) fn evaluate_module(&mut self, root: &ModuleKey) -> Result<(), RealmError> {
+        self.wait_for_debugger(root.url.as_str());
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
             modules::evaluate(scope, root)
@@ -240,6 +252,9 @@ impl Realm {
         if let Some(limit) = self.struck.limit() {
             return Err(RealmError::Terminated(limit));
         }
+        if self.inspected.is_some() {
+            inspect::forget_early_wakes();
+        }
         let result = take(&mut Turn::enter(self));
         // Termination surfaces as whatever the engine was doing; the mark alone is reliable.
         if let Some(limit) = self.struck.limit() {
@@ -252,6 +267,8 @@ impl Realm {
 impl Drop for Realm {
     fn drop(&mut self) {
         self.host_call.take();
+        // Nobody connects any more.
+        self.inspected.take();
         let mut runtime = self.runtime.take().expect("a realm is dropped once");
         runtime.v8_isolate().cancel_terminate_execution();
         // SAFETY: the isolate must be current when its runtime is dropped; dropping leaves it.

@@ -46,9 +46,11 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod background_fetch;
 mod buckets;
 mod caches;
 mod columns;
+mod content_index;
 mod cookies;
 mod error;
 mod folder;
@@ -62,6 +64,7 @@ mod registrations;
 mod script_code;
 mod shards;
 mod sync;
+mod transaction;
 mod write;
 
 use std::fs::File;
@@ -76,7 +79,12 @@ use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
 use crate::migrations::{MIGRATIONS, migrate};
+use crate::transaction::Transaction;
 
+pub use crate::background_fetch::{
+    BackgroundFetch, BackgroundFetchId, BackgroundFetchState, FetchRecord, NewBackgroundFetch,
+    NewRecord, RecordResult, outcome,
+};
 pub use crate::buckets::{BucketId, StorageBucket, parse_storage_key};
 pub use crate::caches::{
     BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
@@ -267,32 +275,6 @@ fn refuse_unknown_schema(connection: &Connection, database: &Path) -> Result<(),
     let user_version: i32 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok(folder::refuse_marks(database, application_id, user_version)?)
-}
-
-/// Rolled back when it is dropped, unless it was committed. Unlike rusqlite's, it does not compile
-/// its statements anew each time.
-struct Transaction<'a>(&'a Connection);
-
-impl<'a> Transaction<'a> {
-    /// Immediate: a transaction that began by reading could not always go on to write.
-    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Transaction(connection))
-    }
-
-    fn commit(self) -> rusqlite::Result<()> {
-        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        // It is over if it was committed, or if SQLite itself rolled it back.
-        if !self.0.is_autocommit() {
-            // What fails here is a failing disk, which the caller hears of already.
-            let _ = self.0.execute_batch("ROLLBACK");
-        }
-    }
 }
 
 fn sqlite_failure(code: i32, message: &str) -> rusqlite::Error {

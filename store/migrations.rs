@@ -3,8 +3,9 @@
 
 use rusqlite::Connection;
 
+use crate::APPLICATION_ID;
 use crate::error::Failure;
-use crate::{APPLICATION_ID, Transaction};
+use crate::transaction::Transaction;
 
 /// Every step of the schema, oldest first; the schema's version is how many were taken. A step
 /// that was released never changes: databases that took it would differ from those that will.
@@ -18,6 +19,8 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("push/schema.sql"),
     include_str!("cookie_subscriptions.sql"),
     include_str!("script_code.sql"),
+    include_str!("background_fetch/schema.sql"),
+    include_str!("content_index.sql"),
     include_str!("shards.sql"),
 ];
 

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use kittiwake::{
-    Builder, Error, NetworkState, PageSource, Permission, PermissionState, PolicyOptions, Probe,
-    Profile, RealNetwork, Runtime, Scenario, SyncPolicy, Timeline, UnsettledSync, parse_max_event,
-    parse_profile,
+    Builder, Error, Inspector, NetworkState, PageSource, Permission, PermissionState,
+    PolicyOptions, Probe, Profile, RealNetwork, Runtime, Scenario, SyncPolicy, Timeline,
+    UnsettledSync, parse_max_event, parse_profile,
 };
 use tokio::time::Instant;
 use url::Url;
 
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
+use crate::inspect::InspectOptions;
 use crate::output::{Format, left, printer, report};
 use crate::servers::ServerOptions;
 use crate::trace_page::{Recorder, TracePage, TracedRun};
@@ -121,7 +122,8 @@ pub struct RunOptions {
     /// Ends when nothing is left to do, never, or after a duration like `10s`
     #[arg(long, value_name = "idle | forever | DURATION", default_value = "idle")]
     until: Until,
-    /// Denies a permission: background-sync, notifications or periodic-background-sync; repeatable
+    /// Denies a permission: background-fetch, background-sync, notifications or
+    /// periodic-background-sync; repeatable
     /// [default: all are granted]
     #[arg(long, value_name = "PERMISSION")]
     deny: Vec<Permission>,
@@ -136,6 +138,8 @@ pub struct RunOptions {
     /// Seeds the random numbers of a simulated run
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    #[command(flatten)]
+    inspect: InspectOptions,
 }
 
 impl RunOptions {
@@ -242,6 +246,7 @@ struct WorkerPlan {
     pages: Vec<(Url, PageSource)>,
     network: Network,
     until: Until,
+    inspector: Option<Inspector>,
 }
 
 impl Plan {
@@ -266,6 +271,8 @@ impl Plan {
         let deny = |builder: Builder, permission: &Permission| {
             builder.permission(*permission, PermissionState::Denied)
         };
+        let inspector = options.inspect.listen()?;
+        let builder = builder.inspector(inspector.clone());
         let builder = options.servers.apply(options.deny.iter().fold(builder, deny));
         if let Some(target) = options.target.as_deref().map(Path::new)
             && target.is_dir()
@@ -275,7 +282,7 @@ impl Plan {
         if options.target.is_none() && options.page.is_empty() && options.state.is_none() {
             return usage("give a script, a scenario folder, a --page or a --state folder");
         }
-        WorkerPlan::from(options, builder).map(|plan| Plan::Worker(Box::new(plan)))
+        WorkerPlan::from(options, builder, inspector).map(|plan| Plan::Worker(Box::new(plan)))
     }
 
     fn from_scenario(
@@ -326,7 +333,11 @@ impl Plan {
 }
 
 impl WorkerPlan {
-    fn from(options: RunOptions, mut builder: Builder) -> Result<Self, Refusal> {
+    fn from(
+        options: RunOptions,
+        mut builder: Builder,
+        inspector: Option<Inspector>,
+    ) -> Result<Self, Refusal> {
         builder = builder.sync_policy(options.policy());
         let simulated = options.clock == Some(Clock::Simulated);
         let network = options.network()?;
@@ -360,16 +371,19 @@ impl WorkerPlan {
             builder = builder.serve(files.origin, root);
         }
         let (worker_type, until) = (options.worker_type, options.until);
-        Ok(WorkerPlan { builder, script, worker_type, pages, network, until })
+        Ok(WorkerPlan { builder, script, worker_type, pages, network, until, inspector })
     }
 
     async fn run(mut self) -> Result<Vec<UnsettledSync>, Error> {
         let runtime = std::mem::take(&mut self.builder).await_network_signal().start()?;
         let mut failure = None;
+        let inspector = self.inspector.clone();
         tokio::select! {
             result = self.drive(&runtime) => failure = result.err(),
             () = asked_to_stop() => {}
         }
+        // A runtime that is paused answers nothing.
+        inspector.iter().for_each(Inspector::close);
         let unsettled = runtime.unsettled_syncs().await?;
         runtime.shut_down().await?;
         failure.map_or(Ok(unsettled), Err)

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Worker;
 use crate::activity::Busy;
 use crate::host::{EventEnd, RealmOwner, Shard};
+use crate::inspector::now;
 use crate::realm::{ExtendableInit, RealmError, RealmKind, StartOptions};
 
 /// An event of a worker, until it is dropped.
@@ -131,8 +132,13 @@ impl Shard {
             // An event that is under way then has the worker watched anew when it ends.
             while worker.events_under_way.get() == 0 {
                 let ended = worker.last_event_ended.get();
+                let began = now();
                 tokio::time::sleep_until(ended + shard.limits.idle).await;
                 let idle = worker.last_event_ended.get() == ended;
+                if idle && shard.was_debugged_since(began) {
+                    worker.last_event_ended.set(Instant::now());
+                    continue;
+                }
                 if idle && worker.events_under_way.get() == 0 {
                     shard.stop_worker(&worker);
                     break;

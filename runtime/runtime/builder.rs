@@ -23,6 +23,7 @@ use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
 use crate::http::{HttpDoor, NetworkPolicy};
+use crate::inspector::Inspector;
 use crate::measure::{MeasureSink, Measurement};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
@@ -59,6 +60,7 @@ pub struct Builder {
     pub(super) user_agent: String,
     pub(super) push_service: Url,
     pub(super) coverage: Option<Coverage>,
+    pub(super) inspector: Option<Inspector>,
     admissions: Admissions,
     trace: Arc<Mutex<TraceSink>>,
     pub(super) measure: Arc<Mutex<MeasureSink>>,
@@ -94,6 +96,7 @@ impl Default for Builder {
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
             coverage: None,
+            inspector: None,
             admissions: Admissions::default(),
             trace: Arc::new(Mutex::new(Box::new(|_| {}))),
             measure: Arc::new(Mutex::new(Box::new(|_| {}))),
@@ -318,6 +321,13 @@ impl Builder {
     /// longer. With `None`, as by default, nothing is counted and nothing is slower.
     pub fn coverage(mut self, coverage: impl Into<Option<Coverage>>) -> Self {
         self.coverage = coverage.into();
+        self
+    }
+
+    /// Lets debuggers at the workers and pages. Whoever can connect runs code as they do: see
+    /// [`Inspector`]. With `None`, as by default, nobody can.
+    pub fn inspector(mut self, inspector: impl Into<Option<Inspector>>) -> Self {
+        self.inspector = inspector.into();
         self
     }
 

@@ -147,6 +147,7 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
         user_agent: builder.user_agent,
         seed,
         coverage: builder.coverage,
+        inspector: builder.inspector,
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         keeps_code: builder.state.is_some() && builder.limits.code.total_bytes > 0,
@@ -159,6 +160,7 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
         started: place.started,
     });
     scheduler::recover(&shard)?;
+    shard.resume_background_fetches()?;
     shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)

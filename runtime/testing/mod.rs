@@ -4,6 +4,7 @@
 //! memory, a simulated clock, a seed, and scripted servers. Equal worlds have equal traces.
 
 mod conduct;
+mod driven;
 mod modules;
 mod page;
 mod verbs;
@@ -18,11 +19,15 @@ use tokio::sync::oneshot;
 use url::Url;
 
 use crate::coverage::Coverage;
+use crate::inspector::Inspector;
 use crate::runtime::{Error, Runtime};
 use crate::simulation::ScriptedServers;
 use crate::trace::{TraceEvent, TraceKind};
 use conduct::{Conducted, Order, Unfinished};
 
+pub use driven::{
+    DriveAnswer, DriveError, DriveErrorCode, DriveOutcome, DriveRequest, DrivenWorld,
+};
 pub(crate) use page::TestPage;
 pub(crate) use page::Turns;
 
@@ -44,6 +49,8 @@ pub struct TestWorldOptions {
     pub snapshots: Arc<Snapshots>,
     /// Who counts what its scripts run, if anybody does.
     pub coverage: Option<Coverage>,
+    /// Who lets debuggers at its workers and pages. A test's own limit of time does not count then.
+    pub inspector: Option<Inspector>,
 }
 
 /// What earlier runs wrote for `toMatchSnapshot`.
@@ -160,6 +167,7 @@ pub struct TestWorld {
     tests: Vec<TestCase>,
     trace: Trace,
     limit: Duration,
+    is_inspected: bool,
 }
 
 /// What has happened so far.
@@ -203,15 +211,8 @@ impl TestWorld {
         wanted: Option<usize>,
     ) -> Result<Self, TestFileError> {
         let trace = Trace::default();
-        let (sink, servers) = (trace.clone(), ScriptedServers::default());
-        let runtime = Runtime::builder()
-            .coverage(options.coverage.clone())
-            .simulated(options.seed)
-            .test_servers(servers.clone())
-            .turn_limit(options.limit)
-            .serve(options.origin.clone(), &options.root)
-            .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
-            .start()?;
+        let servers = ScriptedServers::default();
+        let runtime = options.start(&trace, &servers)?;
         let page = TestPage::new(servers, trace.clone(), options);
         let (file, root) = (file.to_owned(), options.root.clone());
         let opened = cut_off_after(options.limit + GRACE, |cut_off| {
@@ -227,7 +228,14 @@ impl TestWorld {
         });
         let timed_out = TestFileError::TimedOut { limit: options.limit };
         let page = opened.await?.unwrap_or(Err(timed_out))?;
-        Ok(TestWorld { runtime, page, tests: Vec::new(), trace, limit: options.limit })
+        Ok(TestWorld {
+            runtime,
+            page,
+            tests: Vec::new(),
+            trace,
+            limit: options.limit,
+            is_inspected: options.inspector.is_some(),
+        })
     }
 
     /// The tests of the file, in its order. None if the world was opened for one of them.
@@ -241,7 +249,8 @@ impl TestWorld {
     ///
     /// [`Error::Stopped`] if the world has ended.
     pub async fn run(&self, test: &TestCase) -> Result<TestRun, Error> {
-        let own = test.timeout_ms.map(Duration::from_millis);
+        let own = test.timeout_ms.filter(|_| !self.is_inspected);
+        let own = own.map(Duration::from_millis);
         let limit = own.unwrap_or(self.limit);
         let order = Order::Run { number: test.number, name: test.path.join(" > ") };
         let conducted = self.conduct(order, limit).await?;
@@ -312,6 +321,21 @@ impl TestWorld {
             },
         };
         TestFailure { message, ..TestFailure::default() }
+    }
+}
+
+impl TestWorldOptions {
+    fn start(&self, trace: &Trace, servers: &ScriptedServers) -> Result<Runtime, Error> {
+        let sink = trace.clone();
+        Runtime::builder()
+            .coverage(self.coverage.clone())
+            .inspector(self.inspector.clone())
+            .simulated(self.seed)
+            .test_servers(servers.clone())
+            .turn_limit(self.limit)
+            .serve(self.origin.clone(), &self.root)
+            .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
+            .start()
     }
 }
 

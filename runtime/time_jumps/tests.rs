@@ -18,6 +18,7 @@ use crate::host::{Limits, ShardParts};
 use crate::http::Gate;
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::lifecycle::RegisterRequest;
+use crate::measure::Gauge;
 use crate::network::{NetworkSignal, NetworkState, Outlook};
 use crate::scheduler;
 use crate::simulation::ScriptedServers;
@@ -221,6 +222,8 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         limits: Limits::default(),
         user_agent: "test".to_owned(),
         seed: None,
+        coverage: None,
+        inspector: None,
         sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
         push_service: Url::parse("https://push.test/").expect("a URL"),
@@ -228,5 +231,6 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         keeps_code: false,
         trace: TraceHub::new(Box::new(move |event| drop(trace.send(event.to_string()))), 1),
         started: None,
+        gauge: Gauge::new(Box::new(|_| {})),
     })
 }

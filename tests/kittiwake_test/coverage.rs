@@ -271,12 +271,13 @@ async fn the_trace_is_the_same() {
         limit: Duration::from_secs(120),
         snapshots: Arc::new(Snapshots::default()),
         coverage: None,
+        inspector: None,
     };
     let mut traces = Vec::new();
     for coverage in [None, Some(Coverage::new())] {
         options.coverage = coverage.clone();
         let world = TestWorld::open(&app.path().join("app.test.js"), &options).await.unwrap();
-        traces.push(world.run(0).await.unwrap().trace);
+        traces.push(world.run(&world.tests()[0]).await.unwrap().trace);
         world.close().await.unwrap();
         let scripts = coverage.map(|coverage| coverage.scripts()).unwrap_or_default();
         assert_eq!(scripts.is_empty(), options.coverage.is_none());

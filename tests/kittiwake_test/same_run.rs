@@ -59,6 +59,7 @@ async fn one_seed_has_one_trace() {
         limit: Duration::from_secs(120),
         snapshots: Arc::new(Snapshots::default()),
         coverage: None,
+        inspector: None,
     };
     let first = run_once(&file, &options).await.trace;
     assert!(first.len() > 30, "{}", first.join("\n"));

@@ -42,7 +42,8 @@ pub struct ServeOptions {
     /// is activated, as in `kittiwake run` [default: online; of a daemon: real]
     #[arg(long, value_name = "SIGNAL")]
     network: Option<Network>,
-    /// Denies a permission: background-sync, notifications or periodic-background-sync; repeatable
+    /// Denies a permission: background-fetch, background-sync, notifications or
+    /// periodic-background-sync; repeatable
     #[arg(long, value_name = "PERMISSION")]
     deny: Vec<Permission>,
     #[command(flatten)]

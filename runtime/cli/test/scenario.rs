@@ -6,22 +6,21 @@ use std::fmt::Write;
 use std::path::Path;
 
 use kittiwake::{
-    Coverage, Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun, TraceEvent,
-    UnsettledSync,
+    Coverage, Inspector, Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun,
+    TraceEvent, UnsettledSync,
 };
 use tokio::time::Instant;
 
 use super::report::{Ended, Outcome};
 use crate::trace_page::Recorder;
 
+/// Who counts, and who lets debuggers in.
+type Onlookers = (Option<Coverage>, Option<Inspector>);
+
 const GOLDEN: &str = "trace.txt";
 
 /// Runs a scenario and compares, or with `update` writes its trace.
-pub async fn run_scenario(
-    folder: &Path,
-    update: bool,
-    coverage: Option<Coverage>,
-) -> (TestCase, Ended) {
+pub async fn run_scenario(folder: &Path, update: bool, onlookers: Onlookers) -> (TestCase, Ended) {
     let started = Instant::now();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().replace('_', " ");
     let case = TestCase {
@@ -33,7 +32,7 @@ pub async fn run_scenario(
         line: None,
     };
     let recorder = Recorder::default();
-    let failures = match check(folder, update, &recorder, coverage).await {
+    let failures = match check(folder, update, &recorder, onlookers).await {
         Ok(()) => Vec::new(),
         Err(failure) => vec![failure],
     };
@@ -46,11 +45,11 @@ async fn check(
     folder: &Path,
     update: bool,
     recorder: &Recorder,
-    coverage: Option<Coverage>,
+    onlookers: Onlookers,
 ) -> Result<(), TestFailure> {
     let failed = |message| TestFailure { message, ..TestFailure::default() };
     let scenario = Scenario::load(folder).map_err(|error| failed(error.to_string()))?;
-    let actual = traced(scenario, recorder, coverage).await;
+    let actual = traced(scenario, recorder, onlookers).await;
     let golden = folder.join(GOLDEN);
     if update {
         let written = std::fs::write(&golden, actual);
@@ -73,8 +72,13 @@ async fn check(
 }
 
 /// All that a run says.
-async fn traced(scenario: Scenario, recorder: &Recorder, coverage: Option<Coverage>) -> String {
-    let (sink, builder) = (recorder.clone(), Runtime::builder().coverage(coverage));
+async fn traced(
+    scenario: Scenario,
+    recorder: &Recorder,
+    (coverage, inspector): Onlookers,
+) -> String {
+    let (sink, builder) = (recorder.clone(), Runtime::builder());
+    let builder = builder.coverage(coverage).inspector(inspector);
     let builder = builder.on_trace(move |event: &TraceEvent| sink.record(event));
     let result = scenario.run(builder).await;
     let mut text = String::new();

@@ -200,9 +200,8 @@ fn text_at(text: &str, place: Place) -> Option<&str> {
 
 /// Whether a text begins with a function that has no name.
 fn begins_function(text: &str) -> bool {
-    let word = word_length(text) as usize;
     ["(", "function", "async", "<"].iter().any(|start| text.starts_with(start))
-        || text.get(word..).is_some_and(|rest| rest.trim_start().starts_with("=>"))
+        || text.contains("=>")
 }
 
 /// How long the word, number or string is that a text begins with, in UTF-16 code units.

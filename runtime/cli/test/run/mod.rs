@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kittiwake::{SnapshotMode, Snapshots, TestCase, TestMode, TestRun};
+use kittiwake::{Inspector, SnapshotMode, Snapshots, TestCase, TestMode, TestRun};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
@@ -49,11 +49,19 @@ struct Shared {
     snapshots: Vec<Arc<Snapshots>>,
     /// The tests of each suite, once somebody has looked into it.
     tests: Vec<OnceLock<Vec<TestCase>>>,
-    counts: Counts,
+    onlookers: Onlookers,
     /// Only these run, if there are any.
     only: Option<failed::Names>,
     queue: Queue,
     bailed: AtomicBool,
+}
+
+/// Who looks into the worlds while tests run there.
+pub struct Onlookers {
+    /// Coverage.
+    pub counts: Counts,
+    /// Debuggers.
+    pub inspector: Option<Inspector>,
 }
 
 /// Who hears of what happens.
@@ -68,7 +76,7 @@ pub trait Listener {
 pub async fn run_all(
     options: &TestOptions,
     suites: &[Suite],
-    counts: &Counts,
+    onlookers: Onlookers,
     only: Option<failed::Names>,
     listener: &mut dyn Listener,
 ) -> Result<Summary, Refusal> {
@@ -79,7 +87,7 @@ pub async fn run_all(
         tests: suites.iter().map(|_| OnceLock::new()).collect(),
         queue: Queue::new(suites.len()),
         suites: suites.to_vec(),
-        counts: counts.clone(),
+        onlookers,
         only,
         bailed: AtomicBool::new(false),
     });
@@ -250,6 +258,12 @@ fn has_failed(ended: &Ended) -> bool {
 }
 
 impl Shared {
+    /// Real time that a test may take.
+    fn limit_of(&self, case: &TestCase) -> Duration {
+        let own = case.timeout_ms.filter(|_| self.onlookers.inspector.is_none());
+        own.map_or(self.options.timeout, Duration::from_millis)
+    }
+
     /// Each test as often as it is to be run, or with why it is not.
     fn chosen(&self, suite: usize, cases: &[TestCase]) -> Vec<Found> {
         let only = cases.iter().any(|case| case.mode == TestMode::Only);
