@@ -219,6 +219,7 @@ impl Session {
             limit: Duration::from_millis(launch.timeout_ms.unwrap_or(10_000)),
             snapshots: Arc::new(Snapshots::default()),
             coverage: None,
+            inspector: None,
         };
         let failed =
             |error: &dyn std::fmt::Display| DriveError::new(Code::Launch, error.to_string());
