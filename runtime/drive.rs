@@ -40,13 +40,16 @@ pub(crate) enum Command {
     },
     /// The code of what the realm has compiled from text.
     TakeCode {
-        done: oneshot::Sender<Result<Vec<(String, Vec<u8>)>, RealmError>>,
+        done: CodeTaken,
     },
     EvaluateModule {
         root: ModuleKey,
         done: oneshot::Sender<Result<(), RealmError>>,
     },
 }
+
+/// Takes the code of scripts, by their URLs.
+pub(crate) type CodeTaken = oneshot::Sender<Result<Vec<(String, Vec<u8>)>, RealmError>>;
 
 /// Takes what a module imports.
 pub(crate) type Compiled = oneshot::Sender<Result<Vec<ModuleImport>, RealmError>>;

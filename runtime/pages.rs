@@ -145,7 +145,8 @@ impl Shard {
             kind: RealmKind::Page,
             url: page.url.to_string(),
             origin: page.origin.clone(),
-            simulated: self.seed.is_some(),
+            host_clock: self.host_doors.clock,
+            host_entropy: self.host_doors.entropy,
             user_agent: self.user_agent.clone(),
             module: false,
             registration: None,
@@ -273,7 +274,8 @@ enum PageScript {
     External(Url),
 }
 
-/// The classic scripts of a document, in order: <https://html.spec.whatwg.org/#prepare-the-script-element>
+/// The classic scripts of a document, in order:
+/// <https://html.spec.whatwg.org/#prepare-the-script-element>
 fn scripts_of(base: &Url, html: &str) -> Vec<PageScript> {
     let mut emitter = DefaultEmitter::default();
     emitter.naively_switch_states(true);

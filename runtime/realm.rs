@@ -63,7 +63,9 @@ pub(crate) struct StartOptions {
     pub(crate) kind: RealmKind,
     pub(crate) url: String,
     pub(crate) origin: String,
-    pub(crate) simulated: bool,
+    /// Whether `Date` and `Math.random` ask the host's doors, and not the engine.
+    pub(crate) host_clock: bool,
+    pub(crate) host_entropy: bool,
     pub(crate) user_agent: String,
     /// Whether its script is a module: such a worker has no `importScripts()`.
     pub(crate) module: bool,
