@@ -37,7 +37,9 @@ use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::push::HeldPush;
-use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
+use crate::realm::{
+    Call, ExtendableInit, Realm, RealmError, RealmOptions, Resolve, StartOptions, UrlsAlone,
+};
 use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
@@ -303,6 +305,10 @@ impl Shard {
         let id = RealmId(self.next_id());
         let services: Rc<dyn Services> = self.me();
         let share = self.shares.borrow_mut().entry(start.origin.clone()).or_default().clone();
+        let resolver: Rc<dyn Resolve> = match &owner {
+            RealmOwner::Worker(_) => Rc::new(UrlsAlone),
+            RealmOwner::Page(page) => page.modules.clone(),
+        };
         let (commands, incoming) = mpsc::unbounded_channel();
         let created = Instant::now();
         let handle = RealmHandle { commands, owner, created };
@@ -311,6 +317,7 @@ impl Shard {
             id,
             services,
             share,
+            resolver,
             seed: self.seed.map(|seed| seed.wrapping_add(u64::from(id.0))),
             watchdog: self.watchdog.clone(),
             turn_limit: self.limits.turn,
@@ -368,18 +375,20 @@ impl Shard {
 
     /// Calls into a realm at its next turn; a realm that is gone takes no calls.
     pub(crate) fn call_realm(&self, id: RealmId, call: Call) {
+        self.command_realm(id, Command::Call(call));
+    }
+
+    /// Has a realm do something at its next turn; one that is gone does nothing.
+    pub(crate) fn command_realm(&self, id: RealmId, command: Command) {
         if let Some(handle) = self.realms.borrow().get(&id) {
             // The task may have ended in this very moment: then the realm is gone too.
-            let _ = handle.commands.send((Command::Call(call), self.activity.begin()));
+            let _ = handle.commands.send((command, self.activity.begin()));
         }
     }
 
     /// Has a realm hear of its port at its next turn.
     pub(crate) fn call_port(&self, id: RealmId, port: u32) {
-        if let Some(handle) = self.realms.borrow().get(&id) {
-            // As above.
-            let _ = handle.commands.send((Command::Port(port), self.activity.begin()));
-        }
+        self.command_realm(id, Command::Port(port));
     }
 
     /// Runs a classic script in a realm.

@@ -20,12 +20,22 @@ use kittiwake_ops::{
     Host, RealmId, RegistrationState, ScriptException, ServiceWorkerState, Services,
 };
 use serde::Serialize;
+use tokio::sync::oneshot;
+use url::Url;
 
 use crate::extension::{OriginShare, extensions};
 use crate::watchdog::{Limit, Struck, Watchdog};
 
 pub(crate) use calls::{Call, ExtendableInit, Message, MessageSource};
-pub(crate) use modules::{ModuleImport, ModuleKey, ModuleKind};
+pub(crate) use modules::{
+    DynamicImport, ModuleImport, ModuleKey, ModuleKind, Resolve, TopLevelAwait, UrlsAlone,
+    resolve_url, unresolved,
+};
+
+use modules::{DynamicImports, Evaluated, ModuleMap};
+
+/// Hears how a script ended.
+pub(crate) type Ended = oneshot::Sender<Result<(), RealmError>>;
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
 
@@ -34,6 +44,8 @@ pub(crate) struct RealmOptions {
     pub(crate) id: RealmId,
     pub(crate) services: Rc<dyn Services>,
     pub(crate) share: OriginShare,
+    /// Says what its modules import.
+    pub(crate) resolver: Rc<dyn Resolve>,
     /// Seeds `crypto`'s random source in a simulation.
     pub(crate) seed: Option<u64>,
     pub(crate) watchdog: Rc<Watchdog>,
@@ -91,6 +103,9 @@ pub(crate) struct Realm {
     // Both are Some until `drop`.
     runtime: Option<JsRuntime>,
     host_call: Option<v8::Global<v8::Function>>,
+    modules: Option<Rc<ModuleMap>>,
+    /// Graphs that await at their top level, and who waits for them.
+    awaiting: Vec<(v8::Global<v8::Promise>, Ended)>,
     watchdog: Rc<Watchdog>,
     struck: Struck,
     turn_limit: Duration,
@@ -117,16 +132,23 @@ impl Realm {
         let host = Host { realm: options.id, services: options.services };
         runtime.op_state().borrow_mut().put(host);
         let host_call = take_host_call(&mut runtime);
-        {
+        let imports = match options.start.kind {
+            RealmKind::ServiceWorker => DynamicImports::Refused,
+            RealmKind::Page => DynamicImports::Allowed,
+        };
+        let base = Url::parse(&options.start.url).expect("invariant: a realm has a URL");
+        let modules = {
             deno_core::scope!(scope, &mut runtime);
             code_cache::install(scope);
-            modules::install(scope);
-        }
+            modules::install(scope, options.resolver, base, imports)
+        };
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
         let mut realm = Realm {
             runtime: Some(runtime),
             host_call: Some(host_call),
+            modules: Some(modules),
+            awaiting: Vec::new(),
             watchdog: options.watchdog,
             struck,
             turn_limit: options.turn_limit,
@@ -157,19 +179,78 @@ impl Realm {
     pub(crate) fn compile_module(
         &mut self,
         key: ModuleKey,
+        url: Url,
         source: &str,
     ) -> Result<Vec<ModuleImport>, RealmError> {
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
-            modules::compile(scope, key, source)
+            modules::compile(scope, key, url, source)
         })
     }
 
-    /// Runs a module whose graph is compiled, then a microtask checkpoint.
-    pub(crate) fn evaluate_module(&mut self, root: &ModuleKey) -> Result<(), RealmError> {
+    /// Runs a module whose graph is compiled, then a microtask checkpoint. `ended` hears of its
+    /// end, which may be later if it awaits; the answer says whether the realm has ended.
+    pub(crate) fn evaluate_module(
+        &mut self,
+        root: &ModuleKey,
+        top_level_await: TopLevelAwait,
+        ended: Ended,
+    ) -> Result<(), RealmError> {
+        let evaluated = self.turn(|turn| {
+            deno_core::scope!(scope, turn.runtime);
+            modules::evaluate(scope, root, top_level_await)
+        });
+        match evaluated {
+            Ok(Evaluated::Awaits(promise)) => {
+                self.awaiting.push((promise, ended));
+                Ok(())
+            }
+            Ok(Evaluated::Whole) => answer(ended, Ok(())),
+            Err(error) => answer(ended, Err(error)),
+        }
+    }
+
+    /// Tells whoever waits for graphs that have ended. To be called after each turn.
+    pub(crate) fn answer_awaiting(&mut self) -> Result<(), RealmError> {
+        if self.awaiting.is_empty() {
+            return Ok(());
+        }
+        let awaiting = std::mem::take(&mut self.awaiting);
+        let (left, ends) = self.turn(|turn| {
+            deno_core::scope!(scope, turn.runtime);
+            let (mut left, mut ends) = (Vec::new(), Vec::new());
+            for (promise, ended) in awaiting {
+                let local = v8::Local::new(scope, &promise);
+                let end = modules::end_of(scope, local);
+                match end {
+                    Some(end) => ends.push((ended, end)),
+                    None => left.push((promise, ended)),
+                }
+            }
+            Ok((left, ends))
+        })?;
+        self.awaiting = left;
+        ends.into_iter().try_for_each(|(ended, end)| answer(ended, end.map_err(RealmError::from)))
+    }
+
+    /// What its scripts want to `import()` since the last time.
+    pub(crate) fn take_imports(&self) -> Vec<DynamicImport> {
+        self.modules.as_ref().map_or_else(Vec::new, |modules| modules.take_asked())
+    }
+
+    /// Settles the promise of an `import()`: its graph is compiled, or was not loaded.
+    pub(crate) fn settle_import(
+        &mut self,
+        id: u32,
+        loaded: Result<ModuleKey, String>,
+    ) -> Result<(), RealmError> {
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
-            modules::evaluate(scope, root)
+            match loaded {
+                Ok(key) => modules::finish_import(scope, id, &key),
+                Err(message) => modules::fail_import(scope, id, &message),
+            }
+            Ok(())
         })
     }
 
@@ -211,6 +292,8 @@ impl Realm {
 impl Drop for Realm {
     fn drop(&mut self) {
         self.host_call.take();
+        self.modules.take();
+        self.awaiting.clear();
         let mut runtime = self.runtime.take().expect("a realm is dropped once");
         runtime.v8_isolate().cancel_terminate_execution();
         // SAFETY: the isolate must be current when its runtime is dropped; dropping leaves it.
@@ -223,6 +306,20 @@ impl Drop for Realm {
             code_cache::leave_bytecode(scope);
         }
     }
+}
+
+/// Tells whoever asked, and whether the realm has ended.
+pub(crate) fn answer<T>(
+    done: oneshot::Sender<Result<T, RealmError>>,
+    result: Result<T, RealmError>,
+) -> Result<(), RealmError> {
+    let ended = match &result {
+        Err(RealmError::Terminated(limit)) => Err(RealmError::Terminated(*limit)),
+        _ => Ok(()),
+    };
+    // Whoever asked has gone: the result is of no use.
+    let _ = done.send(result);
+    ended
 }
 
 /// What a function of the realm is called with.

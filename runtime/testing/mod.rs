@@ -4,7 +4,8 @@
 //! memory, a simulated clock, a seed, and scripted servers. Equal worlds have equal traces.
 
 mod conduct;
-mod modules;
+pub(crate) mod modules;
+mod node_modules;
 mod page;
 mod verbs;
 
@@ -137,7 +138,7 @@ pub enum TestFileError {
         /// What the system said.
         cause: Arc<std::io::Error>,
     },
-    /// It is no module, imports what is not there, or threw.
+    /// It is no module, imports what is not there, threw, or awaits what never comes.
     #[error("{0}")]
     Script(Box<ScriptException>),
     /// It did not end.
@@ -207,12 +208,12 @@ impl TestWorld {
             .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
             .start()?;
         let page = TestPage::new(servers, trace.clone(), options);
-        let (file, root) = (file.to_owned(), options.root.clone());
+        let file = file.to_owned();
         let opened = cut_off_after(options.limit + GRACE, |cut_off| {
             runtime.ask(move |shard| async move {
                 let realm = shard.open_test_page(page, wanted);
                 tokio::select! {
-                    loaded = shard.load_test_file(realm, &file, &root) => {
+                    loaded = shard.load_test_file(realm, &file) => {
                         Some(loaded.map(|()| realm))
                     }
                     _ = cut_off => None,
