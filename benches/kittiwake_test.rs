@@ -127,6 +127,8 @@ async fn measure_sameness(folder: &Path) -> Result<()> {
         seed: 7,
         limit: Duration::from_secs(10),
         snapshots: Arc::new(Snapshots::default()),
+        coverage: None,
+        inspector: None,
     };
     let (mut first, mut others) = (None, 0);
     for _ in 0..SAME_RUNS {

@@ -7,11 +7,13 @@
 // `__bootstrap`, an op) stays reachable from it.
 
 import { core, internals, primordials } from "ext:core/mod.js";
+import * as backgroundFetch from "ext:kittiwake/background_fetch.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
 import { BroadcastChannel } from "ext:kittiwake/broadcast_channel.js";
 import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
+import * as contentIndex from "ext:kittiwake/content_index.js";
 import * as cookies from "ext:kittiwake/cookie_store.js";
 import {
   defineHandler,
@@ -139,6 +141,7 @@ webidl.configureInterface(event.CloseEvent);
 nameGetters(location.workerLocationConstructorDescriptor.value.prototype);
 
 const interfaces = {
+  ...backgroundFetch.interfaces,
   AbortController: abort.AbortController,
   AbortSignal: abort.AbortSignal,
   Blob: file.Blob,
@@ -148,6 +151,7 @@ const interfaces = {
   CacheStorage: cache.CacheStorage,
   CloseEvent: event.CloseEvent,
   CompressionStream,
+  ContentIndex: contentIndex.ContentIndex,
   CookieStore: cookies.CookieStore,
   CookieStoreManager: cookies.CookieStoreManager,
   CountQueuingStrategy: streams.CountQueuingStrategy,
@@ -228,6 +232,8 @@ for (const name in interfaces) defineInterface(name, interfaces[name]);
 // Exposed in service workers only: in the snapshot for the sake of their quick start, and taken
 // from pages.
 const workerInterfaces = {
+  ...backgroundFetch.workerInterfaces,
+  ContentIndexEvent: contentIndex.ContentIndexEvent,
   ExtendableCookieChangeEvent: cookies.ExtendableCookieChangeEvent,
   FetchEvent,
   NotificationEvent,
@@ -428,8 +434,10 @@ function startServiceWorker(options) {
   defineGetter(globalThis, "serviceWorker", () => ownWorker);
   defineOperations(globalThis, { skipWaiting });
   defineHandlers(globalThis, [
-    "activate", "cookiechange", "fetch", "install", "message", "messageerror", "notificationclick",
-    "notificationclose", "periodicsync", "push", "pushsubscriptionchange", "sync",
+    "activate", "backgroundfetchabort", "backgroundfetchclick", "backgroundfetchfail",
+    "backgroundfetchsuccess", "contentdelete", "cookiechange", "fetch", "install", "message",
+    "messageerror", "notificationclick", "notificationclose", "periodicsync", "push",
+    "pushsubscriptionchange", "sync",
   ]);
 }
 
@@ -469,6 +477,7 @@ const hostCalls = new SafeMap(Object.entries({
   dispatchExtendable: dispatchFunctionalEvent,
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
+  changeBackgroundFetch: backgroundFetch.changeBackgroundFetch,
   changeCookies: cookies.changeCookies,
   changeConnection: networkInformation.changeConnection,
   changeRegistration: serviceWorker.changeRegistration,

@@ -5,10 +5,12 @@
 
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use deno_core::futures::future::poll_fn;
-use kittiwake_ops::{RealmId, ScriptException, Services};
+use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::activity::Busy;
@@ -31,15 +33,19 @@ pub(crate) enum Command {
     Port(u32),
     Evaluate {
         url: String,
-        source: String,
+        script: ScriptSource,
         done: oneshot::Sender<Result<(), RealmError>>,
     },
     /// `url` is where its source has come from.
     CompileModule {
         key: ModuleKey,
         url: Url,
-        source: String,
+        source: ScriptSource,
         done: Compiled,
+    },
+    /// The code of what the realm has compiled from text.
+    TakeCode {
+        done: oneshot::Sender<Result<Vec<(String, Vec<u8>)>, RealmError>>,
     },
     EvaluateModule {
         root: ModuleKey,
@@ -64,6 +70,7 @@ pub(crate) async fn drive(
     mut commands: mpsc::UnboundedReceiver<(Command, Busy)>,
 ) {
     let mut busy: Option<Busy> = Some(shard.activity.begin());
+    let mut memory = Memory::default();
     let ended = poll_fn(|context| {
         shard.turns.note();
         loop {
@@ -95,7 +102,10 @@ pub(crate) async fn drive(
                 let_helper_work();
                 busy.get_or_insert_with(|| shard.activity.begin());
             }
-            EventLoop::Quiet => busy = None,
+            EventLoop::Quiet => {
+                busy = None;
+                memory.ask(&shard, id, &mut realm);
+            }
         }
         Poll::Pending
     })
@@ -104,6 +114,22 @@ pub(crate) async fn drive(
         shard.trace_terminated(id, &error);
     }
     shard.drop_realm(id);
+}
+
+/// How often a realm that comes to rest is asked what it has of memory.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// When it was last asked.
+#[derive(Default)]
+struct Memory(Option<Instant>);
+
+impl Memory {
+    fn ask(&mut self, shard: &Shard, id: RealmId, realm: &mut Realm) {
+        if self.0.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
+            self.0 = Some(Instant::now());
+            shard.note_memory(id, realm.memory_bytes());
+        }
+    }
 }
 
 fn run_command(
@@ -119,9 +145,10 @@ fn run_command(
             Some(call) => run_call(shard, id, realm, call),
             None => Ok(()),
         },
-        Command::Evaluate { url, source, done } => answer(done, realm.evaluate(&url, &source)),
+        Command::Evaluate { url, script, done } => answer(done, realm.evaluate(&url, script)),
+        Command::TakeCode { done } => answer(done, realm.take_code()),
         Command::CompileModule { key, url, source, done } => {
-            answer(done, realm.compile_module(key, url, &source))
+            answer(done, realm.compile_module(key, url, source))
         }
         Command::EvaluateModule { root, top_level_await, done } => {
             realm.evaluate_module(&root, top_level_await, done)

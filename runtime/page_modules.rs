@@ -23,6 +23,7 @@ use crate::lifecycle::{check_type, data_module, decode};
 use crate::pages::Page;
 use crate::realm::{
     DynamicImport, ModuleImport, ModuleKey, ModuleKind, RealmError, Resolve, TopLevelAwait,
+    UrlsAlone,
 };
 use crate::testing::modules as test_modules;
 
@@ -82,6 +83,16 @@ impl Resolve for PageModules {
         match &self.source {
             ModuleSource::Network(map) => map.borrow().resolve(specifier, base),
             ModuleSource::TestFiles { .. } => test_modules::resolve(specifier, base),
+        }
+    }
+}
+
+impl RealmOwner {
+    /// Who says what its modules import.
+    pub(crate) fn resolver(&self) -> Rc<dyn Resolve> {
+        match self {
+            RealmOwner::Worker(_) => Rc::new(UrlsAlone),
+            RealmOwner::Page(page) => page.modules.clone(),
         }
     }
 }
@@ -169,7 +180,8 @@ impl Shard {
                     self.page_module_source(page, key).await.map_err(ModuleFailure::NotLoaded)?
                 }
             };
-            let compile = |done| Command::CompileModule { key: key.clone(), url, source, done };
+            let (key, source) = (key.clone(), source.into());
+            let compile = |done| Command::CompileModule { key, url, source, done };
             let imports = self.ask_realm(realm, compile).await;
             imports.map(Rc::from).map_err(ModuleFailure::Realm)
         });

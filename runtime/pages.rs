@@ -200,6 +200,8 @@ impl Shard {
             subject: LifecycleSubject::Page,
             url: page.url.to_string(),
             state,
+            worker: None,
+            scope: None,
         });
     }
 
@@ -246,11 +248,13 @@ impl Shard {
     ) -> Result<(), RealmError> {
         match (script.kind, script.content) {
             (ScriptKind::Classic, ScriptContent::Inline(url, source)) => {
-                self.evaluate(realm, url.as_str(), source).await
+                self.evaluate(realm, url.as_str(), source.into()).await
             }
             (ScriptKind::Classic, ScriptContent::External(url)) => {
                 match self.load_script(page, &url).await {
-                    Ok(loaded) => self.evaluate(realm, url.as_str(), decode(&loaded.body)).await,
+                    Ok(loaded) => {
+                        self.evaluate(realm, url.as_str(), decode(&loaded.body).into()).await
+                    }
                     Err(reason) => {
                         self.trace_not_loaded(page, &url, &reason);
                         Ok(())

@@ -8,34 +8,40 @@
 
 mod calls;
 mod code_cache;
+mod coverage;
+mod graphs;
+mod inspect;
 mod modules;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
 use kittiwake_ops::{
-    Host, RealmId, RegistrationState, ScriptException, ServiceWorkerState, Services,
+    CompiledScripts, Host, RealmId, RegistrationState, ScriptException, ScriptSource,
+    ServiceWorkerState, Services, compile_script,
 };
 use serde::Serialize;
-use tokio::sync::oneshot;
 use url::Url;
 
+use crate::coverage::Coverage;
 use crate::extension::{OriginShare, extensions};
+use crate::inspector::{Debugged, Inspected, Inspector};
 use crate::watchdog::{Limit, Struck, Watchdog};
 
+use code_cache::Leaving;
+
 pub(crate) use calls::{Call, ExtendableInit, Message, MessageSource};
+pub(crate) use graphs::{Ended, answer};
 pub(crate) use modules::{
     DynamicImport, ModuleImport, ModuleKey, ModuleKind, Resolve, TopLevelAwait, UrlsAlone,
     resolve_url, unresolved,
 };
 
-use modules::{DynamicImports, Evaluated, ModuleMap};
-
-/// Hears how a script ended.
-pub(crate) type Ended = oneshot::Sender<Result<(), RealmError>>;
+use modules::{DynamicImports, ModuleMap};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
 
@@ -53,6 +59,10 @@ pub(crate) struct RealmOptions {
     pub(crate) turn_limit: Duration,
     /// Bytes that its heap may have.
     pub(crate) heap_limit: usize,
+    /// Who counts what its scripts run, if anybody does.
+    pub(crate) coverage: Option<Coverage>,
+    /// Who lets debuggers at it, if anybody does, and who hears of them.
+    pub(crate) inspector: Option<(Inspector, Arc<Debugged>)>,
     pub(crate) start: StartOptions,
 }
 
@@ -106,6 +116,9 @@ pub(crate) struct Realm {
     modules: Option<Rc<ModuleMap>>,
     /// Graphs that await at their top level, and who waits for them.
     awaiting: Vec<(v8::Global<v8::Promise>, Ended)>,
+    leaving: Leaving,
+    counting: Option<coverage::Counting>,
+    inspected: Option<Inspected>,
     watchdog: Rc<Watchdog>,
     struck: Struck,
     turn_limit: Duration,
@@ -114,6 +127,7 @@ pub(crate) struct Realm {
 impl Realm {
     /// Creates the isolate from the snapshot and starts its global scope.
     pub(crate) fn new(options: RealmOptions) -> Self {
+        let blobs = options.share.blobs.clone();
         let mut runtime = JsRuntime::new(RuntimeOptions {
             extensions: extensions(options.share, options.seed),
             startup_snapshot: Some(SNAPSHOT),
@@ -129,7 +143,7 @@ impl Realm {
         runtime.v8_isolate().set_allow_atomics_wait(false);
         let struck = Struck::default();
         end_when_heap_is_full(&mut runtime, struck.clone());
-        let host = Host { realm: options.id, services: options.services };
+        let host = Host { realm: options.id, services: options.services, blobs };
         runtime.op_state().borrow_mut().put(host);
         let host_call = take_host_call(&mut runtime);
         let imports = match options.start.kind {
@@ -139,9 +153,16 @@ impl Realm {
         let base = Url::parse(&options.start.url).expect("invariant: a realm has a URL");
         let modules = {
             deno_core::scope!(scope, &mut runtime);
-            code_cache::install(scope);
             modules::install(scope, options.resolver, base, imports)
         };
+        {
+            deno_core::scope!(scope, &mut runtime);
+            scope.set_slot(Rc::new(CompiledScripts::default()));
+        }
+        let inspected = options.inspector.map(|(inspector, debugged)| {
+            inspect::inspect(&mut runtime, &inspector, &options.start, debugged)
+        });
+        let counting = options.coverage.map(|all| coverage::Counting::start(&mut runtime, all));
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
         let mut realm = Realm {
@@ -149,6 +170,9 @@ impl Realm {
             host_call: Some(host_call),
             modules: Some(modules),
             awaiting: Vec::new(),
+            leaving: Leaving::default(),
+            counting,
+            inspected,
             watchdog: options.watchdog,
             struck,
             turn_limit: options.turn_limit,
@@ -160,14 +184,18 @@ impl Realm {
     }
 
     /// Runs a classic script, then a microtask checkpoint.
-    pub(crate) fn evaluate(&mut self, url: &str, source: &str) -> Result<(), RealmError> {
+    pub(crate) fn evaluate(&mut self, url: &str, script: ScriptSource) -> Result<(), RealmError> {
+        self.wait_for_debugger(url);
+        let script = self.with_code(url, script);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
             v8::tc_scope!(let scope, scope);
-            let script = code_cache::compile_classic(scope, url, source);
-            if script.and_then(|script| script.run(scope)).is_none()
-                && let Some(exception) = scope.exception()
-            {
+            let compiled = compile_script(scope, url, &script);
+            let run = compiled.and_then(|it| it.bind_to_current_context(scope).run(scope));
+            if run.is_none() {
+                // A turn that was ended has thrown nothing.
+                let undefined = v8::undefined(scope).into();
+                let exception = scope.exception().unwrap_or(undefined);
                 return Err(Failure::Js(JsError::from_v8_exception(scope, exception)));
             }
             scope.perform_microtask_checkpoint();
@@ -175,82 +203,18 @@ impl Realm {
         })
     }
 
-    /// Compiles one module of a graph and answers what it imports.
-    pub(crate) fn compile_module(
-        &mut self,
-        key: ModuleKey,
-        url: Url,
-        source: &str,
-    ) -> Result<Vec<ModuleImport>, RealmError> {
+    /// The script, with the code that another realm left; without, if its parts are to be counted,
+    /// because that code has no counters.
+    fn with_code(&mut self, url: &str, script: ScriptSource) -> ScriptSource {
+        if self.counting.is_some() { script } else { self.leaving.with_code(url, script) }
+    }
+
+    /// The code of the scripts that were compiled from text, with the functions that have run.
+    pub(crate) fn take_code(&mut self) -> Result<Vec<(String, Vec<u8>)>, RealmError> {
+        let mut leaving = std::mem::take(&mut self.leaving);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
-            modules::compile(scope, key, url, source)
-        })
-    }
-
-    /// Runs a module whose graph is compiled, then a microtask checkpoint. `ended` hears of its
-    /// end, which may be later if it awaits; the answer says whether the realm has ended.
-    pub(crate) fn evaluate_module(
-        &mut self,
-        root: &ModuleKey,
-        top_level_await: TopLevelAwait,
-        ended: Ended,
-    ) -> Result<(), RealmError> {
-        let evaluated = self.turn(|turn| {
-            deno_core::scope!(scope, turn.runtime);
-            modules::evaluate(scope, root, top_level_await)
-        });
-        match evaluated {
-            Ok(Evaluated::Awaits(promise)) => {
-                self.awaiting.push((promise, ended));
-                Ok(())
-            }
-            Ok(Evaluated::Whole) => answer(ended, Ok(())),
-            Err(error) => answer(ended, Err(error)),
-        }
-    }
-
-    /// Tells whoever waits for graphs that have ended. To be called after each turn.
-    pub(crate) fn answer_awaiting(&mut self) -> Result<(), RealmError> {
-        if self.awaiting.is_empty() {
-            return Ok(());
-        }
-        let awaiting = std::mem::take(&mut self.awaiting);
-        let (left, ends) = self.turn(|turn| {
-            deno_core::scope!(scope, turn.runtime);
-            let (mut left, mut ends) = (Vec::new(), Vec::new());
-            for (promise, ended) in awaiting {
-                let local = v8::Local::new(scope, &promise);
-                let end = modules::end_of(scope, local);
-                match end {
-                    Some(end) => ends.push((ended, end)),
-                    None => left.push((promise, ended)),
-                }
-            }
-            Ok((left, ends))
-        })?;
-        self.awaiting = left;
-        ends.into_iter().try_for_each(|(ended, end)| answer(ended, end.map_err(RealmError::from)))
-    }
-
-    /// What its scripts want to `import()` since the last time.
-    pub(crate) fn take_imports(&self) -> Vec<DynamicImport> {
-        self.modules.as_ref().map_or_else(Vec::new, |modules| modules.take_asked())
-    }
-
-    /// Settles the promise of an `import()`: its graph is compiled, or was not loaded.
-    pub(crate) fn settle_import(
-        &mut self,
-        id: u32,
-        loaded: Result<ModuleKey, String>,
-    ) -> Result<(), RealmError> {
-        self.turn(|turn| {
-            deno_core::scope!(scope, turn.runtime);
-            match loaded {
-                Ok(key) => modules::finish_import(scope, id, &key),
-                Err(message) => modules::fail_import(scope, id, &message),
-            }
-            Ok(())
+            Ok(leaving.take_all(scope))
         })
     }
 
@@ -273,12 +237,22 @@ impl Realm {
         })
     }
 
+    /// What it has of memory: its heap, and what hangs on it.
+    pub(crate) fn memory_bytes(&mut self) -> usize {
+        let runtime = self.runtime.as_mut().expect("a realm has its runtime until dropped");
+        let heap = runtime.v8_isolate().get_heap_statistics();
+        heap.total_physical_size() + heap.malloced_memory() + heap.external_memory()
+    }
+
     fn turn<R>(
         &mut self,
         take: impl FnOnce(&mut Turn<'_>) -> Result<R, Failure>,
     ) -> Result<R, RealmError> {
         if let Some(limit) = self.struck.limit() {
             return Err(RealmError::Terminated(limit));
+        }
+        if self.inspected.is_some() {
+            inspect::forget_early_wakes();
         }
         let result = take(&mut Turn::enter(self));
         // Termination surfaces as whatever the engine was doing; the mark alone is reliable.
@@ -294,6 +268,8 @@ impl Drop for Realm {
         self.host_call.take();
         self.modules.take();
         self.awaiting.clear();
+        // Nobody connects any more.
+        self.inspected.take();
         let mut runtime = self.runtime.take().expect("a realm is dropped once");
         runtime.v8_isolate().cancel_terminate_execution();
         // SAFETY: the isolate must be current when its runtime is dropped; dropping leaves it.
@@ -303,23 +279,12 @@ impl Drop for Realm {
         // A realm that was terminated may be in any state.
         if self.struck.limit().is_none() {
             deno_core::scope!(scope, &mut runtime);
-            code_cache::leave_bytecode(scope);
+            std::mem::take(&mut self.leaving).leave_wanted(scope);
+        }
+        if let Some(counting) = self.counting.take() {
+            counting.finish();
         }
     }
-}
-
-/// Tells whoever asked, and whether the realm has ended.
-pub(crate) fn answer<T>(
-    done: oneshot::Sender<Result<T, RealmError>>,
-    result: Result<T, RealmError>,
-) -> Result<(), RealmError> {
-    let ended = match &result {
-        Err(RealmError::Terminated(limit)) => Err(RealmError::Terminated(*limit)),
-        _ => Ok(()),
-    };
-    // Whoever asked has gone: the result is of no use.
-    let _ = done.send(result);
-    ended
 }
 
 /// What a function of the realm is called with.

@@ -14,8 +14,8 @@
 //!   operating system releases the lock when the process dies, so no lock is ever stale.
 //! - **Refused means untouched.** A folder or database that is not usable is left as it was,
 //!   except for the lock file.
-//! - **What the network can give again may be lost.** Cookies and the HTTP cache do not wait for
-//!   the disk: a power cut may undo the last of their changes, each as a whole.
+//! - **What can be had again may be lost.** Cookies, the HTTP cache and the code of scripts do not
+//!   wait for the disk: a power cut may undo the last of their changes, each as a whole.
 //! - **Upgrades are all or nothing.** Each step of the schema is one transaction; a later schema
 //!   is refused, never guessed at.
 //! - **No scan at the start.** `PRAGMA quick_check` reads every page, script bodies included, so a
@@ -46,9 +46,11 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod background_fetch;
 mod buckets;
 mod caches;
 mod columns;
+mod content_index;
 mod cookies;
 mod error;
 mod folder;
@@ -58,7 +60,9 @@ mod memory;
 mod periodic;
 mod push;
 mod registrations;
+mod script_code;
 mod sync;
+mod transaction;
 mod write;
 
 use std::fs::File;
@@ -72,7 +76,12 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
+use crate::transaction::Transaction;
 
+pub use crate::background_fetch::{
+    BackgroundFetch, BackgroundFetchId, BackgroundFetchState, FetchRecord, NewBackgroundFetch,
+    NewRecord, RecordResult, outcome,
+};
 pub use crate::buckets::{BucketId, StorageBucket, parse_storage_key};
 pub use crate::caches::{
     BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
@@ -90,10 +99,11 @@ pub use crate::registrations::{
     InstalledWorker, NavigationPreload, Registration, RegistrationId, ScriptResource, ScriptType,
     Unregistered, UpdateViaCache, Version, VersionId, VersionState,
 };
+pub use crate::script_code::ScriptCodeLimits;
 pub use crate::sync::{
-    ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
-    Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncType,
-    next,
+    ClaimLimits, Claimed, DueNow, HandedBack, IllegalTransition, ListedSync, Outcome, Profile,
+    Recovered, Recovery, Registered, Settled, SyncEvent, SyncPlace, SyncPolicy, SyncRecord,
+    SyncRegistration, SyncState, SyncType, next,
 };
 pub use crate::write::{SyncChange, SyncWrite, SyncWritten};
 
@@ -114,6 +124,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_lifecycle.sql"),
     include_str!("push/schema.sql"),
     include_str!("cookie_subscriptions.sql"),
+    include_str!("script_code.sql"),
+    include_str!("background_fetch/schema.sql"),
+    include_str!("content_index.sql"),
 ];
 
 /// All durable state of one runtime. See the crate's durability contract.
@@ -291,32 +304,6 @@ fn migrate(connection: &Connection, migrations: &[&str]) -> Result<(), Failure> 
         transaction.commit()?;
     }
     Ok(())
-}
-
-/// Rolled back when it is dropped, unless it was committed. Unlike rusqlite's, it does not compile
-/// its statements anew each time.
-struct Transaction<'a>(&'a Connection);
-
-impl<'a> Transaction<'a> {
-    /// Immediate: a transaction that began by reading could not always go on to write.
-    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Transaction(connection))
-    }
-
-    fn commit(self) -> rusqlite::Result<()> {
-        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        // It is over if it was committed, or if SQLite itself rolled it back.
-        if !self.0.is_autocommit() {
-            // What fails here is a failing disk, which the caller hears of already.
-            let _ = self.0.execute_batch("ROLLBACK");
-        }
-    }
 }
 
 /// The schema version that this build writes, and the newest that it reads.

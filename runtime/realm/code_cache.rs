@@ -1,33 +1,27 @@
-//! Bytecode of scripts, which the realms of a process hand on: whoever compiles a script as the
-//! second one leaves its bytecode, and the third compiles nothing.
+//! Code of scripts, which the realms of a process hand on: whoever compiles a script as the second
+//! one leaves what V8 made of it, and the third compiles nothing.
 //!
-//! Invariant: bytecode is taken for the very text that it was made of; V8 itself looks at the
-//! text's length only.
+//! Invariant: code is taken for the very text that it was made of; V8 itself looks at the text's
+//! length only.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use deno_core::v8;
-use v8::script_compiler::{CachedData, CompileOptions, NoCacheReason, Source};
+use kittiwake_ops::{ScriptSource, take_code};
 
 /// Shorter scripts are compiled as fast as they are looked for.
 const MIN_LENGTH: usize = 1024;
 /// What is kept in all, texts included.
 const MAX_BYTES: usize = 64 << 20;
-/// Scripts that are known, with bytecode or without.
+/// Scripts that are known, with code or without.
 const MAX_SCRIPTS: usize = 1024;
 
-/// The scripts of a realm whose bytecode it leaves, in a slot of its isolate.
+/// The scripts whose code a realm is to leave: by their URLs, with their texts. Nothing at the URLs
+/// of those that nobody wants, and at those of several scripts: a document's own have one.
 #[derive(Default)]
-pub(super) struct Leaving(RefCell<Vec<(Key, String, Compiled)>>);
-
-enum Compiled {
-    Classic(v8::Global<v8::UnboundScript>),
-    Module(v8::Global<v8::UnboundModuleScript>),
-}
+pub(super) struct Leaving(BTreeMap<String, Option<(Key, String)>>);
 
 /// The script's URL, and a hash of its text.
 type Key = (String, u64);
@@ -49,115 +43,57 @@ struct Known {
 
 struct Made {
     text: String,
-    bytecode: Arc<[u8]>,
+    code: Arc<[u8]>,
 }
 
 /// What the shelf says about a script.
 enum Answer {
-    Bytecode(Arc<[u8]>),
-    /// Nobody has left its bytecode yet, but others have compiled it.
+    Code(Arc<[u8]>),
+    /// Nobody has left its code yet, but others have compiled it.
     Wanted(Key),
     /// Nobody else may ever compile it.
     New,
 }
 
-/// Prepares an isolate. Once.
-pub(super) fn install(scope: &mut v8::PinScope<'_, '_>) {
-    scope.set_slot(Rc::new(Leaving::default()));
-}
-
-/// Compiles a classic script. An exception is the engine's.
-pub(super) fn compile_classic<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    url: &str,
-    text: &str,
-) -> Option<v8::Local<'s, v8::Script>> {
-    let answer = look(url, text);
-    let bytecode = answer.bytecode();
-    let (mut source, options) = source_of(scope, url, text, bytecode.as_deref(), false)?;
-    let script =
-        v8::script_compiler::compile(scope, &mut source, options, NoCacheReason::NoReason)?;
-    if let Answer::Wanted(key) = answer {
-        let unbound = script.get_unbound_script(scope);
-        leave(scope, key, text, Compiled::Classic(v8::Global::new(scope, unbound)));
+impl Leaving {
+    /// The script, with the code that another realm left, if it has none of its own.
+    pub(super) fn with_code(&mut self, url: &str, mut script: ScriptSource) -> ScriptSource {
+        let is_alone = self.0.insert(url.to_owned(), None).is_none();
+        if script.code.is_some() || script.text.len() < MIN_LENGTH {
+            return script;
+        }
+        let mut hasher = DefaultHasher::new();
+        script.text.hash(&mut hasher);
+        match shelf().ask((url.to_owned(), hasher.finish()), &script.text) {
+            Answer::Code(code) => script.code = Some(code),
+            Answer::Wanted(key) if is_alone => {
+                self.0.insert(url.to_owned(), Some((key, script.text.clone())));
+            }
+            Answer::Wanted(_) | Answer::New => {}
+        }
+        script
     }
-    Some(script)
-}
 
-/// Compiles a module. An exception is the engine's.
-pub(super) fn compile_module<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    url: &str,
-    text: &str,
-) -> Option<v8::Local<'s, v8::Module>> {
-    let answer = look(url, text);
-    let bytecode = answer.bytecode();
-    let (mut source, options) = source_of(scope, url, text, bytecode.as_deref(), true)?;
-    let module =
-        v8::script_compiler::compile_module2(scope, &mut source, options, NoCacheReason::NoReason)?;
-    if let Answer::Wanted(key) = answer {
-        let unbound = module.get_unbound_module_script(scope);
-        leave(scope, key, text, Compiled::Module(v8::Global::new(scope, unbound)));
+    /// Takes the code of all scripts that were compiled from text.
+    pub(super) fn take_all(&mut self, scope: &mut v8::PinScope<'_, '_>) -> Vec<(String, Vec<u8>)> {
+        let codes = take_code(scope, |_| true);
+        for (url, code) in &codes {
+            self.leave(url, code);
+        }
+        codes
     }
-    Some(module)
-}
 
-/// Leaves the bytecode that others want: at the realm's end, when the functions that run have
-/// theirs.
-pub(super) fn leave_bytecode(scope: &mut v8::PinScope<'_, '_>) {
-    let leaving = scope.get_slot::<Rc<Leaving>>().expect("invariant: installed with the realm");
-    for (key, text, compiled) in leaving.0.take() {
-        let bytecode = match compiled {
-            Compiled::Classic(script) => v8::Local::new(scope, script).create_code_cache(),
-            Compiled::Module(script) => v8::Local::new(scope, script).create_code_cache(),
-        };
-        if let Some(bytecode) = bytecode {
-            shelf().put(key, Made { text, bytecode: Arc::from(&**bytecode) });
+    /// Leaves the code that others want: at the realm's end, when the functions that run have
+    /// theirs.
+    pub(super) fn leave_wanted(mut self, scope: &mut v8::PinScope<'_, '_>) {
+        for (url, code) in take_code(scope, |url| matches!(self.0.get(url), Some(Some(_)))) {
+            self.leave(&url, &code);
         }
     }
-}
 
-fn look(url: &str, text: &str) -> Answer {
-    if text.len() < MIN_LENGTH {
-        return Answer::New;
-    }
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    shelf().ask((url.to_owned(), hasher.finish()), text)
-}
-
-fn leave(scope: &mut v8::PinScope<'_, '_>, key: Key, text: &str, compiled: Compiled) {
-    let leaving = scope.get_slot::<Rc<Leaving>>().expect("invariant: installed with the realm");
-    leaving.0.borrow_mut().push((key, text.to_owned(), compiled));
-}
-
-/// `bytecode` must outlive the source.
-fn source_of(
-    scope: &mut v8::PinScope<'_, '_>,
-    url: &str,
-    text: &str,
-    bytecode: Option<&[u8]>,
-    module: bool,
-) -> Option<(Source, CompileOptions)> {
-    let text = v8::String::new(scope, text)?;
-    let name = v8::String::new(scope, url)?.into();
-    let origin =
-        v8::ScriptOrigin::new(scope, name, 0, 0, false, 0, None, false, false, module, None);
-    Some(match bytecode {
-        Some(bytecode) => {
-            let data = CachedData::new(bytecode);
-            let source = Source::new_with_cached_data(text, Some(&origin), data);
-            (source, CompileOptions::ConsumeCodeCache)
-        }
-        None => (Source::new(text, Some(&origin)), CompileOptions::NoCompileOptions),
-    })
-}
-
-impl Answer {
-    fn bytecode(&self) -> Option<Arc<[u8]>> {
-        match self {
-            Answer::Bytecode(bytecode) => Some(bytecode.clone()),
-            Answer::Wanted(_) | Answer::New => None,
+    fn leave(&mut self, url: &str, code: &[u8]) {
+        if let Some(Some((key, text))) = self.0.remove(url) {
+            shelf().put(key, Made { text, code: Arc::from(code) });
         }
     }
 }
@@ -174,7 +110,7 @@ impl Shelf {
         known.asked = asked;
         match &known.made {
             None => Answer::Wanted(key),
-            Some(made) if made.text == text => Answer::Bytecode(made.bytecode.clone()),
+            Some(made) if made.text == text => Answer::Code(made.code.clone()),
             // Two texts with one hash.
             Some(_) => Answer::New,
         }
@@ -201,7 +137,7 @@ impl Shelf {
 
 impl Made {
     fn bytes(&self) -> usize {
-        self.text.len() + self.bytecode.len()
+        self.text.len() + self.code.len()
     }
 }
 
@@ -223,22 +159,33 @@ mod tests {
         let mut shelf = Shelf::default();
         assert!(matches!(shelf.ask(key("a"), "text"), Answer::New));
         let Answer::Wanted(wanted) = shelf.ask(key("a"), "text") else { panic!("not wanted") };
-        shelf.put(wanted, Made { text: "text".to_owned(), bytecode: Arc::from([7]) });
-        let Answer::Bytecode(bytecode) = shelf.ask(key("a"), "text") else { panic!("not there") };
-        assert_eq!(*bytecode, [7]);
+        shelf.put(wanted, Made { text: "text".to_owned(), code: Arc::from([7]) });
+        let Answer::Code(code) = shelf.ask(key("a"), "text") else { panic!("not there") };
+        assert_eq!(*code, [7]);
         assert!(matches!(shelf.ask(key("a"), "another text of this hash"), Answer::New));
+    }
+
+    #[test]
+    fn two_scripts_of_one_url_leave_nothing() {
+        let url = "https://app.test/two-scripts";
+        let script = |text: &str| ScriptSource::from(text.repeat(MIN_LENGTH));
+        for texts in [["a", "b"], ["b", "a"]] {
+            let mut leaving = Leaving::default();
+            texts.map(|text| leaving.with_code(url, script(text)));
+            assert!(leaving.0.values().all(Option::is_none), "{texts:?}");
+        }
     }
 
     #[test]
     fn what_nobody_asks_for_makes_room() {
         let mut shelf = Shelf::default();
-        let large = || Made { text: String::new(), bytecode: vec![0; MAX_BYTES / 2].into() };
+        let large = || Made { text: String::new(), code: vec![0; MAX_BYTES / 2].into() };
         for name in ["a", "b", "c"] {
             shelf.ask(key(name), "");
             shelf.put(key(name), large());
             shelf.ask(key("a"), "");
         }
-        assert!(matches!(shelf.ask(key("a"), ""), Answer::Bytecode(_)));
+        assert!(matches!(shelf.ask(key("a"), ""), Answer::Code(_)));
         assert!(matches!(shelf.ask(key("b"), ""), Answer::New));
         assert!(shelf.bytes <= MAX_BYTES, "{}", shelf.bytes);
         for number in 0..2 * MAX_SCRIPTS {

@@ -68,6 +68,18 @@ pub enum Error {
     /// A notification that is not shown any more.
     #[error("the notification is not shown any more")]
     NoNotification,
+    /// A background fetch that is over, or never was.
+    #[error("there is no background fetch `{id}`; give the id that the script began it with")]
+    NoBackgroundFetch {
+        /// The script's id.
+        id: String,
+    },
+    /// An entry of the content index that is not there.
+    #[error("the content index has no `{id}`; give the id that the script added it with")]
+    NoContent {
+        /// The script's id.
+        id: String,
+    },
     /// A script of a page threw.
     #[error("{url}: {cause}")]
     Page {

@@ -77,6 +77,43 @@ impl Runtime {
         .await?
     }
 
+    /// Clicks at what a person would see of the newest background fetch with this id of `scope`, or
+    /// of the only registration: `backgroundfetchclick` at its worker, which may then focus or open
+    /// one window within ten seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoBackgroundFetch`], [`Error::NoWorker`], [`Error::ManyWorkers`].
+    pub async fn click_background_fetch(
+        &self,
+        scope: Option<Url>,
+        id: String,
+    ) -> Result<EventOutcome, Error> {
+        self.ask(move |shard| async move {
+            let registration = shard.registration_to_ask(scope)?;
+            shard.click_background_fetch(&registration, &id).await
+        })
+        .await?
+    }
+
+    /// Deletes an entry of the content index of `scope`, or of the only registration, as a person
+    /// who wants its room back: `contentdelete` at its worker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoContent`], [`Error::NoWorker`], [`Error::ManyWorkers`], [`Error::Store`].
+    pub async fn delete_content(
+        &self,
+        scope: Option<Url>,
+        id: String,
+    ) -> Result<EventOutcome, Error> {
+        self.ask(move |shard| async move {
+            let registration = shard.registration_to_ask(scope)?;
+            shard.delete_content(&registration, &id).await
+        })
+        .await?
+    }
+
     /// The notifications that are shown, oldest first.
     pub async fn notifications(&self) -> Result<Vec<NotificationInfo>, Error> {
         let describe = |shown: &Shown| NotificationInfo {

@@ -22,6 +22,7 @@ use crate::helper::Helper;
 use crate::host::{Shard, ShardParts};
 use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::measure::Gauge;
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
@@ -100,6 +101,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
             (Rc::new(SimulatedClock::default()), Rc::new(SeededEntropy::new(seed)), Some(seed))
         }
     };
+    let keeps_code = builder.state.is_some() && builder.limits.code.total_bytes > 0;
     let threads = if seed.is_some() { Threads::HostOnly } else { Threads::Blocking };
     // A sequence of its own, so that a lossy network leaves the scripts' random numbers alone.
     let fate: Rc<dyn Entropy> = match seed {
@@ -123,14 +125,19 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         limits: builder.limits,
         user_agent: builder.user_agent,
         seed,
+        coverage: builder.coverage,
+        inspector: builder.inspector,
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         indexed_db: IndexedDbs::new(builder.state, threads),
         push_service: builder.push_service,
         buckets,
+        keeps_code,
         trace: builder.trace,
+        gauge: Gauge::new(builder.measure),
     });
     scheduler::recover(&shard)?;
+    shard.resume_background_fetches()?;
     shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)

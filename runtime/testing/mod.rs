@@ -4,6 +4,7 @@
 //! memory, a simulated clock, a seed, and scripted servers. Equal worlds have equal traces.
 
 mod conduct;
+mod driven;
 pub(crate) mod modules;
 mod node_modules;
 mod page;
@@ -18,11 +19,16 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use url::Url;
 
+use crate::coverage::Coverage;
+use crate::inspector::Inspector;
 use crate::runtime::{Error, Runtime};
 use crate::simulation::ScriptedServers;
 use crate::trace::{TraceEvent, TraceKind};
 use conduct::{Conducted, Order, Unfinished};
 
+pub use driven::{
+    DriveAnswer, DriveError, DriveErrorCode, DriveOutcome, DriveRequest, DrivenWorld,
+};
 pub(crate) use page::TestPage;
 pub(crate) use page::Turns;
 
@@ -42,6 +48,10 @@ pub struct TestWorldOptions {
     pub limit: Duration,
     /// What `toMatchSnapshot` compares with, by its whole name.
     pub snapshots: Arc<Snapshots>,
+    /// Who counts what its scripts run, if anybody does.
+    pub coverage: Option<Coverage>,
+    /// Who lets debuggers at its workers and pages. A test's own limit of time does not count then.
+    pub inspector: Option<Inspector>,
 }
 
 /// What earlier runs wrote for `toMatchSnapshot`.
@@ -120,6 +130,8 @@ pub struct TestRun {
     pub console: Vec<(ConsoleLevel, String)>,
     /// All that happened in its world, in the words of a scenario's trace.
     pub trace: Vec<String>,
+    /// The same as values.
+    pub events: Vec<TraceEvent>,
     /// What `toMatchSnapshot` saw, by name; to be kept if the run passes.
     pub snapshots: Vec<(String, String)>,
 }
@@ -156,6 +168,7 @@ pub struct TestWorld {
     tests: Vec<TestCase>,
     trace: Trace,
     limit: Duration,
+    is_inspected: bool,
 }
 
 /// What has happened so far.
@@ -199,14 +212,8 @@ impl TestWorld {
         wanted: Option<usize>,
     ) -> Result<Self, TestFileError> {
         let trace = Trace::default();
-        let (sink, servers) = (trace.clone(), ScriptedServers::default());
-        let runtime = Runtime::builder()
-            .simulated(options.seed)
-            .test_servers(servers.clone())
-            .turn_limit(options.limit)
-            .serve(options.origin.clone(), &options.root)
-            .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
-            .start()?;
+        let servers = ScriptedServers::default();
+        let runtime = options.start(&trace, &servers)?;
         let page = TestPage::new(servers, trace.clone(), options);
         let file = file.to_owned();
         let opened = cut_off_after(options.limit + GRACE, |cut_off| {
@@ -222,7 +229,14 @@ impl TestWorld {
         });
         let timed_out = TestFileError::TimedOut { limit: options.limit };
         let page = opened.await?.unwrap_or(Err(timed_out))?;
-        Ok(TestWorld { runtime, page, tests: Vec::new(), trace, limit: options.limit })
+        Ok(TestWorld {
+            runtime,
+            page,
+            tests: Vec::new(),
+            trace,
+            limit: options.limit,
+            is_inspected: options.inspector.is_some(),
+        })
     }
 
     /// The tests of the file, in its order. None if the world was opened for one of them.
@@ -236,7 +250,8 @@ impl TestWorld {
     ///
     /// [`Error::Stopped`] if the world has ended.
     pub async fn run(&self, test: &TestCase) -> Result<TestRun, Error> {
-        let own = test.timeout_ms.map(Duration::from_millis);
+        let own = test.timeout_ms.filter(|_| !self.is_inspected);
+        let own = own.map(Duration::from_millis);
         let limit = own.unwrap_or(self.limit);
         let order = Order::Run { number: test.number, name: test.path.join(" > ") };
         let conducted = self.conduct(order, limit).await?;
@@ -253,7 +268,8 @@ impl TestWorld {
             })
             .await?;
         run.snapshots = snapshots;
-        for event in self.trace.lock().expect(UNPOISONED).iter() {
+        run.events = std::mem::take(&mut *self.trace.lock().expect(UNPOISONED));
+        for event in &run.events {
             match &event.kind {
                 TraceKind::Console { level, text } => run.console.push((*level, text.clone())),
                 TraceKind::Error { exception } if !uncaught.contains(exception) => {
@@ -306,6 +322,21 @@ impl TestWorld {
             },
         };
         TestFailure { message, ..TestFailure::default() }
+    }
+}
+
+impl TestWorldOptions {
+    fn start(&self, trace: &Trace, servers: &ScriptedServers) -> Result<Runtime, Error> {
+        let sink = trace.clone();
+        Runtime::builder()
+            .coverage(self.coverage.clone())
+            .inspector(self.inspector.clone())
+            .simulated(self.seed)
+            .test_servers(servers.clone())
+            .turn_limit(self.limit)
+            .serve(self.origin.clone(), &self.root)
+            .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
+            .start()
     }
 }
 

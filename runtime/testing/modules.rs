@@ -17,9 +17,10 @@ use crate::quiet::quiet;
 use crate::realm::{ModuleKey, ModuleKind, RealmError, TopLevelAwait, resolve_url};
 
 /// The module `kittiwake:test` and what it is made of.
-const OWN: [(&str, &str); 10] = [
+const OWN: [(&str, &str); 11] = [
     ("kittiwake:test", include_str!("../../js/test/test.js")),
     ("kittiwake:test/door", include_str!("../../js/test/take_door.js")),
+    ("kittiwake:test/drive", include_str!("../../js/test/drive.js")),
     ("kittiwake:test/equality", include_str!("../../js/test/equality.js")),
     ("kittiwake:test/expect", include_str!("../../js/test/expect.js")),
     ("kittiwake:test/failure", include_str!("../../js/test/failure.js")),
@@ -50,6 +51,17 @@ impl Shard {
         let url = Url::from_file_path(path).expect("a canonical path is absolute");
         self.run_graph(realm, &page, url, Some(decode(&source))).await?;
         // As a document's, once its scripts have run.
+        self.client_messages_start(realm);
+        Ok(())
+    }
+
+    /// Evaluates what hears a test outside, in a page.
+    pub(super) async fn load_drive(&self, realm: RealmId) -> Result<(), TestFileError> {
+        let Some(RealmOwner::Page(page)) = self.realm_owner(realm) else {
+            return Err(script_error(RealmError::Gone));
+        };
+        let drive = Url::parse("kittiwake:test/drive").expect("a URL");
+        self.run_graph(realm, &page, drive, None).await?;
         self.client_messages_start(realm);
         Ok(())
     }

@@ -58,6 +58,8 @@ async fn one_seed_has_one_trace() {
         seed: 7,
         limit: Duration::from_secs(120),
         snapshots: Arc::new(Snapshots::default()),
+        coverage: None,
+        inspector: None,
     };
     let first = run_once(&file, &options).await.trace;
     assert!(first.len() > 30, "{}", first.join("\n"));

@@ -14,10 +14,10 @@ use std::rc::Rc;
 
 use deno_core::error::JsError;
 use deno_core::v8;
-use kittiwake_ops::ScriptException;
+use kittiwake_ops::{ScriptException, ScriptSource, compile_module};
 use url::Url;
 
-use super::{Failure, code_cache};
+use super::Failure;
 
 pub(crate) use dynamic::DynamicImport;
 pub(super) use dynamic::{fail_import, finish_import};
@@ -154,21 +154,21 @@ pub(super) fn compile(
     scope: &mut v8::PinScope<'_, '_>,
     key: ModuleKey,
     url: Url,
-    source: &str,
+    source: &ScriptSource,
 ) -> Result<Vec<ModuleImport>, Failure> {
     let map = map_of(scope);
     if let Some(known) = map.handle_of(&key) {
         return Ok(map.with(&known, |module| module.imports.clone()));
     }
     v8::tc_scope!(let scope, scope);
-    if source.len() > v8::String::MAX_LENGTH {
-        return Err(too_long(&key));
-    }
     let compiled = match key.kind {
         ModuleKind::JavaScript | ModuleKind::Inline(_) => {
-            code_cache::compile_module(scope, url.as_str(), source).map(|module| (module, None))
+            compile_module(scope, url.as_str(), source).map(|module| (module, None))
         }
-        ModuleKind::Json => compile_json(scope, &url, source),
+        ModuleKind::Json => {
+            let text = v8::String::new(scope, &source.text).ok_or_else(|| too_long(&key))?;
+            compile_json(scope, &url, text)
+        }
     };
     let Some((module, value)) = compiled else {
         let exception = scope.exception().expect("whoever answers nothing has thrown");
@@ -242,9 +242,8 @@ pub(super) fn end_of(
 fn compile_json<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     url: &Url,
-    source: &str,
+    text: v8::Local<'s, v8::String>,
 ) -> Option<(v8::Local<'s, v8::Module>, Option<v8::Local<'s, v8::Value>>)> {
-    let text = v8::String::new(scope, source)?;
     let value = v8::json::parse(scope, text)?;
     let name = v8::String::new(scope, url.as_str())?;
     let export = v8::String::new(scope, "default")?;

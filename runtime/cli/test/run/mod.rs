@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kittiwake::{SnapshotMode, Snapshots, TestCase, TestMode, TestRun};
+use kittiwake::{Inspector, SnapshotMode, Snapshots, TestCase, TestMode, TestRun};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::TestOptions;
+use super::coverage::Counts;
 use super::discovery::Suite;
 use super::report::{Ended, Outcome, Report, Summary, name};
 use super::{failed, snapshots};
@@ -48,16 +49,25 @@ struct Shared {
     snapshots: Vec<Arc<Snapshots>>,
     /// The tests of each suite, once somebody has looked into it.
     tests: Vec<OnceLock<Vec<TestCase>>>,
+    onlookers: Onlookers,
     /// Only these run, if there are any.
     only: Option<failed::Names>,
     queue: Queue,
     bailed: AtomicBool,
 }
 
+/// Who looks into the worlds while tests run there.
+pub struct Onlookers {
+    /// Coverage.
+    pub counts: Counts,
+    /// Debuggers.
+    pub inspector: Option<Inspector>,
+}
+
 /// Who hears of what happens.
 pub trait Listener {
     /// A suite's tests have all ended.
-    fn tell(&mut self, report: &Report);
+    fn tell(&mut self, report: Report);
     /// So many of so many tests that are known have ended.
     fn progress(&mut self, ended: usize, known: usize);
 }
@@ -65,7 +75,8 @@ pub trait Listener {
 /// Runs every test of the suites and tells of each suite.
 pub async fn run_all(
     options: &TestOptions,
-    suites: Vec<Suite>,
+    suites: &[Suite],
+    onlookers: Onlookers,
     only: Option<failed::Names>,
     listener: &mut dyn Listener,
 ) -> Result<Summary, Refusal> {
@@ -75,7 +86,8 @@ pub async fn run_all(
         snapshots: suites.iter().map(|suite| stored(suite, options)).collect::<Result<_, _>>()?,
         tests: suites.iter().map(|_| OnceLock::new()).collect(),
         queue: Queue::new(suites.len()),
-        suites,
+        suites: suites.to_vec(),
+        onlookers,
         only,
         bailed: AtomicBool::new(false),
     });
@@ -163,7 +175,7 @@ impl<'a> Progress<'a> {
             let before = &self.shared.snapshots[self.told];
             self.summary.snapshots_written += keep_snapshots(&report, before)?;
             self.summary.add(&report);
-            listener.tell(&report);
+            listener.tell(report);
             self.told += 1;
         }
         Ok(())
@@ -246,6 +258,12 @@ fn has_failed(ended: &Ended) -> bool {
 }
 
 impl Shared {
+    /// Real time that a test may take.
+    fn limit_of(&self, case: &TestCase) -> Duration {
+        let own = case.timeout_ms.filter(|_| self.onlookers.inspector.is_none());
+        own.map_or(self.options.timeout, Duration::from_millis)
+    }
+
     /// Each test as often as it is to be run, or with why it is not.
     fn chosen(&self, suite: usize, cases: &[TestCase]) -> Vec<Found> {
         let only = cases.iter().any(|case| case.mode == TestMode::Only);

@@ -18,7 +18,8 @@ use crate::test::source_maps::Sources;
 pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
     let world = match &shared.suites[suite] {
         Suite::Scenario(folder) => {
-            let (case, ended) = run_scenario(folder, shared.options.update).await;
+            let onlookers = (shared.onlookers.counts.of(suite), shared.onlookers.inspector.clone());
+            let (case, ended) = run_scenario(folder, shared.options.update, onlookers).await;
             tell(News::Found { suite, tests: vec![Found::ended(case, ended)] });
             return shared.queue.add(Vec::new());
         }
@@ -47,13 +48,12 @@ pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
         .enumerate()
         .filter(|(_, test)| test.ended.is_none())
         .map(|(place, Found { case, number, round, .. })| {
-            let own = case.timeout_ms.map(Duration::from_millis);
-            let limit = own.unwrap_or(shared.options.timeout);
+            let limit = shared.limit_of(case);
             OneRun { suite, place, number: *number, round: *round, limit }
         })
         .collect();
     // A limit of its own is also that of its world's turns.
-    let fits = |run: &&OneRun| tests[run.place].case.timeout_ms.is_none() && run.round == 0;
+    let fits = |run: &&OneRun| run.limit == shared.options.timeout && run.round == 0;
     let first = runs.first().filter(fits).copied();
     runs.drain(..usize::from(first.is_some()));
     tell(News::Found { suite, tests });
@@ -110,6 +110,8 @@ async fn open(
         seed: shared.options.seed.wrapping_add(run.map_or(0, |run| run.round)),
         limit: run.map_or(shared.options.timeout, |run| run.limit),
         snapshots: shared.snapshots[suite].clone(),
+        coverage: shared.onlookers.counts.of(suite),
+        inspector: shared.onlookers.inspector.clone(),
     };
     let opened = match run {
         Some(run) => TestWorld::open_for(shared.test(run), path, &options).await,
