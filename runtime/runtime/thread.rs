@@ -101,7 +101,10 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
             (Rc::new(SimulatedClock::default()), Rc::new(SeededEntropy::new(seed)), Some(seed))
         }
     };
-    let keeps_code = builder.state.is_some() && builder.limits.code.total_bytes > 0;
+    // Code that was compiled without counters counts nothing.
+    let keeps_code = builder.state.is_some()
+        && builder.coverage.is_none()
+        && builder.limits.code.total_bytes > 0;
     let threads = if seed.is_some() { Threads::HostOnly } else { Threads::Blocking };
     // A sequence of its own, so that a lossy network leaves the scripts' random numbers alone.
     let fate: Rc<dyn Entropy> = match seed {

@@ -228,15 +228,16 @@ impl TestWorld {
             })
         });
         let timed_out = TestFileError::TimedOut { limit: options.limit };
-        let page = opened.await?.unwrap_or(Err(timed_out))?;
-        Ok(TestWorld {
-            runtime,
-            page,
-            tests: Vec::new(),
-            trace,
-            limit: options.limit,
-            is_inspected: options.inspector.is_some(),
-        })
+        let page = match opened.await?.unwrap_or(Err(timed_out)) {
+            Ok(page) => page,
+            Err(error) => {
+                // What went wrong first is what is told; until its end, nothing is counted.
+                let _ = runtime.shut_down().await;
+                return Err(error);
+            }
+        };
+        let (limit, is_inspected) = (options.limit, options.inspector.is_some());
+        Ok(TestWorld { runtime, page, tests: Vec::new(), trace, limit, is_inspected })
     }
 
     /// The tests of the file, in its order. None if the world was opened for one of them.
@@ -250,8 +251,7 @@ impl TestWorld {
     ///
     /// [`Error::Stopped`] if the world has ended.
     pub async fn run(&self, test: &TestCase) -> Result<TestRun, Error> {
-        let own = test.timeout_ms.filter(|_| !self.is_inspected);
-        let own = own.map(Duration::from_millis);
+        let own = test.timeout_ms.filter(|_| !self.is_inspected).map(Duration::from_millis);
         let limit = own.unwrap_or(self.limit);
         let order = Order::Run { number: test.number, name: test.path.join(" > ") };
         let conducted = self.conduct(order, limit).await?;

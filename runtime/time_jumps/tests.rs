@@ -219,7 +219,7 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         seed: None,
         keeps_code: false,
         coverage: None,
-        gauge: Gauge::new(Box::new(|_| {})),
+        inspector: None,
         sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
         push_service: Url::parse("https://push.test/").expect("a URL"),

@@ -64,10 +64,12 @@ impl Syncs {
             return match text("state") {
                 "begun" => {
                     self.ended.remove(&id);
-                    drop(self.open.insert(id));
+                    self.open.insert(id);
                 }
                 "done" => self.end(id),
-                _ if self.ended.contains(&id) => drop(self.risen.insert(id)),
+                _ if self.ended.contains(&id) => {
+                    self.risen.insert(id);
+                }
                 _ => {}
             };
         }
