@@ -3,11 +3,9 @@
 // Invariant: what cannot be cloned is a DataCloneError to the script.
 
 import { core, primordials } from "ext:core/mod.js";
-import { webidl } from "ext:kittiwake/webidl.js";
+import { refusalOf } from "ext:kittiwake/platform_object.js";
 
-const { Event: { prototype: EventPrototype } } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { isUncloneable } = core.loadExtScript("ext:deno_web/13_message_port.js");
 const { op_blob_create_part, op_indexed_db_has_blobs } = core.ops;
 const {
   ArrayPrototypePush,
@@ -24,23 +22,17 @@ export function serialize(value, write, prefix) {
   const refuse = (text) => {
     throw new DOMException(`${prefix}: ${text}`, "DataCloneError");
   };
-  if (isUncloneable(value) || isPlatformObject(value)) refuse("The object could not be cloned.");
   try {
     return write(core.hostObjectBrand, refuse);
   } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal !== undefined) refuse(refusal);
     // The engine's own refusals; a getter's exception is the script's.
     if (ObjectPrototypeIsPrototypeOf(TypeErrorPrototype, error) && isEngines(error)) {
       refuse(error.message);
     }
     throw error;
   }
-}
-
-/** Whether it is an object of the platform's that has no serialization steps. */
-function isPlatformObject(value) {
-  if (typeof value !== "object" || value === null || value[core.hostObjectBrand]) return false;
-  return value[webidl.brand] === webidl.brand ||
-    ObjectPrototypeIsPrototypeOf(EventPrototype, value);
 }
 
 function isEngines(error) {

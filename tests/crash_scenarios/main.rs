@@ -61,15 +61,18 @@ impl Syncs {
         let text = |key: &str| event[key].as_str().expect("the kind has it");
         if event["kind"] == "background-fetch" {
             let id = name("background-fetch", text("scope"), text("id"));
-            return match text("state") {
+            match text("state") {
                 "begun" => {
                     self.ended.remove(&id);
-                    drop(self.open.insert(id));
+                    self.open.insert(id);
                 }
                 "done" => self.end(id),
-                _ if self.ended.contains(&id) => drop(self.risen.insert(id)),
+                _ if self.ended.contains(&id) => {
+                    self.risen.insert(id);
+                }
                 _ => {}
-            };
+            }
+            return;
         }
         if event["kind"] != "sync" {
             return;
