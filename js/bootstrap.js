@@ -39,17 +39,14 @@ import * as messagePort from "ext:kittiwake/message_port.js";
 import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as networkInformation from "ext:kittiwake/network_information.js";
-import {
-  dispatchAtNotification,
-  Notification,
-  NotificationEvent,
-} from "ext:kittiwake/notifications.js";
+import * as notifications from "ext:kittiwake/notifications.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
+import { refuseToClone } from "ext:kittiwake/platform_object.js";
 import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
-import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { installHostClock, installHostEntropy } from "ext:kittiwake/simulation.js";
 import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
@@ -177,7 +174,7 @@ const interfaces = {
   NavigationPreloadManager,
   NavigatorUAData,
   NetworkInformation: networkInformation.NetworkInformation,
-  Notification,
+  Notification: notifications.Notification,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
   PerformanceMark: performance.PerformanceMark,
@@ -236,7 +233,7 @@ const workerInterfaces = {
   ContentIndexEvent: contentIndex.ContentIndexEvent,
   ExtendableCookieChangeEvent: cookies.ExtendableCookieChangeEvent,
   FetchEvent,
-  NotificationEvent,
+  NotificationEvent: notifications.NotificationEvent,
   PushEvent: push.PushEvent,
   PushMessageData: push.PushMessageData,
   PushSubscriptionChangeEvent: push.PushSubscriptionChangeEvent,
@@ -294,6 +291,7 @@ event.setEventTargetData(globalThis);
 delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
+  refuseToClone(value);
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
 }
 
@@ -393,7 +391,8 @@ function start(options) {
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
   globalThis[webidl.brand] = webidl.brand;
   location.setLocationHref(options.url);
-  if (options.simulated) installSimulatedClock();
+  if (options.hostClock) installHostClock();
+  if (options.hostEntropy) installHostEntropy();
   performance.setTimeOrigin();
   if (!options.rehearsal) { // the engine keeps these of realms alone
     installErrorReporting();
@@ -488,7 +487,7 @@ const hostCalls = new SafeMap(Object.entries({
   rejectSync,
   indexedDb: deliver,
   traverse: history.traverse,
-  notificationEvent: dispatchAtNotification,
+  notificationEvent: notifications.dispatchAtNotification,
   portMessage: messagePort.receivePortMessage,
   portEnded: messagePort.endPort,
   lendTestDoor: (wanted) => defineInterface("__kittiwakeTest", { __proto__: testDoor, wanted }),
