@@ -39,13 +39,10 @@ import * as messagePort from "ext:kittiwake/message_port.js";
 import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as networkInformation from "ext:kittiwake/network_information.js";
-import {
-  dispatchAtNotification,
-  Notification,
-  NotificationEvent,
-} from "ext:kittiwake/notifications.js";
+import * as notifications from "ext:kittiwake/notifications.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
+import { refuseToClone } from "ext:kittiwake/platform_object.js";
 import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
@@ -177,7 +174,7 @@ const interfaces = {
   NavigationPreloadManager,
   NavigatorUAData,
   NetworkInformation: networkInformation.NetworkInformation,
-  Notification,
+  Notification: notifications.Notification,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
   PerformanceMark: performance.PerformanceMark,
@@ -236,7 +233,7 @@ const workerInterfaces = {
   ContentIndexEvent: contentIndex.ContentIndexEvent,
   ExtendableCookieChangeEvent: cookies.ExtendableCookieChangeEvent,
   FetchEvent,
-  NotificationEvent,
+  NotificationEvent: notifications.NotificationEvent,
   PushEvent: push.PushEvent,
   PushMessageData: push.PushMessageData,
   PushSubscriptionChangeEvent: push.PushSubscriptionChangeEvent,
@@ -294,6 +291,7 @@ event.setEventTargetData(globalThis);
 delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
+  refuseToClone(value);
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
 }
 
@@ -489,7 +487,7 @@ const hostCalls = new SafeMap(Object.entries({
   rejectSync,
   indexedDb: deliver,
   traverse: history.traverse,
-  notificationEvent: dispatchAtNotification,
+  notificationEvent: notifications.dispatchAtNotification,
   portMessage: messagePort.receivePortMessage,
   portEnded: messagePort.endPort,
   lendTestDoor: (wanted) => defineInterface("__kittiwakeTest", { __proto__: testDoor, wanted }),

@@ -197,6 +197,7 @@ extension!(
         "notifications.js",
         "periodic_sync.js",
         "permissions.js",
+        "platform_object.js",
         "push.js",
         "scheduler.js",
         "service_worker.js",

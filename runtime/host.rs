@@ -349,6 +349,7 @@ impl Shard {
         let share = self.shares.borrow_mut().entry(start.origin.clone()).or_default().clone();
         let (commands, incoming) = mpsc::unbounded_channel();
         let created = Instant::now();
+        let resolver = owner.resolver();
         let wants_code = Cell::new(self.keeps_code && matches!(owner, RealmOwner::Worker(_)));
         let handle = RealmHandle { commands, owner, created, wants_code, bytes: Cell::default() };
         self.realms.borrow_mut().insert(id, handle);
@@ -356,6 +357,7 @@ impl Shard {
             id,
             services,
             share,
+            resolver,
             seed: self.seed.map(|seed| seed.wrapping_add(u64::from(id.0))),
             watchdog: self.watchdog.clone(),
             turn_limit: self.limits.turn,
@@ -405,17 +407,14 @@ impl Shard {
 
     /// Calls into a realm at its next turn; a realm that is gone takes no calls.
     pub(crate) fn call_realm(&self, id: RealmId, call: Call) {
-        if let Some(handle) = self.realms.borrow().get(&id) {
-            // The task may have ended in this very moment: then the realm is gone too.
-            let _ = handle.commands.send((Command::Call(call), self.activity.begin()));
-        }
+        self.command_realm(id, Command::Call(call));
     }
 
-    /// Has a realm hear of its port at its next turn.
-    pub(crate) fn call_port(&self, id: RealmId, port: u32) {
+    /// Has a realm do something at its next turn; one that is gone does nothing.
+    pub(crate) fn command_realm(&self, id: RealmId, command: Command) {
         if let Some(handle) = self.realms.borrow().get(&id) {
-            // As above.
-            let _ = handle.commands.send((Command::Port(port), self.activity.begin()));
+            // The task may have ended in this very moment: then the realm is gone too.
+            let _ = handle.commands.send((command, self.activity.begin()));
         }
     }
 

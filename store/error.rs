@@ -128,11 +128,11 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
 
-    /// As [`StoreError::Corrupt`] or [`StoreError::NotADatabase`], of a database of a script's: it has
-    /// another name from now on, with every byte, and the script may begin anew.
+    /// As [`StoreError::Corrupt`] or [`StoreError::NotADatabase`], of a database of a script's: it
+    /// has another name from now on, with every byte, and the script may begin anew.
     #[error(
-        "{} is damaged ({reason}): it is kept as {}, and whoever opens it next finds an empty one; \
-         restore the state folder from a backup, or delete what was kept",
+        "{} is damaged ({reason}): it is kept as {}, and whoever opens it next finds an empty \
+         one; restore the state folder from a backup, or delete what was kept",
         database.display(), aside.display()
     )]
     SetAside {
@@ -221,10 +221,10 @@ pub enum StoreError {
         source: IllegalPeriodicTransition,
     },
 
-    /// The file of a body in the Cache API cannot be read or written.
+    /// The file of a body in the Cache API, or of a Blob in IndexedDB, cannot be read or written.
     #[error(
-        "the body {} of a cached response cannot be used ({source}): check the disk, and that this \
-         user may write the file and its folder",
+        "the file {} of a cached body or a blob cannot be used ({source}): check the disk, and \
+         that this user may write the file and its folder",
         file.display()
     )]
     BodyUnusable {

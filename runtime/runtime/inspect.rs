@@ -115,19 +115,13 @@ pub struct NetworkStatus {
     pub may_fire: bool,
 }
 
-/// How much there is.
+/// How much there is on disk; what is in memory is [`Usage`](crate::Usage).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Workers that outlive the process, by their states: `installed`, `activating`, `activated`.
     pub workers: BTreeMap<&'static str, u64>,
     /// Syncs by type and state. One that is none is there too, as 0.
     pub syncs: BTreeMap<(SyncType, SyncState), u64>,
-    /// Sync events under way.
-    pub firing: usize,
-    /// Realms of workers.
-    pub worker_realms: usize,
-    /// Realms of pages.
-    pub page_realms: usize,
 }
 
 impl Runtime {
@@ -221,7 +215,7 @@ impl Runtime {
         .await
     }
 
-    /// How much there is of everything. Reads indexes on the host thread; a million syncs take some
+    /// How much there is on disk. Reads indexes on the host thread; a million syncs take some
     /// hundredths of a second, so do not ask all the time.
     ///
     /// # Errors
@@ -247,9 +241,6 @@ impl Counts {
         for (key, count) in other.syncs {
             *self.syncs.entry(key).or_default() += count;
         }
-        self.firing += other.firing;
-        self.worker_realms += other.worker_realms;
-        self.page_realms += other.page_realms;
     }
 }
 
@@ -406,7 +397,7 @@ impl Shard {
     fn counts(&self) -> Result<Counts, StoreError> {
         self.flush_commits();
         let now_ms = self.now_ms();
-        let mut counts = Counts { firing: self.firing.borrow().len(), ..Counts::default() };
+        let mut counts = Counts::default();
         for (state, count) in self.store.version_counts()? {
             counts.workers.insert(state.as_str(), count);
         }
@@ -414,12 +405,6 @@ impl Shard {
             for state in STATES {
                 let count = self.store.sync_count(kind, state, now_ms)?;
                 counts.syncs.insert((kind, state), count);
-            }
-        }
-        for realm in self.realms.borrow().values() {
-            match realm.owner {
-                RealmOwner::Worker(_) => counts.worker_realms += 1,
-                RealmOwner::Page(_) => counts.page_realms += 1,
             }
         }
         Ok(counts)

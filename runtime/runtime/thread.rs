@@ -146,11 +146,14 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
         permissions: builder.permissions,
         user_agent: builder.user_agent,
         seed,
+        // Code that was compiled without counters counts nothing.
+        keeps_code: builder.state.is_some()
+            && builder.coverage.is_none()
+            && builder.limits.code.total_bytes > 0,
         coverage: builder.coverage,
         inspector: builder.inspector,
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
-        keeps_code: builder.state.is_some() && builder.limits.code.total_bytes > 0,
         limits: builder.limits,
         indexed_db: IndexedDbs::new(builder.state, threads),
         push_service: builder.push_service,
