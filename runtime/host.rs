@@ -221,7 +221,7 @@ pub(crate) enum EventEnd {
 pub(crate) struct RealmHandle {
     commands: mpsc::UnboundedSender<(Command, Busy)>,
     pub(crate) owner: RealmOwner,
-    created: Instant,
+    pub(crate) created: Instant,
     /// Whether the code of its scripts is to be kept after an event that went well.
     pub(crate) wants_code: Cell<bool>,
     /// What it had of memory when it was last asked.
@@ -403,20 +403,6 @@ impl Shard {
 
     pub(crate) fn realm_owner(&self, id: RealmId) -> Option<RealmOwner> {
         self.realms.borrow().get(&id).map(|handle| handle.owner.clone())
-    }
-
-    pub(crate) fn realms_of(&self, origin: &str) -> Vec<RealmId> {
-        let realms = self.realms.borrow();
-        let own = realms.iter().filter(|(_, handle)| match &handle.owner {
-            RealmOwner::Worker(worker) => worker.origin == origin,
-            RealmOwner::Page(page) => page.origin == origin,
-        });
-        own.map(|(id, _)| *id).collect()
-    }
-
-    pub(crate) fn realm_age(&self, id: RealmId) -> Duration {
-        let created = self.realms.borrow().get(&id).map(|handle| handle.created);
-        created.map_or(Duration::ZERO, |created| created.elapsed())
     }
 
     /// Calls into a realm at its next turn; a realm that is gone takes no calls.

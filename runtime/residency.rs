@@ -3,6 +3,7 @@
 //! Invariant: no worker is stopped for room while it has an event or installs, and a page never is.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use kittiwake_ops::RealmId;
 use kittiwake_store::ScriptCodeLimits;
@@ -87,5 +88,19 @@ impl Shard {
         if !is_used {
             self.shares.borrow_mut().remove(origin);
         }
+    }
+
+    pub(crate) fn realms_of(&self, origin: &str) -> Vec<RealmId> {
+        let realms = self.realms.borrow();
+        let own = realms.iter().filter(|(_, handle)| match &handle.owner {
+            RealmOwner::Worker(worker) => worker.origin == origin,
+            RealmOwner::Page(page) => page.origin == origin,
+        });
+        own.map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn realm_age(&self, id: RealmId) -> Duration {
+        let created = self.realms.borrow().get(&id).map(|handle| handle.created);
+        created.map_or(Duration::ZERO, |created| created.elapsed())
     }
 }
