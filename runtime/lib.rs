@@ -97,7 +97,8 @@ pub use runtime::{
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use testing::{
-    SnapshotMode, Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
+    DriveAnswer, DriveError, DriveErrorCode, DriveOutcome, DriveRequest, DrivenWorld, SnapshotMode,
+    Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
     TestWorldOptions,
 };
 pub use trace::{

@@ -4,6 +4,7 @@
 //! something failed, 2 for wrong usage.
 
 mod daemon;
+mod drive;
 mod event;
 mod files;
 mod inspect;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Sync(options) => sync::dispatch(*options),
         Command::Init(options) => test::init(&options),
         Command::Test(options) => test::run(*options),
+        Command::Drive(options) => drive::drive(options),
         Command::Wpt(options) => wpt::run(&options),
         Command::WptProcess { setup } => wpt::serve_jobs(&setup),
     };
@@ -73,6 +75,8 @@ enum Command {
     Init(test::InitOptions),
     /// Runs tests in JavaScript, each in a world whose network, clock and servers it moves
     Test(Box<test::TestOptions>),
+    /// Answers a test in another program, by lines of JSON; the npm package starts it
+    Drive(drive::DriveOptions),
     /// Runs web-platform-tests for service workers, and compares with what is expected
     Wpt(wpt::WptOptions),
     /// What `wpt` starts for itself
@@ -107,6 +111,7 @@ impl Command {
             Command::Sync(_) => "sync",
             Command::Init(_) => "init",
             Command::Test(_) => "test",
+            Command::Drive(_) => "drive",
             Command::Wpt(_) => "wpt",
             Command::WptProcess { .. } => "wpt-process",
         }

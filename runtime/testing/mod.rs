@@ -4,6 +4,7 @@
 //! memory, a simulated clock, a seed, and scripted servers. Equal worlds have equal traces.
 
 mod conduct;
+mod driven;
 mod modules;
 mod page;
 mod verbs;
@@ -24,6 +25,9 @@ use crate::simulation::ScriptedServers;
 use crate::trace::{TraceEvent, TraceKind};
 use conduct::{Conducted, Order, Unfinished};
 
+pub use driven::{
+    DriveAnswer, DriveError, DriveErrorCode, DriveOutcome, DriveRequest, DrivenWorld,
+};
 pub(crate) use page::TestPage;
 pub(crate) use page::Turns;
 
@@ -207,16 +211,8 @@ impl TestWorld {
         wanted: Option<usize>,
     ) -> Result<Self, TestFileError> {
         let trace = Trace::default();
-        let (sink, servers) = (trace.clone(), ScriptedServers::default());
-        let runtime = Runtime::builder()
-            .coverage(options.coverage.clone())
-            .inspector(options.inspector.clone())
-            .simulated(options.seed)
-            .test_servers(servers.clone())
-            .turn_limit(options.limit)
-            .serve(options.origin.clone(), &options.root)
-            .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
-            .start()?;
+        let servers = ScriptedServers::default();
+        let runtime = options.start(&trace, &servers)?;
         let page = TestPage::new(servers, trace.clone(), options);
         let (file, root) = (file.to_owned(), options.root.clone());
         let opened = cut_off_after(options.limit + GRACE, |cut_off| {
@@ -325,6 +321,21 @@ impl TestWorld {
             },
         };
         TestFailure { message, ..TestFailure::default() }
+    }
+}
+
+impl TestWorldOptions {
+    fn start(&self, trace: &Trace, servers: &ScriptedServers) -> Result<Runtime, Error> {
+        let sink = trace.clone();
+        Runtime::builder()
+            .coverage(self.coverage.clone())
+            .inspector(self.inspector.clone())
+            .simulated(self.seed)
+            .test_servers(servers.clone())
+            .turn_limit(self.limit)
+            .serve(self.origin.clone(), &self.root)
+            .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
+            .start()
     }
 }
 

@@ -16,9 +16,10 @@ use crate::lifecycle::{decode, plain_exception};
 use crate::realm::{ModuleImport, ModuleKey, ModuleKind, RealmError};
 
 /// The module `kittiwake:test` and what it is made of.
-const OWN: [(&str, &str); 10] = [
+const OWN: [(&str, &str); 11] = [
     ("kittiwake:test", include_str!("../../js/test/test.js")),
     ("kittiwake:test/door", include_str!("../../js/test/take_door.js")),
+    ("kittiwake:test/drive", include_str!("../../js/test/drive.js")),
     ("kittiwake:test/equality", include_str!("../../js/test/equality.js")),
     ("kittiwake:test/expect", include_str!("../../js/test/expect.js")),
     ("kittiwake:test/failure", include_str!("../../js/test/failure.js")),
@@ -46,6 +47,14 @@ impl Shard {
         let url = Url::from_file_path(path).expect("a canonical path is absolute");
         self.run_graph(realm, url, root, &mut seen).await?;
         // As a document's, once its scripts have run.
+        self.client_messages_start(realm);
+        Ok(())
+    }
+
+    /// Evaluates what hears a test outside, in a page.
+    pub(super) async fn load_drive(&self, realm: RealmId) -> Result<(), TestFileError> {
+        let drive = Url::parse("kittiwake:test/drive").expect("a URL");
+        self.run_graph(realm, drive, Path::new("."), &mut BTreeSet::new()).await?;
         self.client_messages_start(realm);
         Ok(())
     }

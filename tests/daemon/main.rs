@@ -20,6 +20,9 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
+/// A test, and why it cannot be made, if so.
+type Needy = (&'static str, Result<(), String>, fn());
+
 fn main() -> ExitCode {
     let mut trials = Vec::new();
     let groups = [
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
     }
     // These need a program that a machine may not have.
     let (browser, systemd) = (page::is_possible(), lifetime::can_verify_units());
-    let needy: [(&str, Result<(), String>, fn()); 2] = [
+    let needy: [Needy; 2] = [
         ("page/the_page_shows_workers_syncs_and_what_happens", browser, page::shows_what_happens),
         ("lifetime/the_unit_file_is_what_systemd_understands", systemd, lifetime::unit_is_valid),
     ];

@@ -16,6 +16,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::is_there;
+
 /// Only a hang takes as long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -42,11 +44,7 @@ pub struct Browser {
 impl Browser {
     /// Starts one; answers why it cannot.
     pub fn start() -> Result<Self, String> {
-        let is_there = |name: &&&str| {
-            let version = Command::new(name).arg("--version").output();
-            version.is_ok_and(|output| output.status.success())
-        };
-        let name = NAMES.iter().find(is_there);
+        let name = NAMES.iter().find(|name| is_there(name));
         let name = name.ok_or("there is no Chromium; install Debian's package chromium")?;
         let profile = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut child = Command::new("sh")

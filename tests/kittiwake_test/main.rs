@@ -8,6 +8,7 @@ mod browser;
 mod coverage;
 #[path = "../debugger/mod.rs"]
 mod debugger;
+mod drive;
 mod guide;
 mod habits;
 mod inspect;
@@ -63,6 +64,12 @@ fn test_file(body: &str) -> String {
 fn test(body: &str, options: &[&str]) -> Finished {
     let app = app(&[("app.test.js", &test_file(body))]);
     run(app.path(), &[&["test"], options].concat())
+}
+
+/// Whether this machine has a program.
+fn is_there(program: &str) -> bool {
+    let version = std::process::Command::new(program).arg("--version").output();
+    version.is_ok_and(|output| output.status.success())
 }
 
 /// All of what was printed.

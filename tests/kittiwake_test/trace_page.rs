@@ -202,15 +202,36 @@ fn the_page_follows_the_readers_theme_and_fits_paper() {
     expect_no_complaint(&browser, &page);
 }
 
-#[test]
-fn a_run_of_a_scenario_has_its_page_too() {
-    let Some(mut browser) = browser() else { return };
+/// The page of a run of a scenario.
+fn page_of(scenario: &str) -> (TempDir, PathBuf) {
     let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
-    let scenario = scenarios.join("an_outbox_is_sent_when_the_network_returns");
+    let scenario = scenarios.join(scenario);
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("trace.html");
     let options = ["run".as_ref(), scenario.as_os_str(), "--trace-html".as_ref(), page.as_os_str()];
     run(folder.path(), &options).expect_code(0);
+    (folder, page)
+}
+
+#[test]
+fn versions_of_a_worker_are_told_apart() {
+    let Some(mut browser) = browser() else { return };
+    let (_folder, page) = page_of("a_new_worker_that_skips_waiting_takes_over_open_pages");
+    browser.open(&page, "");
+    let titles =
+        browser.evaluate("[...document.querySelectorAll('.label b')].map((b) => b.innerText)");
+    assert_eq!(titles, json!(["/sw.js", "/sw.js (2)", "Pages", "Console"]));
+    let looks = texts(&lane(&mut browser, "lifecycle"), "look");
+    let states = ["installing", "installed", "activating", "activated"];
+    let all = [&states[..], &["redundant"], &states, &["page"]].concat();
+    assert_eq!(looks, all);
+    expect_no_complaint(&browser, &page);
+}
+
+#[test]
+fn a_run_of_a_scenario_has_its_page_too() {
+    let Some(mut browser) = browser() else { return };
+    let (_folder, page) = page_of("an_outbox_is_sent_when_the_network_returns");
     browser.open(&page, "");
     let head = browser.evaluate("find('run-head').innerText");
     let head = head.as_str().expect("a text");

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
-use super::listen::{Connection, Socket};
+use super::listen::Socket;
 
 /// Connections at once; more wait in the system's queue.
 const CONNECTIONS: usize = 512;
@@ -88,13 +88,13 @@ impl Server {
 }
 
 /// A connection that breaks when its client takes nothing for [`STALL_LIMIT`].
-struct Impatient {
-    stream: Connection,
+struct Impatient<S> {
+    stream: S,
     /// Runs while something waits to be taken.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Impatient {
+impl<S> Impatient<S> {
     fn watched<T>(
         &mut self,
         written: Poll<io::Result<T>>,
@@ -110,7 +110,7 @@ impl Impatient {
     }
 }
 
-impl AsyncRead for Impatient {
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -120,7 +120,7 @@ impl AsyncRead for Impatient {
     }
 }
 
-impl AsyncWrite for Impatient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -137,5 +137,29 @@ impl AsyncWrite for Impatient {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         pin!(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_left() {
+        let (ours, mut theirs) = duplex(4);
+        let mut stream = Impatient { stream: ours, stalled: None };
+        // Each time that something is taken, patience begins anew.
+        let writing = tokio::spawn(async move { stream.write_all(&[7; 20]).await });
+        for _ in 0..3 {
+            sleep(STALL_LIMIT - Duration::from_secs(1)).await;
+            theirs.read_exact(&mut [0; 4]).await.expect("it is there");
+        }
+        let began = Instant::now();
+        let error = writing.await.expect("no panic").expect_err("nobody takes the rest");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), STALL_LIMIT);
     }
 }

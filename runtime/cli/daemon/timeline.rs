@@ -263,3 +263,68 @@ fn level_of(kind: &TraceKind) -> tracing::Level {
         _ => Level::INFO,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn event(text: String) -> TraceEvent {
+        let level = ConsoleLevel::Log;
+        TraceEvent { at_ms: 5, kind: TraceKind::Console { level, text } }
+    }
+
+    fn next(reader: &mut Reader) -> Option<Next> {
+        reader.next().now_or_never().flatten()
+    }
+
+    #[test]
+    fn many_events_push_the_oldest_out() {
+        let timeline = Timeline::new(1000);
+        let mut slow = timeline.read(None);
+        let mut quick = timeline.read(None);
+        for number in 0..EVENTS + 7 {
+            timeline.push(&event(number.to_string()));
+            let Some(Next::Event(entry)) = next(&mut quick) else { panic!("it is kept") };
+            assert_eq!(entry.number, number as u64 + 1);
+        }
+        assert_eq!(timeline.kept().events.len(), EVENTS);
+        let Some(Next::Gap { missed, position }) = next(&mut slow) else { panic!("a gap") };
+        assert_eq!((missed, position), (Some(7), timeline.position(7)));
+        let Some(Next::Event(entry)) = next(&mut slow) else { panic!("it goes on") };
+        assert_eq!((entry.number, entry.text.as_str()), (8, "5ms  console    log  7"));
+        assert!(entry.json.contains(r#""id":"3e8-8","time_ms":1005,"at_ms":5,"kind":"console""#));
+    }
+
+    #[test]
+    fn long_events_are_cut_and_many_of_them_take_no_more_than_their_bytes() {
+        let timeline = Timeline::new(0);
+        timeline.push(&event("x".repeat(EVENT_BYTES)));
+        let newest = timeline.newest(1);
+        assert!(newest[0].json.len() < 2 * CUT_TO && newest[0].json.contains(r#""cut":true"#));
+        for _ in 0..2000 {
+            timeline.push(&event("y".repeat(EVENT_BYTES / 3)));
+        }
+        let kept = timeline.kept();
+        assert!(kept.bytes <= BYTES && kept.events.len() > 100, "{}", kept.bytes);
+        assert_eq!(kept.bytes, kept.events.iter().map(|entry| entry.bytes()).sum::<usize>());
+    }
+
+    #[test]
+    fn a_position_of_another_process_is_told_and_read_from_the_oldest() {
+        let timeline = Timeline::new(1000);
+        timeline.push(&event("one".to_owned()));
+        for foreign in ["3e7-1", "3e8-2"] {
+            let position = foreign.parse::<Position>().expect("a position");
+            assert_eq!(position.to_string(), foreign);
+            let mut reader = timeline.read(Some(position));
+            assert!(matches!(next(&mut reader), Some(Next::Gap { missed: None, .. })));
+            assert!(matches!(next(&mut reader), Some(Next::Event(_))));
+            assert!(next(&mut reader).is_none());
+        }
+        for nonsense in ["", "1", "x-1", "1-x", "-", "1--1"] {
+            nonsense.parse::<Position>().expect_err("it names nothing");
+        }
+    }
+}

@@ -67,6 +67,14 @@ class Lanes {
     return this.#lanes.get(key);
   }
 
+  /** The title, with a number if it is another lane's: versions of a script have one URL. */
+  newTitle(title, key) {
+    const others = [...this.#lanes.values()].filter((lane) => lane.key !== key);
+    const isSame = (lane) => lane.title === title || lane.title.startsWith(`${title} (`);
+    const count = others.filter(isSame).length;
+    return count === 0 ? title : `${title} (${count + 1})`;
+  }
+
   /** Something begins: what the lane's last bar was about has ended. */
   bar(lane, event, look, label, short = "") {
     this.end(lane, event);
@@ -82,10 +90,11 @@ class Lanes {
     if (last?.to === null) last.to = event.index;
   }
 
-  /** In the order of the kinds. */
+  /** In the order of the kinds, and workers before pages. */
   all() {
-    const place = new Map(KINDS.map(([group], index) => [group, index]));
-    return [...this.#lanes.values()].sort((a, b) => place.get(a.group) - place.get(b.group));
+    const places = new Map(KINDS.map(([group], index) => [group, index]));
+    const place = ({ group, key }) => places.get(group) + (key === "pages" ? 0.5 : 0);
+    return [...this.#lanes.values()].sort((a, b) => place(a) - place(b));
   }
 }
 
@@ -108,7 +117,7 @@ const ENTER = {
     }
     const key = `worker ${event.worker ?? event.url}`;
     const scope = event.scope ? `scope ${pathOf(event.scope)}` : "";
-    const lane = lanes.lane(key, "lifecycle", pathOf(event.url), scope);
+    const lane = lanes.lane(key, "lifecycle", lanes.newTitle(pathOf(event.url), key), scope);
     if (event.state === "redundant") {
       lanes.end(lane, event);
       return lanes.mark(lane, event, "redundant", "redundant");

@@ -133,7 +133,8 @@ try {
   page.on("pageerror", (error) => problems.push(`${error}`));
   page.on("console", (message) => {
     // A wrong token is a 401, which Chromium tells.
-    if (message.type() === "error" && !message.text().includes("401")) problems.push(message.text());
+    const isError = message.type() === "error" && !message.text().includes("401");
+    if (isError) problems.push(message.text());
   });
   page.on("request", (request) => {
     const url = request.url();

@@ -4,9 +4,12 @@
 // for this tab alone, and sent to this server alone.
 
 const KEPT = 500;
-const KINDS = ["lifecycle", "sync", "dispatch", "fetch", "push", "message", "network", "notification",
-  "console", "error"];
+const KINDS = [
+  "lifecycle", "sync", "dispatch", "fetch", "push", "message", "network", "notification", "console",
+  "error",
+];
 const POLL_MS = 5000;
+const REFRESH_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
 
 const $ = (id) => document.getElementById(id);
@@ -85,7 +88,7 @@ function plan() {
   planned = setTimeout(() => {
     planned = 0;
     refresh();
-  }, 300);
+  }, REFRESH_MS);
 }
 
 async function refresh() {
@@ -165,7 +168,8 @@ function showRegistrations({ registrations, next }) {
       element("td", { class: "code" }, scope),
       element("td", { class: "narrow" }, ...states),
       element("td", { class: "code" }, newest.script, newest.type === "module" ? " (module)" : ""),
-      element("td", { class: "narrow" }, badge(runs ? "running" : "sleeping", runs ? "good" : "")));
+      element("td", { class: "narrow" },
+        runs ? badge("running", "good") : badge("sleeping")));
   });
   fill("registrations", rows);
   more("registrations-more", rows.length, next);
@@ -183,7 +187,8 @@ function showSyncs({ syncs, next, now }) {
     }, "Fire now");
     fire.disabled = state.includes("firing");
     return element("tr", { "data-key": JSON.stringify([scope, type, tag]) },
-      element("td", { class: "code" }, tag || "(empty)", " ", type === "periodic" ? badge("periodic") : ""),
+      element("td", { class: "code" },
+        tag || "(empty)", " ", type === "periodic" ? badge("periodic") : ""),
       element("td", { class: "code" }, scope),
       element("td", { class: "narrow" }, badge(state, MOODS[state])),
       element("td", { class: "number" }, String(failed)),
@@ -197,11 +202,16 @@ function showSyncs({ syncs, next, now }) {
 const whenText = (state) => (state === "pending" ? "when online" : "now");
 
 function dueText(due, now) {
-  const seconds = Math.round((Date.parse(due) - Date.parse(now)) / 1000);
-  const parts = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
-  const [size, unit] = parts.find(([length]) => Math.abs(seconds) >= length) ?? [1, "s"];
   const at = new Date(due).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
-  return element("time", { datetime: due, title: at }, `in ${Math.round(seconds / size)} ${unit}`);
+  const text = inText(Date.parse(due) - Date.parse(now));
+  return element("time", { datetime: due, title: at }, text);
+}
+
+function inText(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  const units = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const [size, unit] = units.find(([length]) => seconds >= length) ?? [1, "s"];
+  return `in ${Math.round(seconds / size)} ${unit}`;
 }
 
 async function fireNow(button, sync) {
@@ -284,20 +294,24 @@ function take(events) {
 }
 
 function append(events) {
-  const rows = events.slice(-KEPT).map(({ event, data }) => (event === "gap" ? gapRow(data) : row(data)));
+  const rows = events.slice(-KEPT).map(
+    ({ event, data }) => (event === "gap" ? gapRow(data) : row(data)));
   $("timeline").prepend(...rows.reverse());
   while ($("timeline").childElementCount > KEPT) $("timeline").lastElementChild.remove();
   $("timeline-empty").hidden = true;
 }
 
 function gapRow({ missed }) {
-  const text = missed === null ? "the daemon has started anew" : `${missed.toLocaleString()} events are not kept any more`;
+  const text = missed === null
+    ? "the daemon has started anew"
+    : `${missed.toLocaleString()} events are not kept any more`;
   return element("li", { class: "gap" }, text);
 }
 
 function row(data) {
   const at = new Date(data.time_ms);
-  const clock = at.toLocaleTimeString([], { hour12: false }) + `.${String(at.getMilliseconds()).padStart(3, "0")}`;
+  const thousandths = String(at.getMilliseconds()).padStart(3, "0");
+  const clock = `${at.toLocaleTimeString([], { hour12: false })}.${thousandths}`;
   const made = element("li", { class: "new", "data-kind": data.kind },
     element("time", { datetime: at.toISOString() }, clock),
     badge(data.kind, moodOf(data)),
@@ -307,7 +321,8 @@ function row(data) {
 }
 
 function moodOf({ kind, state, level, status, error }) {
-  if (kind === "error" || level === "error" || state === "gave-up" || state === "rejected") return "bad";
+  const isBad = kind === "error" || level === "error" || ["gave-up", "rejected"].includes(state);
+  if (isBad) return "bad";
   if (kind === "fetch") return error || status >= 500 ? "bad" : status >= 400 ? "wait" : "";
   if (state === "waiting" || level === "warn" || state === "offline") return "wait";
   return ["done", "activated", "fulfilled", "online"].includes(state) ? "good" : "";
@@ -316,14 +331,18 @@ function moodOf({ kind, state, level, status, error }) {
 /** An event in words; one that is too long for the timeline has its text already. */
 function describe(data) {
   const join = (...parts) => parts.filter((part) => part !== undefined && part !== "").join("  ");
+  const by = data.source ? "by the worker" : "";
   const { kind, state, text, tag, scope, reason, attempt } = data;
   if (data.cut) return text;
   switch (kind) {
     case "lifecycle": return join(data.url, state);
-    case "sync": return join(tag || "(empty)", state, state === "firing" ? `attempt ${attempt}` : "",
-      data.delay_ms ? `in ${Math.round(data.delay_ms / 1000)} s` : "", scope, reason);
+    case "sync": {
+      const which = state === "firing" ? `attempt ${attempt}` : "";
+      const wait = data.delay_ms ? inText(data.delay_ms) : "";
+      return join(tag || "(empty)", state, which, wait, scope, reason);
+    }
     case "dispatch": return join(tag || "(empty)", state, scope, reason);
-    case "fetch": return join(`${data.method} ${data.url}`, data.status, data.source ? "by the worker" : "", data.error);
+    case "fetch": return join(`${data.method} ${data.url}`, data.status, by, data.error);
     case "network": return join(state, data.conditions);
     case "console": return join(data.level, text);
     case "error": return join(data.message, data.file ? `${data.file}:${data.line}` : "");

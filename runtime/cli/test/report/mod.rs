@@ -34,11 +34,15 @@ pub struct Report {
 impl Report {
     /// Its tests as the page of `--trace-html` shows them.
     pub fn traced(self) -> impl Iterator<Item = TracedRun> {
-        let file = self.suite.path().display().to_string();
+        let place = match &self.suite {
+            Suite::File { path, .. } => Some(path.as_path()),
+            Suite::Scenario(folder) => folder.parent(),
+        };
+        let file = place.map(|path| path.display().to_string());
         let told = self.tests.into_iter().filter(|(_, ended)| ended.is_told());
         told.map(move |(case, Ended { outcome, run, elapsed })| {
             let failures = run.failures.iter().map(failure::plain).collect();
-            let (name, file) = (name(&case), Some(file.clone()));
+            let (name, file) = (name(&case), file.clone());
             TracedRun::new(name, file, outcome.word(), elapsed, failures, run.events)
         })
     }

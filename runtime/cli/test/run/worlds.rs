@@ -2,8 +2,6 @@
 //!
 //! Invariant: a world runs one test. The one in which a file was looked into is as good as new.
 
-use std::time::Duration;
-
 use kittiwake::{TestCase, TestFailure, TestFileError, TestMode, TestWorld, TestWorldOptions};
 use tokio::time::Instant;
 
