@@ -16,7 +16,7 @@ use deno_core::{
 use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, OpError};
+use crate::{Host, KeptRequest, OpError};
 
 /// A request, in the words of the Fetch Standard.
 #[derive(Debug, Deserialize)]
@@ -50,6 +50,28 @@ pub struct FetchRequest {
     body_stream: Option<ResourceId>,
     /// A cancel handle, by which JavaScript ends the request with [`OpError::Aborted`].
     cancel: Option<ResourceId>,
+}
+
+impl From<KeptRequest> for FetchRequest {
+    /// Its body comes on another way, and nobody can cancel it.
+    fn from(kept: KeptRequest) -> Self {
+        FetchRequest {
+            method: kept.method,
+            url: kept.url,
+            headers: kept.headers,
+            mode: kept.mode,
+            credentials: kept.credentials,
+            cache: kept.cache,
+            redirect: kept.redirect,
+            referrer: kept.referrer,
+            referrer_policy: kept.referrer_policy,
+            integrity: kept.integrity,
+            keepalive: true,
+            destination: String::new(),
+            body_stream: None,
+            cancel: None,
+        }
+    }
 }
 
 /// The body of a request.

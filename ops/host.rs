@@ -10,12 +10,12 @@ use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    Blobs, BucketServices, CacheServices, ConsoleLevel, CookieServices, Delivery, FetchAnswer,
-    FetchRequest, FetchResponse, IndexedDb, LockServices, MessagePortServices,
-    NavigationPreloadServices, NetworkInformation, NotificationServices, OpError, Permission,
-    PermissionState, PushServices, RegisterWorker, RegistrationState, RequestBody, RouterRule,
-    ScriptException, ScriptSource, ServiceWorkerState, SocketServices, TestServices,
-    WindowServices,
+    BackgroundFetchServices, Blobs, BucketServices, CacheServices, ConsoleLevel, ContentServices,
+    CookieServices, Delivery, FetchAnswer, FetchRequest, FetchResponse, IndexedDb, LockServices,
+    MessagePortServices, NavigationPreloadServices, NetworkInformation, NotificationServices,
+    OpError, Permission, PermissionState, PushServices, RegisterWorker, RegistrationState,
+    RequestBody, RouterRule, ScriptException, ScriptSource, ServiceWorkerState, SocketServices,
+    TestServices, WindowServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -42,8 +42,10 @@ impl Host {
 
 /// The runtime, as its realms see it. All methods run on the host thread.
 pub trait Services:
-    BucketServices
+    BackgroundFetchServices
+    + BucketServices
     + CacheServices
+    + ContentServices
     + CookieServices
     + IndexedDb
     + LockServices

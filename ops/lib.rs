@@ -8,12 +8,14 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod background_fetch;
 mod blobs;
 mod buckets;
 mod cache;
 mod clients;
 mod clock;
 mod console;
+mod content_index;
 mod cookies;
 mod error;
 mod event;
@@ -37,12 +39,14 @@ mod testing;
 mod web_socket;
 mod windows;
 
+pub use background_fetch::*;
 pub use blobs::{Blobs, StoredBlob};
 pub use buckets::*;
 pub use cache::*;
 pub use clients::*;
 pub use clock::*;
 pub use console::*;
+pub use content_index::*;
 pub use cookies::*;
 pub use error::{OpError, ScriptException};
 pub use event::*;

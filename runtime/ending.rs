@@ -32,6 +32,7 @@ impl Shard {
         for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {
             result?;
         }
+        self.give_background_fetches_back()?;
         self.realms.borrow_mut().clear();
         Ok(())
     }

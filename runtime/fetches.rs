@@ -157,7 +157,13 @@ impl Shard {
     }
 }
 
-fn converted(request: FetchRequest, body: RequestBody, url: Url, client: Url) -> Request {
+/// The standard's request of what a script may choose.
+pub(crate) fn converted(
+    request: FetchRequest,
+    body: RequestBody,
+    url: Url,
+    client: Url,
+) -> Request {
     Request {
         method: request.method,
         url_list: vec![url],

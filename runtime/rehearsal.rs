@@ -215,6 +215,63 @@ impl IndexedDb for Stage {
     fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
 }
 
+/// Nor does it fetch in the background.
+impl BackgroundFetchServices for Stage {
+    fn background_fetch_begin(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: NewBackgroundFetch,
+    ) -> Answer<BackgroundFetchSnapshot> {
+        unreachable!()
+    }
+    fn background_fetch_get(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: &str,
+    ) -> Option<BackgroundFetchSnapshot> {
+        unreachable!()
+    }
+    fn background_fetch_watch(&self, _: RealmId, _: i64) -> Option<BackgroundFetchSnapshot> {
+        unreachable!()
+    }
+    fn background_fetch_ids(&self, _: RealmId, _: &str) -> Vec<String> {
+        unreachable!()
+    }
+    fn background_fetch_abort(&self, _: RealmId, _: i64) -> Answer<bool> {
+        unreachable!()
+    }
+    fn background_fetch_match(
+        &self,
+        _: RealmId,
+        _: i64,
+        _: Option<CacheQuery>,
+        _: bool,
+        _: usize,
+    ) -> Result<Vec<MatchedRecord>, OpError> {
+        unreachable!()
+    }
+    fn background_fetch_response(&self, _: RealmId, _: i64, _: u32) -> Answer<CacheMatch> {
+        unreachable!()
+    }
+    fn background_fetch_update_ui(&self, _: RealmId, _: i64, _: &str) {}
+}
+
+/// Nor has it anything to show.
+impl ContentServices for Stage {
+    fn badge_set(&self, _: RealmId, _: Badge) {}
+    fn content_add(&self, _: RealmId, _: &str, _: ContentDescription) -> Result<(), OpError> {
+        unreachable!()
+    }
+    fn content_delete(&self, _: RealmId, _: &str, _: &str) -> Result<(), OpError> {
+        unreachable!()
+    }
+    fn contents(&self, _: RealmId, _: &str) -> Result<Vec<ContentDescription>, OpError> {
+        unreachable!()
+    }
+}
+
 impl TestServices for Stage {
     fn test_ask(&self, _: RealmId, _: u32, _: String) {}
     fn test_call(&self, _: RealmId, _: &str) -> String {

@@ -101,6 +101,10 @@ enum Step {
     Click(Click),
     /// Takes the notification with this tag away.
     Dismiss(String),
+    /// Clicks at the background fetch with this id.
+    ClickBackgroundFetch(String),
+    /// Deletes the entry of the content index with this id.
+    DeleteContent(String),
     /// Sets the network signal, and what requests meet.
     Network(Network),
     /// Lets time pass.
@@ -296,6 +300,10 @@ impl Stage<'_> {
                 let notification = self.notification(&tag).await?;
                 runtime.dismiss_notification(notification).await?;
             }
+            Step::ClickBackgroundFetch(id) => {
+                runtime.click_background_fetch(None, id).await?;
+            }
+            Step::DeleteContent(id) => drop(runtime.delete_content(None, id).await?),
             Step::Network(network) => runtime.set_network(network).await?,
             Step::Wait(duration) => runtime.run_for(duration).await?,
             Step::Idle(_) => runtime.idle().await?,

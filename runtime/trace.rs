@@ -139,6 +139,45 @@ pub enum TraceKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
+    /// A background fetch entered a state.
+    BackgroundFetch {
+        /// The script's id.
+        id: String,
+        /// The scope of its registration.
+        scope: String,
+        /// The state.
+        state: BackgroundFetchTraceState,
+        /// How many requests it has.
+        requests: usize,
+        /// How many bytes of responses it has.
+        downloaded: u64,
+        /// For `waiting`: the time until the request is made again, if it is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delay_ms: Option<u64>,
+        /// For `begun` and `titled`: the title; otherwise why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// An app's badge changed.
+    Badge {
+        /// Whose.
+        origin: String,
+        /// The number that it shows; 0 for none, nothing for a mark.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+    },
+    /// The content index changed.
+    Content {
+        /// The scope of its registration.
+        scope: String,
+        /// How.
+        state: ContentTraceState,
+        /// The script's id.
+        id: String,
+        /// The entry's title, when it is added.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<String>,
+    },
     /// A notification was shown or taken away.
     Notification {
         /// Which of them.
@@ -166,6 +205,42 @@ pub enum PushTraceState {
     Refused,
     /// A message is dispatched; the text is its data.
     Delivered,
+}
+
+/// What the trace says of a background fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackgroundFetchTraceState {
+    /// It is on disk, and its requests are made.
+    Begun,
+    /// A request waits for the network.
+    Waiting,
+    /// All responses came.
+    Succeeded,
+    /// One did not, or was not good.
+    Failed,
+    /// A script ended it.
+    Aborted,
+    /// A script gave it another title.
+    Titled,
+    /// A person clicked at it.
+    Clicked,
+    /// Its event has ended, and nothing of it is kept.
+    Done,
+    /// Its event was never dispatched whole.
+    GaveUp,
+}
+
+/// What the trace says of the content index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContentTraceState {
+    /// A script added an entry.
+    Added,
+    /// A script took one away.
+    Removed,
+    /// A person deleted one.
+    Deleted,
 }
 
 /// What the trace says of a notification.
@@ -319,9 +394,43 @@ impl TraceKind {
                 }
                 Ok(())
             }
+            TraceKind::BackgroundFetch { .. } => self.write_background_fetch(at, f),
+            TraceKind::Badge { number, .. } => match number {
+                None => write!(f, "{at}  badge      shown"),
+                Some(0) => write!(f, "{at}  badge      cleared"),
+                Some(number) => write!(f, "{at}  badge      {number}"),
+            },
+            TraceKind::Content { state, id, title, .. } => {
+                write!(f, "{at}  content    {}  {}", tag_text(id), word(state))?;
+                title.as_ref().map_or(Ok(()), |title| write!(f, "  {}", one_line(title)))
+            }
             other => unreachable!("invariant: {other:?} was written already"),
         }
     }
+}
+
+impl TraceKind {
+    fn write_background_fetch(&self, at: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TraceKind::BackgroundFetch { id, state, requests, downloaded, delay_ms, text, .. } =
+            self
+        else {
+            unreachable!("invariant: {self:?} is of a background fetch")
+        };
+        write!(f, "{at}  background-fetch  {}  {}", tag_text(id), word(state))?;
+        match state {
+            BackgroundFetchTraceState::Begun => {
+                write!(f, "{}", count(*requests as u64, "request"))?;
+            }
+            BackgroundFetchTraceState::Succeeded => write!(f, "{}", count(*downloaded, "byte"))?,
+            _ => write!(f, "{}", delay_ms.map_or(String::new(), after))?,
+        }
+        text.as_ref().map_or(Ok(()), |text| write!(f, "  {}", one_line(text)))
+    }
+}
+
+/// How many of a thing, in words.
+fn count(number: u64, thing: &str) -> String {
+    format!("  {number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A time as the trace writes it: `0s`, `5m`, `1h30m`, `250ms`.

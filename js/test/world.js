@@ -165,7 +165,7 @@ function createServer() {
   };
 }
 
-/** A status, or { status, headers, body or json, delay, fail }. */
+/** A status, or { status, headers, body or json, delay, fail, breaks }. */
 function answer(value) {
   if (value === null || typeof value !== "object") return value;
   const { json, delay, headers = {}, ...rest } = value;

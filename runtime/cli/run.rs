@@ -122,7 +122,8 @@ pub struct RunOptions {
     /// Ends when nothing is left to do, never, or after a duration like `10s`
     #[arg(long, value_name = "idle | forever | DURATION", default_value = "idle")]
     until: Until,
-    /// Denies a permission: background-sync, notifications or periodic-background-sync; repeatable
+    /// Denies a permission: background-fetch, background-sync, notifications or
+    /// periodic-background-sync; repeatable
     /// [default: all are granted]
     #[arg(long, value_name = "PERMISSION")]
     deny: Vec<Permission>,

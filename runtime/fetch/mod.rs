@@ -39,7 +39,7 @@ pub use cors::Cors;
 pub(crate) use cors::PreflightCache;
 pub(crate) use main_fetch::fetch;
 pub(crate) use referrer::ReferrerPolicy;
-pub(crate) use scheme::shortened;
+pub(crate) use scheme::{has_good_port, shortened};
 pub(crate) use tee::tee;
 
 /// Hears which cookies a response has changed.

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use deno_core::error::to_v8_error;
 use deno_core::{serde_v8, v8};
 use kittiwake_ops::{
-    ClientState, CookieChanges, IndexedDbEvent, OpError, RegistrationState, ServiceWorkerState,
-    Transferred, WorkerState,
+    BackgroundFetchSnapshot, ClientState, CookieChanges, IndexedDbEvent, OpError,
+    RegistrationState, ServiceWorkerState, Transferred, WorkerState,
 };
 use serde::Serialize;
 
@@ -43,6 +43,8 @@ pub(crate) enum Call {
     ResolveSyncs { numbers: Vec<u64> },
     /// Or could not be made.
     RejectSync { number: u64, error: OpError },
+    /// A background fetch that the realm watches has got on.
+    ChangeBackgroundFetch(BackgroundFetchSnapshot),
     /// Something happened to the page's cookies.
     ChangeCookies(CookieChanges),
     /// What a database has to say.
@@ -74,6 +76,7 @@ impl Call {
             Call::TestMessage { .. } => "testMessage",
             Call::ResolveSyncs { .. } => "resolveSyncs",
             Call::RejectSync { .. } => "rejectSync",
+            Call::ChangeBackgroundFetch(_) => "changeBackgroundFetch",
             Call::ChangeCookies(_) => "changeCookies",
             Call::IndexedDb(_) => "indexedDb",
             Call::Traverse { .. } => "traverse",
@@ -109,6 +112,7 @@ impl Call {
             Call::RejectSync { number, error } => {
                 vec![to_v8(scope, &number), to_v8_error(scope, &error)]
             }
+            Call::ChangeBackgroundFetch(fetch) => vec![to_v8(scope, &fetch)],
             Call::ChangeCookies(changes) => vec![to_v8(scope, &changes)],
             Call::IndexedDb(event) => event.into_v8(scope),
             Call::Traverse { url, state } => {
@@ -148,6 +152,8 @@ pub(crate) enum ExtendableInit {
     Activate,
     Sync { tag: String, last_chance: bool },
     PeriodicSync { tag: String },
+    BackgroundFetch { name: &'static str, fetch: Box<BackgroundFetchSnapshot> },
+    ContentDelete { id: String },
     Message { message: Message, source: MessageSource },
     CookieChange(CookieChanges),
     Fetch(Box<FetchEventInit>),
@@ -179,6 +185,8 @@ impl ExtendableInit {
             ExtendableInit::Activate => "activate",
             ExtendableInit::Sync { .. } => "sync",
             ExtendableInit::PeriodicSync { .. } => "periodicsync",
+            ExtendableInit::BackgroundFetch { name, .. } => name,
+            ExtendableInit::ContentDelete { .. } => "contentdelete",
             ExtendableInit::Message { .. } => "message",
             ExtendableInit::CookieChange(_) => "cookiechange",
             ExtendableInit::Fetch(_) => "fetch",
@@ -203,11 +211,17 @@ impl ExtendableInit {
         struct PeriodicSync {
             tag: String,
         }
+        #[derive(Serialize)]
+        struct ContentDelete {
+            id: String,
+        }
         let name = self.name();
         let init = match self {
             ExtendableInit::Install | ExtendableInit::Activate => v8::undefined(scope).into(),
             ExtendableInit::Sync { tag, last_chance } => to_v8(scope, &Sync { tag, last_chance }),
             ExtendableInit::PeriodicSync { tag } => to_v8(scope, &PeriodicSync { tag }),
+            ExtendableInit::BackgroundFetch { fetch, .. } => to_v8(scope, &fetch),
+            ExtendableInit::ContentDelete { id } => to_v8(scope, &ContentDelete { id }),
             ExtendableInit::Message { message, source } => message_to_v8(scope, message, source),
             ExtendableInit::CookieChange(changes) => to_v8(scope, &changes),
             ExtendableInit::Fetch(init) => to_v8(scope, &init),

@@ -5,7 +5,8 @@
 
 mod conduct;
 mod driven;
-mod modules;
+pub(crate) mod modules;
+mod node_modules;
 mod page;
 mod verbs;
 
@@ -149,7 +150,7 @@ pub enum TestFileError {
         /// What the system said.
         cause: Arc<std::io::Error>,
     },
-    /// It is no module, imports what is not there, or threw.
+    /// It is no module, imports what is not there, threw, or awaits what never comes.
     #[error("{0}")]
     Script(Box<ScriptException>),
     /// It did not end.
@@ -214,12 +215,12 @@ impl TestWorld {
         let servers = ScriptedServers::default();
         let runtime = options.start(&trace, &servers)?;
         let page = TestPage::new(servers, trace.clone(), options);
-        let (file, root) = (file.to_owned(), options.root.clone());
+        let file = file.to_owned();
         let opened = cut_off_after(options.limit + GRACE, |cut_off| {
             runtime.ask(move |shard| async move {
                 let realm = shard.open_test_page(page, wanted);
                 tokio::select! {
-                    loaded = shard.load_test_file(realm, &file, &root) => {
+                    loaded = shard.load_test_file(realm, &file) => {
                         Some(loaded.map(|()| realm))
                     }
                     _ = cut_off => None,

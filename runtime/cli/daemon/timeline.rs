@@ -237,6 +237,9 @@ pub fn kind_word(kind: &TraceKind) -> &'static str {
         TraceKind::Error { .. } => "error",
         TraceKind::Message { .. } => "message",
         TraceKind::Push { .. } => "push",
+        TraceKind::BackgroundFetch { .. } => "background-fetch",
+        TraceKind::Badge { .. } => "badge",
+        TraceKind::Content { .. } => "content",
         TraceKind::Notification { .. } => "notification",
     }
 }
@@ -244,7 +247,9 @@ pub fn kind_word(kind: &TraceKind) -> &'static str {
 fn scope_of(kind: &TraceKind) -> Option<&str> {
     match kind {
         TraceKind::Sync { scope, .. } | TraceKind::Dispatch { scope, .. } => Some(scope),
-        TraceKind::Push { scope, .. } => Some(scope),
+        TraceKind::Push { scope, .. } | TraceKind::BackgroundFetch { scope, .. } => Some(scope),
+        TraceKind::Content { scope, .. } => Some(scope),
+        TraceKind::Lifecycle { scope, .. } => scope.as_deref(),
         _ => None,
     }
 }

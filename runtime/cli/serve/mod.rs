@@ -42,7 +42,8 @@ pub struct ServeOptions {
     /// is activated, as in `kittiwake run` [default: online; of a daemon: real]
     #[arg(long, value_name = "SIGNAL")]
     network: Option<Network>,
-    /// Denies a permission: background-sync, notifications or periodic-background-sync; repeatable
+    /// Denies a permission: background-fetch, background-sync, notifications or
+    /// periodic-background-sync; repeatable
     #[arg(long, value_name = "PERMISSION")]
     deny: Vec<Permission>,
     #[command(flatten)]
@@ -195,6 +196,8 @@ impl Site {
         let SiteOptions { upstream, origin, root, format, .. } = &options.site;
         let mut builder = Runtime::builder()
             .await_network_signal()
+            // There is one origin.
+            .request_concurrency(1024, 1024)
             .push_service(own_origin(address).join(push::PATH).expect("a path"))
             .on_trace(printer(format.unwrap_or(Format::Text), Default::default()));
         if let Some(state) = &options.state {
