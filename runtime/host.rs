@@ -131,7 +131,7 @@ pub(crate) struct Shard {
     pub(crate) seed: Option<u64>,
     /// Who counts what scripts run.
     coverage: Option<Coverage>,
-    inspector: Option<Inspector>,
+    pub(crate) inspector: Option<Inspector>,
     pub(crate) debugged: Arc<Debugged>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,

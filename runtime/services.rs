@@ -39,7 +39,10 @@ impl Services for Shard {
         self.information()
     }
 
-    fn console(&self, _realm: RealmId, level: ConsoleLevel, text: String) {
+    fn console(&self, realm: RealmId, level: ConsoleLevel, text: String) {
+        if let Some(inspector) = &self.inspector {
+            inspector.console((realm, &self.debugged), level, &text, self.now_ms());
+        }
         self.trace(TraceKind::Console { level, text });
     }
 
