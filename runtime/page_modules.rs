@@ -195,6 +195,9 @@ impl Shard {
         key: &ModuleKey,
     ) -> Result<(Url, String), String> {
         if let ModuleSource::TestFiles { root } = &page.modules.source {
+            if let Some(test) = self.test_page() {
+                test.note_imported(&key.url);
+            }
             let source = test_modules::source_of(&key.url, root);
             return source.map(|source| (key.url.clone(), source));
         }
