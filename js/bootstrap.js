@@ -7,6 +7,7 @@
 // `__bootstrap`, an op) stays reachable from it.
 
 import { core, internals, primordials } from "ext:core/mod.js";
+import { BoundedArrayBuffer, setBufferLimit } from "ext:kittiwake/array_buffer.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
 import { BroadcastChannel } from "ext:kittiwake/broadcast_channel.js";
 import * as cache from "ext:kittiwake/cache.js";
@@ -53,6 +54,7 @@ import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
 import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
 import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
+import * as timers from "ext:kittiwake/timers.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -90,7 +92,6 @@ const file = web("09_file.js");
 const location = web("12_location.js");
 const performance = web("15_performance.js");
 const streams = web("06_streams.js");
-const timers = web("02_timers.js");
 const url = web("00_url.js");
 const { CompressionStream, DecompressionStream } = web("14_compression.js");
 const { FileReader } = web("10_filereader.js");
@@ -141,6 +142,7 @@ nameGetters(location.workerLocationConstructorDescriptor.value.prototype);
 const interfaces = {
   AbortController: abort.AbortController,
   AbortSignal: abort.AbortSignal,
+  ArrayBuffer: BoundedArrayBuffer,
   Blob: file.Blob,
   BroadcastChannel,
   ByteLengthQueuingStrategy: streams.ByteLengthQueuingStrategy,
@@ -384,9 +386,13 @@ function start(options) {
   if (!options.rehearsal) globalThis.queueMicrotask(() => {});
   delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
   delete globalThis.queueMicrotask;
+  // A shared WebAssembly memory would lead there.
+  delete globalThis.SharedArrayBuffer?.prototype.constructor;
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
   globalThis[webidl.brand] = webidl.brand;
   location.setLocationHref(options.url);
+  timers.setTimerLimit(options.timerLimit);
+  setBufferLimit(options.bufferLimit);
   if (options.simulated) installSimulatedClock();
   performance.setTimeOrigin();
   if (!options.rehearsal) { // the engine keeps these of realms alone

@@ -18,7 +18,7 @@ const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const { getLocationHref, setLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
 const { setTimeout } = core.loadExtScript("ext:deno_web/02_timers.js");
-const { op_history_entry, op_history_go, op_history_update } = core.ops;
+const { op_clone_is_forged, op_history_entry, op_history_go, op_history_update } = core.ops;
 
 let ownState; // what `state` says, once it was asked for or changed
 
@@ -93,6 +93,9 @@ function update(data, url, handling, prefix) {
   const state = core.serialize(data, { forStorage: true }, (text) => {
     throw new DOMException(`${prefix}: ${text}`, "DataCloneError");
   });
+  if (op_clone_is_forged(state)) {
+    throw new DOMException(`${prefix}: An object could not be cloned.`, "DataCloneError");
+  }
   const here = new URL(getLocationHref());
   const to = url === undefined || url === null ? here : parse(string(url, prefix), here, prefix);
   if (to.origin !== here.origin || to.username !== "" || to.password !== "") {

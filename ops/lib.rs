@@ -8,6 +8,7 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod blobs;
 mod buckets;
 mod cache;
 mod clients;
@@ -30,11 +31,13 @@ mod permissions;
 mod push;
 mod service_worker;
 mod static_routing;
+mod structured_clone;
 mod sync;
 mod testing;
 mod web_socket;
 mod windows;
 
+pub use blobs::op_blob_part;
 pub use buckets::*;
 pub use cache::*;
 pub use clients::*;
@@ -57,6 +60,7 @@ pub use permissions::*;
 pub use push::*;
 pub use service_worker::*;
 pub use static_routing::*;
+pub use structured_clone::op_clone_is_forged;
 pub use sync::*;
 pub use testing::*;
 pub use web_socket::*;

@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use deno_core::futures::future::poll_fn;
-use kittiwake_ops::{RealmId, ScriptException, Services};
+use kittiwake_ops::{RealmId, Services};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::activity::Busy;
-use crate::host::{RealmOwner, Shard};
+use crate::host::Shard;
+use crate::limits::LimitOutcome;
 use crate::realm::{Call, EventLoop, ModuleImport, ModuleKey, Realm, RealmError};
-use crate::trace::TraceKind;
 
 /// What the host wants of a realm at its next turn.
 pub(crate) enum Command {
@@ -82,8 +82,8 @@ pub(crate) async fn drive(
         }
     })
     .await;
-    if let Some(error) = ended {
-        shard.trace_terminated(id, &error);
+    if let Some(RealmError::Terminated(limit)) = ended {
+        shard.strike(id, limit, LimitOutcome::Terminated);
     }
     shard.drop_realm(id);
 }
@@ -140,22 +140,4 @@ fn answer<T>(
     // Whoever asked has gone: the result is of no use.
     let _ = done.send(result);
     ended
-}
-
-impl Shard {
-    fn trace_terminated(&self, id: RealmId, error: &RealmError) {
-        let url = match self.realm_owner(id) {
-            Some(RealmOwner::Worker(worker)) => Some(worker.script_url.clone()),
-            Some(RealmOwner::Page(page)) => Some(page.url.to_string()),
-            None => None,
-        };
-        let exception = ScriptException {
-            message: error.to_string(),
-            file: url,
-            line: None,
-            column: None,
-            stack: None,
-        };
-        self.trace(TraceKind::Error { exception });
-    }
 }

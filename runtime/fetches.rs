@@ -10,6 +10,7 @@ use deno_core::futures::StreamExt;
 use kittiwake_ops::{FetchRequest, FetchResponse, OpError, RealmId, RequestBody};
 use url::Url;
 
+use crate::accounts::Taken;
 use crate::fetch::{
     Body, CacheMode, Credentials, Environment, FetchError, Interceptor, Jar, Mode, RedirectMode,
     Referrer, ReferrerPolicy, Request, Response, ResponseSource, ServiceWorkersMode, Tainting,
@@ -18,6 +19,7 @@ use crate::fetch::{
 use crate::fetch_events::{Controller, EventClient};
 use crate::host::{RealmOwner, Shard};
 use crate::http::HttpError;
+use crate::limits::{Limit, LimitOutcome};
 use crate::trace::TraceKind;
 
 impl Shard {
@@ -38,6 +40,10 @@ impl Shard {
         };
         let shown = shortened(&url);
         let client = self.client_url(realm).ok_or(OpError::Aborted)?;
+        let Some(under_way) = self.take_fetch(realm, &body) else {
+            self.trace_fetch(method, shown, Err(&FetchError::TooMany));
+            return Err(OpError::FailedToFetch);
+        };
         let environment = self.fetch_environment(&client, interceptor);
         let mut request = converted(request, body, url, client);
         if environment.interceptor.is_some() {
@@ -51,8 +57,29 @@ impl Shard {
             }
             Err(error) => self.trace_fetch(method.clone(), shown.clone(), Err(error)),
         }
-        let response = fetched.map_err(|_| OpError::FailedToFetch)?;
+        let mut response = fetched.map_err(|_| OpError::FailedToFetch)?;
+        let shard = self.me();
+        // A body that is being read, or that nobody reads, has a connection.
+        response.body = response.body.map(|body| {
+            body.inspect(move |chunk| {
+                let _under_way = &under_way;
+                if let Err(HttpError::TooLong { .. }) = chunk {
+                    shard.strike(realm, Limit::Response, LimitOutcome::Refused);
+                }
+            })
+            .boxed_local()
+        });
         Ok(self.to_fetch_response(response, method, shown))
+    }
+
+    /// A request of a realm with its body, for as long as it is under way.
+    fn take_fetch(&self, realm: RealmId, body: &RequestBody) -> Option<(Taken, Taken)> {
+        let bytes = match body {
+            RequestBody::Whole(bytes) => bytes.len(),
+            RequestBody::Empty | RequestBody::Stream(_) => 0,
+        };
+        let request = self.take(realm, Limit::Fetches, 1)?;
+        Some((request, self.take(realm, Limit::Uploads, bytes)?))
     }
 
     /// Who answers a page's requests before the network does.

@@ -18,6 +18,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 use url::{Origin, Url};
 
+use crate::accounts::Accounts;
 use crate::activity::{Activity, Busy};
 use crate::buckets::Buckets;
 use crate::caches::Caches;
@@ -30,57 +31,42 @@ use crate::fetch_events::UnansweredFetch;
 use crate::http::{Http, Root};
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
+use crate::limits::{Limit, Limits};
 use crate::locks::Locks;
 use crate::message_ports::MessagePorts;
+use crate::meter::Meter;
 use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::push::HeldPush;
-use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
+use crate::realm::{
+    Call, ExtendableInit, MemoryLimits, Realm, RealmError, RealmOptions, StartOptions,
+};
 use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
-use crate::watchdog::Watchdog;
+use crate::watchdog::{StuckHook, Watchdog};
 use crate::windows::Windows;
 
 /// Whoever watches the trace.
 pub(crate) type TraceSink = Box<dyn FnMut(&TraceEvent) + Send>;
 
-/// What bounds scripts, and what they are told of their host.
+/// How much goes on at once, and for how long workers stay.
 #[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// Real time that one turn of JavaScript may take.
-    pub(crate) turn: Duration,
-    /// Bytes that the heap of one realm may have.
-    pub(crate) heap: usize,
-    /// Time that an extendable event other than `sync` may take.
-    pub(crate) event: Duration,
+pub(crate) struct Pace {
     /// Time without an event after which a worker is stopped.
     pub(crate) idle: Duration,
-    /// Pages that may be open.
-    pub(crate) pages: usize,
-    /// Bytes that one origin may keep.
-    pub(crate) storage: u64,
     /// Sync events under way in all.
     pub(crate) syncs: usize,
     /// Sync events under way of one registration.
     pub(crate) syncs_per_registration: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            turn: Duration::from_secs(10),
-            heap: 256 << 20,
-            event: Duration::from_secs(5 * 60),
-            idle: Duration::from_secs(30),
-            pages: 1000,
-            storage: 10 << 30,
-            syncs: 256,
-            syncs_per_registration: 64,
-        }
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { idle: Duration::from_secs(30), syncs: 256, syncs_per_registration: 64 }
     }
 }
 
@@ -110,6 +96,8 @@ pub(crate) struct Shard {
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: RefCell<PermissionPolicy>,
     pub(crate) limits: Limits,
+    pub(crate) accounts: Accounts,
+    pub(crate) pace: Pace,
     pub(crate) user_agent: String,
     /// Set in a simulation.
     pub(crate) seed: Option<u64>,
@@ -164,6 +152,7 @@ pub(crate) struct ShardParts {
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
+    pub(crate) pace: Pace,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
     /// Where commits of syncs wait for the disk.
@@ -172,6 +161,7 @@ pub(crate) struct ShardParts {
     pub(crate) push_service: Url,
     pub(crate) buckets: Buckets,
     pub(crate) trace: TraceSink,
+    pub(crate) on_stuck: Option<Box<StuckHook>>,
 }
 
 /// How an extendable event ended.
@@ -187,6 +177,7 @@ pub(crate) struct RealmHandle {
     commands: mpsc::UnboundedSender<(Command, Busy)>,
     pub(crate) owner: RealmOwner,
     created: Instant,
+    meter: Rc<Meter>,
 }
 
 /// Whose global scope a realm is.
@@ -220,6 +211,8 @@ impl Shard {
             policy: parts.policy,
             permissions: RefCell::new(parts.permissions),
             limits: parts.limits,
+            accounts: Accounts::default(),
+            pace: parts.pace,
             user_agent: parts.user_agent,
             seed: parts.seed,
             activity: Activity::default(),
@@ -242,7 +235,7 @@ impl Shard {
             turns: Turns::default(),
             trace: RefCell::new(parts.trace),
             started: Instant::now(),
-            watchdog: Rc::new(Watchdog::start()),
+            watchdog: Rc::new(Watchdog::start(parts.on_stuck)),
             realms: RefCell::default(),
             events: RefCell::default(),
             fetch_events: RefCell::default(),
@@ -276,7 +269,7 @@ impl Shard {
 
     /// How many more sync events of either type may be under way.
     pub(crate) fn free_sync_slots(&self) -> usize {
-        self.limits.syncs.saturating_sub(self.firing.borrow().len())
+        self.pace.syncs.saturating_sub(self.firing.borrow().len())
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
@@ -305,7 +298,8 @@ impl Shard {
         let share = self.shares.borrow_mut().entry(start.origin.clone()).or_default().clone();
         let (commands, incoming) = mpsc::unbounded_channel();
         let created = Instant::now();
-        let handle = RealmHandle { commands, owner, created };
+        let meter = Rc::new(Meter::new(self.limits.time(Limit::EventCpu)));
+        let handle = RealmHandle { commands, owner, created, meter: meter.clone() };
         self.realms.borrow_mut().insert(id, handle);
         let realm = Realm::new(RealmOptions {
             id,
@@ -313,8 +307,12 @@ impl Shard {
             share,
             seed: self.seed.map(|seed| seed.wrapping_add(u64::from(id.0))),
             watchdog: self.watchdog.clone(),
-            turn_limit: self.limits.turn,
-            heap_limit: self.limits.heap,
+            turn_limit: self.limits.time(Limit::Turn),
+            memory: MemoryLimits {
+                heap: self.limits.count(Limit::Heap),
+                buffers: self.limits.count(Limit::Buffers),
+            },
+            meter,
             start,
         });
         spawn_local(drive(self.me(), id, realm, incoming));
@@ -333,6 +331,7 @@ impl Shard {
         self.close_caches_of(id);
         self.end_ports_of(id);
         self.drop_interactions(id);
+        self.close_console_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -420,7 +419,9 @@ impl Shard {
         self.events.borrow_mut().insert((realm, event), settle);
         let _busy = self.activity.begin();
         let noted = self.note_event(realm, &init);
-        if self.realms.borrow().contains_key(&realm) {
+        let meter = self.realms.borrow().get(&realm).map(|handle| handle.meter.clone());
+        if let Some(meter) = &meter {
+            meter.begin_event(event);
             self.call_realm(realm, Call::DispatchExtendable { event, init });
         } else {
             self.events.borrow_mut().remove(&(realm, event));
@@ -431,10 +432,14 @@ impl Shard {
             Ok(Err(_)) => EventEnd::Terminated,
             Err(_) => {
                 self.events.borrow_mut().remove(&(realm, event));
+                self.strike_event(realm, limit);
                 self.call_realm(realm, Call::TimeOutEvent { event });
                 EventEnd::TimedOut
             }
         };
+        if let Some(meter) = meter {
+            meter.end_event(event);
+        }
         self.note_end(noted, &end);
         end
     }

@@ -4,6 +4,7 @@
 //! expects, and wakes it when the network comes back. This library is what the command
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
+mod accounts;
 mod activity;
 mod buckets;
 mod caches;
@@ -26,10 +27,12 @@ mod host;
 mod http;
 mod indexed_db;
 mod lifecycle;
+mod limits;
 mod listing;
 mod locks;
 mod message_ports;
 mod messages;
+mod meter;
 mod navigation;
 mod navigation_preload;
 mod network;
@@ -66,6 +69,7 @@ pub use http::{HostRule, NetworkPolicy};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
 
+pub use limits::{Limit, LimitError, LimitOutcome, LimitSetting, LimitSubject, LimitUnit, Limits};
 pub use listing::{
     StoredDatabase, StoredObjectStore, StoredSync, StoredSyncs, stored_databases, stored_syncs,
 };

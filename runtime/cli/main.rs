@@ -5,6 +5,7 @@
 
 mod event;
 mod files;
+mod limits;
 mod output;
 mod push;
 mod run;

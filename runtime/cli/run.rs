@@ -18,6 +18,7 @@ use kittiwake::{
 use url::Url;
 
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
+use crate::limits::LimitOptions;
 use crate::output::{Format, printer, report};
 use crate::servers::ServerOptions;
 use crate::{EXAMPLES, Refusal, asked_to_stop, block_on, usage};
@@ -97,6 +98,8 @@ pub struct RunOptions {
     deny: Vec<Permission>,
     #[command(flatten)]
     servers: ServerOptions,
+    #[command(flatten)]
+    limits: LimitOptions,
     /// How the trace is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -223,6 +226,7 @@ impl Plan {
             builder.permission(*permission, PermissionState::Denied)
         };
         let builder = options.servers.apply(options.deny.iter().fold(builder, deny));
+        let builder = options.limits.apply(builder);
         if let Some(target) = options.target.as_deref().map(Path::new)
             && target.is_dir()
         {

@@ -22,6 +22,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
 use tokio::task::spawn_local;
 
 use self::transactions::{Mode, Transaction, Transactions};
+use crate::accounts::Taken;
 use crate::activity::{Activity, Busy};
 use crate::host::Shard;
 use crate::realm::Call;
@@ -91,6 +92,7 @@ struct Connection {
     close_pending: Cell<bool>,
     /// Whoever waits for the end of its `versionchange` event.
     version_change: RefCell<Option<oneshot::Sender<()>>>,
+    _taken: Taken,
 }
 
 impl IndexedDbs {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Worker;
 use crate::host::{EventEnd, RealmOwner, Shard};
+use crate::limits::Limit;
 use crate::realm::{ExtendableInit, RealmError, RealmKind, StartOptions};
 
 /// An event of a worker, until it is dropped.
@@ -52,6 +53,8 @@ impl Shard {
             module: worker.script_type == ScriptType::Module,
             registration,
             worker: Some(worker.describe()),
+            timer_limit: self.timer_limit(),
+            buffer_limit: self.limits.of(Limit::Buffers) as f64,
         };
         let realm = self.create_realm(RealmOwner::Worker(worker.clone()), start);
         worker.realm.set(Some(realm));
@@ -113,7 +116,7 @@ impl Shard {
             // An event that is under way then has the worker watched anew when it ends.
             while worker.events_under_way.get() == 0 {
                 let ended = worker.last_event_ended.get();
-                tokio::time::sleep_until(ended + shard.limits.idle).await;
+                tokio::time::sleep_until(ended + shard.pace.idle).await;
                 let idle = worker.last_event_ended.get() == ended;
                 if idle && worker.events_under_way.get() == 0 {
                     shard.stop_worker(&worker);

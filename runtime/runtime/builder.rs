@@ -15,12 +15,14 @@ use super::thread::run_host_thread;
 use super::{Error, Runtime};
 use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
-use crate::host::{Limits, TraceSink};
+use crate::host::{Pace, TraceSink};
 use crate::http::NetworkPolicy;
+use crate::limits::{Limit, LimitSetting, Limits};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
+use crate::watchdog::StuckHook;
 
 /// How many commands may wait before a sender has to.
 const COMMAND_QUEUE: usize = 64;
@@ -41,9 +43,11 @@ pub struct Builder {
     pub(super) policy: SyncPolicy,
     pub(super) permissions: PermissionPolicy,
     pub(super) limits: Limits,
+    pub(super) pace: Pace,
     pub(super) user_agent: String,
     pub(super) push_service: Url,
     pub(super) trace: TraceSink,
+    pub(super) on_stuck: Option<Box<StuckHook>>,
 }
 
 #[derive(Clone, Copy)]
@@ -69,9 +73,11 @@ impl Default for Builder {
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
             limits: Limits::default(),
+            pace: Pace::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
             trace: Box::new(|_| {}),
+            on_stuck: None,
         }
     }
 }
@@ -159,9 +165,8 @@ impl Builder {
 
     /// How many pages may be open, those that scripts open included; each takes some megabytes. By
     /// default 1000.
-    pub fn page_limit(mut self, pages: usize) -> Self {
-        self.limits.pages = pages;
-        self
+    pub fn page_limit(self, pages: usize) -> Self {
+        self.limit(Limit::Pages, pages as u64)
     }
 
     /// Where the endpoints of push subscriptions are: a folder's URL, at which you answer with
@@ -184,44 +189,49 @@ impl Builder {
     /// How many sync events may be under way at once, in all and of one registration; the others
     /// wait, and registrations take turns. By default 256 and 64; Chromium has no bounds.
     pub fn sync_concurrency(mut self, total: usize, per_registration: usize) -> Self {
-        self.limits.syncs = total.max(1);
-        self.limits.syncs_per_registration = per_registration.max(1);
+        self.pace.syncs = total.max(1);
+        self.pace.syncs_per_registration = per_registration.max(1);
         self
     }
 
     /// Fires no registered sync, whatever the network: on disk each stays as it is.
     /// [`Runtime::dispatch_sync`] still dispatches.
     pub fn hold_syncs(mut self) -> Self {
-        self.limits.syncs = 0;
+        self.pace.syncs = 0;
+        self
+    }
+
+    /// How much scripts may have of something, in its unit: bytes, milliseconds or a number;
+    /// `u64::MAX` for no limit. [`Limit`] says what each is about and what happens when a script
+    /// wants more, [`Limits::default`] what holds otherwise. What strikes is in the trace.
+    pub fn limit(mut self, limit: Limit, amount: u64) -> Self {
+        self.limits.set(LimitSetting { limit, amount });
         self
     }
 
     /// Real time that one turn of JavaScript may take before its realm is terminated. By default
     /// 10 s.
-    pub fn turn_limit(mut self, limit: Duration) -> Self {
-        self.limits.turn = limit;
-        self
+    pub fn turn_limit(self, limit: Duration) -> Self {
+        self.limit(Limit::Turn, limit.as_millis().try_into().unwrap_or(u64::MAX))
     }
 
     /// Bytes that the JavaScript heap of one realm may have before the realm is terminated. By
-    /// default 256 MiB. Array buffers are outside it.
-    pub fn heap_limit(mut self, bytes: usize) -> Self {
-        self.limits.heap = bytes;
-        self
+    /// default 256 MiB. Array buffers are outside it, and have [`Limit::Buffers`].
+    pub fn heap_limit(self, bytes: usize) -> Self {
+        self.limit(Limit::Heap, bytes as u64)
     }
 
     /// Bytes that one origin may keep in its caches: `quota` of `navigator.storage.estimate()`.
     /// What would exceed it rejects with `QuotaExceededError`. By default 10 GiB; nothing is ever
     /// evicted.
-    pub fn storage_quota(mut self, bytes: u64) -> Self {
-        self.limits.storage = bytes;
-        self
+    pub fn storage_quota(self, bytes: u64) -> Self {
+        self.limit(Limit::Storage, bytes)
     }
 
     /// Time without an event after which a worker is stopped; its next event starts it again. By
     /// default 30 s, as in Chromium.
     pub fn idle_limit(mut self, limit: Duration) -> Self {
-        self.limits.idle = limit;
+        self.pace.idle = limit;
         self
     }
 
@@ -231,14 +241,24 @@ impl Builder {
         self
     }
 
+    /// Calls `tell`, on another thread, when a turn of JavaScript has not ended 30 s after it was
+    /// told to: it is in a function of V8's that cannot be interrupted, and all realms wait for it,
+    /// perhaps for ever. There is nothing to be done but to end the process; a stop at any moment
+    /// loses nothing that was told as kept. Without it, nobody is told.
+    pub fn on_stuck_turn(mut self, tell: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_stuck = Some(Box::new(tell));
+        self
+    }
+
     /// Opens the store and starts the host thread. Blocks until both are done.
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`], [`Error::Store`], [`Error::Files`] and [`Error::Thread`]; nothing has
-    /// been changed then.
+    /// [`Error::Policy`], [`Error::Limit`], [`Error::Store`], [`Error::Files`] and
+    /// [`Error::Thread`]; nothing has been changed then.
     pub fn start(self) -> Result<Runtime, Error> {
         require_forward_time(&self.policy)?;
+        self.limits.check()?;
         let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);
         let (report, started) = std::sync::mpsc::sync_channel(1);
         let main = move || run_host_thread(self, incoming, report);

@@ -19,8 +19,11 @@ use super::{Builder, Command, Error};
 use crate::buckets::Buckets;
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 use crate::host::{Shard, ShardParts};
-use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream};
+use crate::http::{
+    Gate, Http, Link, NetworkPolicy, OriginFiles, Policed, ReqwestHttp, Root, Upstream,
+};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::limits::{Limit, LimitSetting, Limits};
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
@@ -69,7 +72,7 @@ pub(super) fn run_host_thread(
     });
 }
 
-fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
+fn open_shard(mut builder: Builder) -> Result<Rc<Shard>, Error> {
     let store = match &builder.state {
         Some(folder) => Store::open(folder),
         None => Store::in_memory(),
@@ -78,7 +81,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
     store.cache_recover()?;
     let buckets = Buckets::recover(&store, builder.state.as_deref())?;
     let network = Rc::new(Cell::new(NetworkState::Online));
-    let policy = Arc::new(builder.network_policy);
+    let policy = Arc::new(bounded(builder.network_policy, &mut builder.limits));
     let servers: Rc<dyn Http> = match (builder.servers, builder.time) {
         (Some(servers), _) => Rc::new(servers),
         (None, Time::Simulated { .. }) => Rc::new(ScriptedServers::default()),
@@ -117,6 +120,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         policy: builder.policy,
         permissions: builder.permissions,
         limits: builder.limits,
+        pace: builder.pace,
         user_agent: builder.user_agent,
         seed,
         // Memory is not waited for.
@@ -125,11 +129,19 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         push_service: builder.push_service,
         buckets,
         trace: builder.trace,
+        on_stuck: builder.on_stuck,
     });
     scheduler::recover(&shard)?;
     shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
+}
+
+/// A response is bounded by the network policy and by [`Limit::Response`], whichever is less.
+fn bounded(policy: NetworkPolicy, limits: &mut Limits) -> NetworkPolicy {
+    let amount = policy.response_bytes.unwrap_or(u64::MAX).min(limits.of(Limit::Response));
+    limits.set(LimitSetting { limit: Limit::Response, amount });
+    NetworkPolicy { response_bytes: (amount < u64::MAX).then_some(amount), ..policy }
 }
 
 /// The door before the one that was given, and the origins that are served from files.

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use url::{Host, Url};
 
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
+use crate::limits::LimitOptions;
 use crate::output::{Format, printer};
 use crate::run::{Network, WorkerType, failure, follow, register};
 use crate::servers::ServerOptions;
@@ -59,6 +60,8 @@ pub struct ServeOptions {
     deny: Vec<Permission>,
     #[command(flatten)]
     servers: ServerOptions,
+    #[command(flatten)]
+    limits: LimitOptions,
     /// How the trace is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -160,7 +163,7 @@ impl Site {
         for permission in &options.deny {
             builder = builder.permission(*permission, PermissionState::Denied);
         }
-        builder = options.servers.apply(builder);
+        builder = options.limits.apply(options.servers.apply(builder));
         let (origin, script) = match url_of(&options.script) {
             Some(_) if options.root.is_some() || options.origin.is_some() => {
                 let url = &options.script;
