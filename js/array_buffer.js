@@ -21,6 +21,8 @@ let limit = Infinity;
 /** How many bytes such a buffer may have. */
 export function setBufferLimit(bytes) {
   limit = bytes;
+  // A shared WebAssembly memory would lead to them; the global is taken away.
+  delete globalThis.SharedArrayBuffer?.prototype.constructor;
 }
 
 function requireRoom(length) {

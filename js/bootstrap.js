@@ -8,11 +8,13 @@
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import { BoundedArrayBuffer, setBufferLimit } from "ext:kittiwake/array_buffer.js";
+import * as backgroundFetch from "ext:kittiwake/background_fetch.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
 import { BroadcastChannel } from "ext:kittiwake/broadcast_channel.js";
 import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { createConsole } from "ext:kittiwake/console.js";
+import * as contentIndex from "ext:kittiwake/content_index.js";
 import * as cookies from "ext:kittiwake/cookie_store.js";
 import {
   defineHandler,
@@ -38,17 +40,14 @@ import * as messagePort from "ext:kittiwake/message_port.js";
 import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as networkInformation from "ext:kittiwake/network_information.js";
-import {
-  dispatchAtNotification,
-  Notification,
-  NotificationEvent,
-} from "ext:kittiwake/notifications.js";
+import * as notifications from "ext:kittiwake/notifications.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
+import { refuseToClone } from "ext:kittiwake/platform_object.js";
 import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
-import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { installHostClock, installHostEntropy } from "ext:kittiwake/simulation.js";
 import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
@@ -140,6 +139,7 @@ webidl.configureInterface(event.CloseEvent);
 nameGetters(location.workerLocationConstructorDescriptor.value.prototype);
 
 const interfaces = {
+  ...backgroundFetch.interfaces,
   AbortController: abort.AbortController,
   AbortSignal: abort.AbortSignal,
   ArrayBuffer: BoundedArrayBuffer,
@@ -150,6 +150,7 @@ const interfaces = {
   CacheStorage: cache.CacheStorage,
   CloseEvent: event.CloseEvent,
   CompressionStream,
+  ContentIndex: contentIndex.ContentIndex,
   CookieStore: cookies.CookieStore,
   CookieStoreManager: cookies.CookieStoreManager,
   CountQueuingStrategy: streams.CountQueuingStrategy,
@@ -175,7 +176,7 @@ const interfaces = {
   NavigationPreloadManager,
   NavigatorUAData,
   NetworkInformation: networkInformation.NetworkInformation,
-  Notification,
+  Notification: notifications.Notification,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
   PerformanceMark: performance.PerformanceMark,
@@ -230,9 +231,11 @@ for (const name in interfaces) defineInterface(name, interfaces[name]);
 // Exposed in service workers only: in the snapshot for the sake of their quick start, and taken
 // from pages.
 const workerInterfaces = {
+  ...backgroundFetch.workerInterfaces,
+  ContentIndexEvent: contentIndex.ContentIndexEvent,
   ExtendableCookieChangeEvent: cookies.ExtendableCookieChangeEvent,
   FetchEvent,
-  NotificationEvent,
+  NotificationEvent: notifications.NotificationEvent,
   PushEvent: push.PushEvent,
   PushMessageData: push.PushMessageData,
   PushSubscriptionChangeEvent: push.PushSubscriptionChangeEvent,
@@ -290,6 +293,7 @@ event.setEventTargetData(globalThis);
 delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
+  refuseToClone(value);
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
 }
 
@@ -384,16 +388,14 @@ function start(options) {
   delete globalThis.__bootstrap;
   // deno_core's own keeps the engine's when it is first called, and finds it now alone.
   if (!options.rehearsal) globalThis.queueMicrotask(() => {});
-  delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
-  delete globalThis.queueMicrotask;
-  // A shared WebAssembly memory would lead there.
-  delete globalThis.SharedArrayBuffer?.prototype.constructor;
+  for (let each = 0; each < 2; each++) delete globalThis.queueMicrotask; // deno_core's; the engine's
+  setBufferLimit(options.bufferLimit);
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
   globalThis[webidl.brand] = webidl.brand;
   location.setLocationHref(options.url);
   timers.setTimerLimit(options.timerLimit);
-  setBufferLimit(options.bufferLimit);
-  if (options.simulated) installSimulatedClock();
+  if (options.hostClock) installHostClock();
+  if (options.hostEntropy) installHostEntropy();
   performance.setTimeOrigin();
   if (!options.rehearsal) { // the engine keeps these of realms alone
     installErrorReporting();
@@ -434,8 +436,10 @@ function startServiceWorker(options) {
   defineGetter(globalThis, "serviceWorker", () => ownWorker);
   defineOperations(globalThis, { skipWaiting });
   defineHandlers(globalThis, [
-    "activate", "cookiechange", "fetch", "install", "message", "messageerror", "notificationclick",
-    "notificationclose", "periodicsync", "push", "pushsubscriptionchange", "sync",
+    "activate", "backgroundfetchabort", "backgroundfetchclick", "backgroundfetchfail",
+    "backgroundfetchsuccess", "contentdelete", "cookiechange", "fetch", "install", "message",
+    "messageerror", "notificationclick", "notificationclose", "periodicsync", "push",
+    "pushsubscriptionchange", "sync",
   ]);
 }
 
@@ -475,6 +479,7 @@ const hostCalls = new SafeMap(Object.entries({
   dispatchExtendable: dispatchFunctionalEvent,
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
+  changeBackgroundFetch: backgroundFetch.changeBackgroundFetch,
   changeCookies: cookies.changeCookies,
   changeConnection: networkInformation.changeConnection,
   changeRegistration: serviceWorker.changeRegistration,
@@ -485,10 +490,10 @@ const hostCalls = new SafeMap(Object.entries({
   rejectSync,
   indexedDb: deliver,
   traverse: history.traverse,
-  notificationEvent: dispatchAtNotification,
+  notificationEvent: notifications.dispatchAtNotification,
   portMessage: messagePort.receivePortMessage,
   portEnded: messagePort.endPort,
-  lendTestDoor: () => defineInterface("__kittiwakeTest", testDoor),
+  lendTestDoor: (wanted) => defineInterface("__kittiwakeTest", { __proto__: testDoor, wanted }),
   testMessage,
 }));
 

@@ -221,7 +221,7 @@ function nameFor(self, operation, given, cacheName) {
 // --- requests ---
 
 /** https://fetch.spec.whatwg.org/#requestinfo */
-function requestInfo(value, prefix) {
+export function requestInfo(value, prefix) {
   return ObjectPrototypeIsPrototypeOf(Request.prototype, value) ? value : string(value, prefix);
 }
 
@@ -254,7 +254,7 @@ function storableRequest(info, prefix) {
 }
 
 // https://w3c.github.io/ServiceWorker/#dictdef-cachequeryoptions
-function queryOptions(options, prefix) {
+export function queryOptions(options, prefix) {
   return readQueryOptions(dictionary(options, "CacheQueryOptions", prefix));
 }
 
@@ -267,7 +267,7 @@ function readQueryOptions({ ignoreMethod, ignoreSearch, ignoreVary }) {
 }
 
 /** What entries are looked for; null if none can match. */
-function queryOf(info, { ignoreMethod, ignoreSearch, ignoreVary }, prefix) {
+export function queryOf(info, { ignoreMethod, ignoreSearch, ignoreVary }, prefix) {
   const inner = innerRequestOf(info, prefix);
   // What a cache holds was all asked for with GET.
   if (inner.method !== "GET" && !ignoreMethod) return null;
@@ -312,7 +312,8 @@ function storableVary(inner, prefix) {
   return vary;
 }
 
-function responseFrom(found) {
+/** The response that the host found; undefined if it found none. */
+export function responseFrom(found) {
   if (found === null) return undefined;
   const { response, bytes, body } = found;
   const inner = newInnerResponse(response.status, response.statusText);

@@ -79,8 +79,7 @@ export function addLifetimePromise(event, promise) {
       "InvalidStateError",
     );
   }
-  const active = !lifetime.timedOut && (lifetime.dispatching || lifetime.pendingPromises > 0);
-  if (!active) {
+  if (!isActive(event)) {
     const text = "The event handler is already finished and no extend lifetime promises are " +
       "outstanding.";
     throw new DOMException(`${prefix}: ${text}`, "InvalidStateError");
@@ -109,6 +108,12 @@ function settleIfOver(lifetime) {
   if (lifetime.dispatching || lifetime.pendingPromises > 0 || !unsettled.has(lifetime.id)) return;
   unsettled.delete(lifetime.id);
   op_event_settled(lifetime.id, lifetime.rejected, lifetime.reason);
+}
+
+// https://w3c.github.io/ServiceWorker/#extendableevent-active
+export function isActive(event) {
+  const { timedOut, dispatching, pendingPromises } = lifetimeOf(event);
+  return !timedOut && (dispatching || pendingPromises > 0);
 }
 
 /** Whether the event's listeners are being called. */

@@ -2,8 +2,10 @@
 // https://w3c.github.io/ServiceWorker/#activation-algorithm and the other functional events
 
 import { core } from "ext:core/mod.js";
+import { createBackgroundFetchEvent } from "ext:kittiwake/background_fetch.js";
 import { SyncEvent } from "ext:kittiwake/background_sync.js";
 import { createClient } from "ext:kittiwake/clients.js";
+import { ContentIndexEvent } from "ext:kittiwake/content_index.js";
 import { createCookieChangeEvent } from "ext:kittiwake/cookie_store.js";
 import {
   dispatchExtendableEvent,
@@ -25,6 +27,11 @@ const makeEvent = {
   __proto__: null,
   install: () => new InstallEvent("install"),
   activate: () => new ExtendableEvent("activate"),
+  backgroundfetchabort: (init) => createBackgroundFetchEvent("backgroundfetchabort", init),
+  backgroundfetchclick: (init) => createBackgroundFetchEvent("backgroundfetchclick", init),
+  backgroundfetchfail: (init) => createBackgroundFetchEvent("backgroundfetchfail", init),
+  backgroundfetchsuccess: (init) => createBackgroundFetchEvent("backgroundfetchsuccess", init),
+  contentdelete: (init) => new ContentIndexEvent("contentdelete", init),
   cookiechange: createCookieChangeEvent,
   fetch: createFetchEvent,
   message: createMessageEvent,

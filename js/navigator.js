@@ -9,9 +9,18 @@ import { createPermissions } from "ext:kittiwake/permissions.js";
 import { createStorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { createStorageManager } from "ext:kittiwake/storage_manager.js";
 import { createUserAgentData } from "ext:kittiwake/user_agent_data.js";
-import { assertThis, hostKey, requireHostKey, webidl } from "ext:kittiwake/webidl.js";
+import {
+  assertThis,
+  hostKey,
+  requireHostKey,
+  unsignedLongLong,
+  webidl,
+} from "ext:kittiwake/webidl.js";
 
-const { op_network_online } = core.ops;
+const { op_badge_set, op_network_online } = core.ops;
+
+/** A badge that is no number, to the host. */
+const FLAG = -1;
 
 const identity = { userAgent: "", languages: Object.freeze(["en-US", "en"]) };
 
@@ -121,12 +130,16 @@ function mixins(Navigator, name) {
       ownUserAgentData ??= createUserAgentData(identity.userAgent);
       return ownUserAgentData;
     },
-    // https://w3c.github.io/badging/: there is no icon that could have a badge
+    // https://w3c.github.io/badging/#clearappbadge-method
     async clearAppBadge() {
       assertThis(this, Navigator, `Failed to execute 'clearAppBadge' on '${name}'`);
+      op_badge_set(0);
     },
-    async setAppBadge(_contents = undefined) {
-      assertThis(this, Navigator, `Failed to execute 'setAppBadge' on '${name}'`);
+    // https://w3c.github.io/badging/#setappbadge-method
+    async setAppBadge(contents = undefined) {
+      const prefix = `Failed to execute 'setAppBadge' on '${name}'`;
+      assertThis(this, Navigator, prefix);
+      op_badge_set(contents === undefined ? FLAG : unsignedLongLong(contents, prefix));
     },
   };
 }

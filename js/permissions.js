@@ -20,12 +20,14 @@ const { EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
 const { op_permission_query } = core.ops;
 const { TypeError } = primordials;
 
-const supported = ["background-sync", "notifications", "periodic-background-sync"];
+const supported = [
+  "background-fetch", "background-sync", "notifications", "periodic-background-sync",
+];
 
 // https://w3c.github.io/permissions-registry/, as far as Chromium knows it.
 const names = [
   ...supported,
-  "accelerometer", "background-fetch", "camera", "clipboard-read", "clipboard-write",
+  "accelerometer", "camera", "clipboard-read", "clipboard-write",
   "display-capture", "geolocation", "gyroscope", "idle-detection", "keyboard-lock", "local-fonts",
   "magnetometer", "microphone", "midi", "nfc", "payment-handler",
   "persistent-storage", "pointer-lock", "push", "screen-wake-lock", "storage-access",

@@ -4,8 +4,10 @@
 // changes only when the host says so, in the host's order.
 
 import { core, primordials } from "ext:core/mod.js";
+import { createBackgroundFetchManager } from "ext:kittiwake/background_fetch.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
+import { createContentIndex } from "ext:kittiwake/content_index.js";
 import { createCookieStoreManager } from "ext:kittiwake/cookie_store.js";
 import { afterSetting, defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
@@ -103,7 +105,9 @@ export class ServiceWorkerRegistration extends EventTarget {
   #state;
   #sync;
   #periodicSync;
+  #backgroundFetch;
   #cookies;
+  #index;
   #navigationPreload;
   #pushManager;
 
@@ -144,6 +148,18 @@ export class ServiceWorkerRegistration extends EventTarget {
   get sync() {
     webidl.assertBranded(this, ServiceWorkerRegistrationPrototype);
     return this.#sync;
+  }
+
+  // https://wicg.github.io/background-fetch/#dom-serviceworkerregistration-backgroundfetch
+  get backgroundFetch() {
+    this.#backgroundFetch ??= createBackgroundFetchManager(this.#state.scope);
+    return this.#backgroundFetch;
+  }
+
+  // https://wicg.github.io/content-index/spec/#dom-serviceworkerregistration-index
+  get index() {
+    this.#index ??= createContentIndex(this.#state.scope);
+    return this.#index;
   }
 
   // https://wicg.github.io/cookie-store/#ServiceWorkerRegistration

@@ -10,6 +10,7 @@ import {
   receivePort,
   sendPort,
 } from "ext:kittiwake/message_port.js";
+import { refusalOf } from "ext:kittiwake/platform_object.js";
 import {
   isLocked,
   receiveStream,
@@ -86,8 +87,6 @@ export function serializeWithTransfer(value, list, prefix) {
 }
 
 function serialize(value, hostObjects, refuse) {
-  const isHostObject = isPort(value) || streamKind(value) !== undefined;
-  if (!isHostObject && engine.isUncloneable(value)) refuse("The object could not be cloned.");
   const fail = (text) => {
     if (text !== "Unsupported object type") refuse(text);
     const name = isPort(value) ? "MessagePort" : streamKind(value);
@@ -99,6 +98,8 @@ function serialize(value, hostObjects, refuse) {
       ? engine.serializeMessageData(value, fail)
       : core.serialize(value, { hostObjects }, fail);
   } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal !== undefined) refuse(refusal);
     const isEngines = ObjectPrototypeIsPrototypeOf(TypeErrorPrototype, error) &&
       error.message === "Failed to serialize response";
     throw isEngines ? new DOMException("The object could not be cloned.", "DataCloneError") : error;

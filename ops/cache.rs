@@ -53,6 +53,19 @@ pub struct CacheResponse {
     pub headers: Vec<(String, String)>,
 }
 
+impl CacheResponse {
+    /// The response of what has none, but only a body.
+    pub(crate) fn none() -> Self {
+        CacheResponse {
+            response_type: String::new(),
+            url_list: vec![],
+            status: 0,
+            status_text: String::new(),
+            headers: vec![],
+        }
+    }
+}
+
 /// A request and its response, to be put.
 pub struct CacheEntry {
     /// The request.
@@ -291,7 +304,8 @@ pub async fn op_cache_put(
     services.cache_put(realm, cache, entries).await
 }
 
-fn parts(state: &mut OpState, found: CacheMatch) -> CacheMatchParts {
+/// A response as JavaScript gets it.
+pub(crate) fn parts(state: &mut OpState, found: CacheMatch) -> CacheMatchParts {
     let CacheMatch { response, body } = found;
     match body {
         MatchedBody::Null => CacheMatchParts { response, bytes: None, body: None },

@@ -215,6 +215,60 @@ pub enum OpError {
     #[class("DOMExceptionUnknownError")]
     #[error("An unknown error occurred while subscribing to cookie changes.")]
     CookieSubscriptionFailed,
+    /// `BackgroundFetchManager.fetch()` without the permission.
+    #[class(type)]
+    #[error("This origin does not have permission to start a fetch.")]
+    BackgroundFetchDenied,
+    /// `BackgroundFetchManager.fetch()` before there is an active worker.
+    #[class(type)]
+    #[error(
+        "Failed to execute 'fetch' on 'BackgroundFetchManager': No active registration available \
+         on the ServiceWorkerRegistration."
+    )]
+    BackgroundFetchWithoutWorker,
+    /// `BackgroundFetchManager.fetch()` with the id of one that is active.
+    #[class(type)]
+    #[error("There already is a registration for the given id.")]
+    BackgroundFetchExists,
+    /// `BackgroundFetchManager.fetch()` of what another protocol has the port of.
+    #[class(type)]
+    #[error(
+        "Failed to execute 'fetch' on 'BackgroundFetchManager': Refused to fetch '{url}' because \
+         that port is not allowed."
+    )]
+    BackgroundFetchBadPort {
+        /// The URL.
+        url: String,
+    },
+    /// More background fetches at a time than one origin may have.
+    #[class(type)]
+    #[error("There are too many active fetches for this origin.")]
+    TooManyBackgroundFetches,
+    /// What a background fetch kept is gone. JavaScript says of what it was asked.
+    #[class("DOMExceptionInvalidStateError")]
+    #[error("The records associated with this background fetch are no longer available.")]
+    NoRecords,
+    /// A record whose request had not ended when its background fetch was aborted.
+    #[class("DOMExceptionAbortError")]
+    #[error("The fetch was aborted before the record was processed.")]
+    RecordAborted,
+    /// A record whose request got no response that may be seen.
+    #[class(type)]
+    #[error("The response is not available.")]
+    RecordWithoutResponse,
+    /// The store failed while a background fetch was read or written.
+    #[class(type)]
+    #[error("Failed to store the background fetch.")]
+    BackgroundFetchFailed,
+    /// `ContentIndex.add()` of what cannot be an entry.
+    #[class(type)]
+    #[error("Failed to execute '{operation}' on 'ContentIndex': {why}")]
+    ContentRefused {
+        /// The operation.
+        operation: &'static str,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// The store failed while a registration was written.
     #[class("DOMExceptionUnknownError")]
     #[error("The service worker registration could not be stored.")]

@@ -16,7 +16,7 @@ use deno_core::{
 use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, OpError};
+use crate::{Host, KeptRequest, OpError};
 
 /// A request, in the words of the Fetch Standard.
 #[derive(Debug, Deserialize)]
@@ -52,6 +52,28 @@ pub struct FetchRequest {
     cancel: Option<ResourceId>,
 }
 
+impl From<KeptRequest> for FetchRequest {
+    /// Its body comes on another way, and nobody can cancel it.
+    fn from(kept: KeptRequest) -> Self {
+        FetchRequest {
+            method: kept.method,
+            url: kept.url,
+            headers: kept.headers,
+            mode: kept.mode,
+            credentials: kept.credentials,
+            cache: kept.cache,
+            redirect: kept.redirect,
+            referrer: kept.referrer,
+            referrer_policy: kept.referrer_policy,
+            integrity: kept.integrity,
+            keepalive: true,
+            destination: String::new(),
+            body_stream: None,
+            cancel: None,
+        }
+    }
+}
+
 /// The body of a request.
 pub enum RequestBody {
     /// None.
@@ -60,6 +82,16 @@ pub enum RequestBody {
     Whole(Bytes),
     /// As the script makes it. An error is the script's own text.
     Stream(LocalBoxStream<'static, Result<Bytes, String>>),
+}
+
+impl RequestBody {
+    /// How many bytes it is known to have. A stream, of which nobody knows, counts for none.
+    pub fn whole_bytes(&self) -> usize {
+        match self {
+            RequestBody::Whole(bytes) => bytes.len(),
+            RequestBody::Empty | RequestBody::Stream(_) => 0,
+        }
+    }
 }
 
 /// A body as it comes. An error ends it; its text is for the trace alone.

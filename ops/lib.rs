@@ -8,12 +8,14 @@
 
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
+mod background_fetch;
 mod blobs;
 mod buckets;
 mod cache;
 mod clients;
 mod clock;
 mod console;
+mod content_index;
 mod cookies;
 mod error;
 mod event;
@@ -29,6 +31,7 @@ mod notifications;
 mod periodic;
 mod permissions;
 mod push;
+mod script;
 mod service_worker;
 mod static_routing;
 mod structured_clone;
@@ -37,12 +40,14 @@ mod testing;
 mod web_socket;
 mod windows;
 
-pub use blobs::op_blob_part;
+pub use background_fetch::*;
+pub use blobs::{Blobs, StoredBlob, op_blob_part};
 pub use buckets::*;
 pub use cache::*;
 pub use clients::*;
 pub use clock::*;
 pub use console::*;
+pub use content_index::*;
 pub use cookies::*;
 pub use error::{OpError, ScriptException};
 pub use event::*;
@@ -58,6 +63,7 @@ pub use notifications::*;
 pub use periodic::*;
 pub use permissions::*;
 pub use push::*;
+pub use script::*;
 pub use service_worker::*;
 pub use static_routing::*;
 pub use structured_clone::op_clone_is_forged;

@@ -11,6 +11,8 @@ use crate::Host;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Permission {
+    /// <https://wicg.github.io/background-fetch/#background-fetch-manager-fetch>
+    BackgroundFetch,
     /// <https://wicg.github.io/background-sync/spec/#permission>
     BackgroundSync,
     /// <https://notifications.spec.whatwg.org/#permission-model>
@@ -35,12 +37,13 @@ impl FromStr for Permission {
 
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
+            "background-fetch" => Ok(Permission::BackgroundFetch),
             "background-sync" => Ok(Permission::BackgroundSync),
             "notifications" => Ok(Permission::Notifications),
             "periodic-background-sync" => Ok(Permission::PeriodicBackgroundSync),
             other => Err(format!(
-                "`{other}` is no permission; write `background-sync`, `notifications` or \
-                 `periodic-background-sync`"
+                "`{other}` is no permission; write `background-fetch`, `background-sync`, \
+                 `notifications` or `periodic-background-sync`"
             )),
         }
     }

@@ -21,7 +21,8 @@ use kittiwake_store::{self as store, CacheId, EntryBody, ResponseType, StoreErro
 
 use tokio::task::spawn_local;
 
-use self::body::{OpenBodies, WrittenBody};
+use self::body::OpenBodies;
+pub(crate) use self::body::WrittenBody;
 use crate::host::Shard;
 
 /// What a shard knows of its caches beside the store.
@@ -264,12 +265,17 @@ impl Shard {
         }
     }
 
-    fn to_match(&self, found: store::EntryResponse) -> Result<CacheMatch, OpError> {
-        let body = match found.body {
+    /// A body as JavaScript reads it.
+    pub(crate) fn to_matched_body(&self, body: EntryBody) -> Result<MatchedBody, OpError> {
+        Ok(match body {
             EntryBody::Null => MatchedBody::Null,
             EntryBody::Inline(bytes) => MatchedBody::Bytes(bytes),
             EntryBody::File { id, .. } => MatchedBody::Stream(self.read_body(id)?),
-        };
+        })
+    }
+
+    pub(crate) fn to_match(&self, found: store::EntryResponse) -> Result<CacheMatch, OpError> {
+        let body = self.to_matched_body(found.body)?;
         let response = CacheResponse {
             response_type: found.response_type.as_str().to_owned(),
             url_list: found.url_list,
@@ -285,7 +291,7 @@ fn to_request(request: CacheRequest) -> store::EntryRequest {
     store::EntryRequest { url: request.url, headers: request.headers }
 }
 
-fn to_query(query: CacheQuery) -> store::CacheQuery {
+pub(crate) fn to_query(query: CacheQuery) -> store::CacheQuery {
     let CacheQuery { request, ignore_search, ignore_vary } = query;
     store::CacheQuery { request: to_request(request), ignore_search, ignore_vary }
 }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use deno_core::{Extension, OpDecl, extension};
-use deno_web::{BlobStore, InMemoryBroadcastChannel};
+use deno_web::InMemoryBroadcastChannel;
 use kittiwake_ops::*;
 
 extension!(
@@ -26,6 +26,15 @@ extension!(
     kittiwake,
     deps = [deno_webidl, deno_web],
     ops = [
+        op_background_fetch_abort,
+        op_background_fetch_begin,
+        op_background_fetch_get,
+        op_background_fetch_ids,
+        op_background_fetch_match,
+        op_background_fetch_response,
+        op_background_fetch_update_ui,
+        op_background_fetch_watch,
+        op_badge_set,
         op_blob_part,
         op_broadcast_bytes,
         op_bucket_delete,
@@ -57,6 +66,9 @@ extension!(
         op_clock_now,
         op_clock_origin,
         op_console_write,
+        op_content_add,
+        op_content_all,
+        op_content_delete,
         op_cookie_list,
         op_cookie_set,
         op_cookie_subscribe,
@@ -139,12 +151,14 @@ extension!(
     esm = [
         dir "js",
         "array_buffer.js",
+        "background_fetch.js",
         "background_sync.js",
         "broadcast_channel.js",
         "bootstrap.js",
         "cache.js",
         "clients.js",
         "console.js",
+        "content_index.js",
         "cookie_store.js",
         "event_source.js",
         "events.js",
@@ -158,6 +172,7 @@ extension!(
         "fetch/response.js",
         "fetch/safelist.js",
         "history.js",
+        "image_resource.js",
         "import_scripts.js",
         "indexed_db/cursor.js",
         "indexed_db/database.js",
@@ -187,6 +202,7 @@ extension!(
         "notifications.js",
         "periodic_sync.js",
         "permissions.js",
+        "platform_object.js",
         "push.js",
         "scheduler.js",
         "service_worker.js",
@@ -222,7 +238,7 @@ fn replace_engine_ops(op: OpDecl) -> OpDecl {
 /// What realms of one origin share.
 #[derive(Clone, Default)]
 pub(crate) struct OriginShare {
-    pub(crate) blobs: Arc<BlobStore>,
+    pub(crate) blobs: Arc<Blobs>,
     pub(crate) broadcast: InMemoryBroadcastChannel,
 }
 

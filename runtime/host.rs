@@ -9,33 +9,37 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kittiwake_ops::{RealmId, ScriptException, Services};
-use kittiwake_store::{
-    RegistrationId, Store, StoreError, SyncChange, SyncPolicy, SyncType, SyncWrite,
-};
+use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
+use kittiwake_store::{RegistrationId, Store, SyncPolicy, SyncType};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use url::{Origin, Url};
 
 use crate::accounts::Accounts;
 use crate::activity::{Activity, Busy};
+use crate::background_fetch::BackgroundFetches;
 use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
-use crate::doors::{Clock, Entropy};
+use crate::coverage::Coverage;
+use crate::door_guard::DoorGuard;
+use crate::doors::{Clock, Entropy, HostDoors};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::{Http, Root};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::inspector::{Debugged, Inspector};
+use crate::keepalive::KeepaliveBytes;
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::limits::{Limit, Limits};
 use crate::locks::Locks;
+use crate::measure::Gauge;
 use crate::message_ports::MessagePorts;
 use crate::meter::Meter;
-use crate::network::{Conditions, NetworkState, Outlook};
+use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
@@ -43,32 +47,17 @@ use crate::push::HeldPush;
 use crate::realm::{
     Call, ExtendableInit, MemoryLimits, Realm, RealmError, RealmOptions, StartOptions,
 };
+use crate::residency::Pace;
 use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
+use crate::trace_hub::TraceHub;
 use crate::watchdog::{StuckHook, Watchdog};
 use crate::windows::Windows;
 
 /// Whoever watches the trace.
 pub(crate) type TraceSink = Box<dyn FnMut(&TraceEvent) + Send>;
-
-/// How much goes on at once, and for how long workers stay.
-#[derive(Clone, Debug)]
-pub(crate) struct Pace {
-    /// Time without an event after which a worker is stopped.
-    pub(crate) idle: Duration,
-    /// Sync events under way in all.
-    pub(crate) syncs: usize,
-    /// Sync events under way of one registration.
-    pub(crate) syncs_per_registration: usize,
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace { idle: Duration::from_secs(30), syncs: 256, syncs_per_registration: 64 }
-    }
-}
 
 /// One host thread's state.
 pub(crate) struct Shard {
@@ -76,9 +65,12 @@ pub(crate) struct Shard {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
+    pub(crate) host_doors: HostDoors,
+    pub(crate) door_guard: DoorGuard,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
+    pub(crate) keepalive: KeepaliveBytes,
     /// By origin.
     pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
@@ -91,6 +83,8 @@ pub(crate) struct Shard {
     pub(crate) time_jumped: Notify,
     pub(crate) time_of_day: TimeOfDay,
     pub(crate) signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
+    /// One that has started and is about to be followed.
+    pub(crate) prepared_signal: RefCell<Option<Box<dyn NetworkSignal>>>,
     /// The origins that are served from this machine's files, and where these are.
     pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
@@ -101,12 +95,19 @@ pub(crate) struct Shard {
     pub(crate) user_agent: String,
     /// Set in a simulation.
     pub(crate) seed: Option<u64>,
+    /// Who counts what scripts run.
+    coverage: Option<Coverage>,
+    inspector: Option<Inspector>,
+    pub(crate) debugged: Arc<Debugged>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
     pub(crate) commits: Commits,
     pub(crate) indexed_db: IndexedDbs,
+    pub(crate) background_fetches: BackgroundFetches,
     pub(crate) caches: Caches,
     pub(crate) buckets: Buckets,
+    /// Whether the code of workers' scripts is kept beside them.
+    pub(crate) keeps_code: bool,
     pub(crate) scope_map: ScopeMap,
     pub(crate) jobs: Jobs,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
@@ -121,16 +122,20 @@ pub(crate) struct Shard {
     /// Set in the world of a test.
     pub(crate) test: RefCell<Option<Rc<TestPage>>>,
     pub(crate) turns: Turns,
-    trace: RefCell<TraceSink>,
+    trace: Arc<TraceHub>,
+    pub(crate) gauge: Gauge,
     pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
     pub(crate) fetch_events: RefCell<BTreeMap<u32, UnansweredFetch>>,
-    shares: RefCell<BTreeMap<String, OriginShare>>,
+    pub(crate) shares: RefCell<BTreeMap<String, OriginShare>>,
+    pub(crate) resident_bytes: Cell<usize>,
+    /// How often a worker's last event under way has ended.
+    pub(crate) events_ended: Cell<u64>,
     last_id: Cell<u32>,
     /// Set once events have been given back: none fires and none is settled any more.
-    stopping: Cell<bool>,
+    pub(crate) stopping: Cell<bool>,
     /// Told then.
     pub(crate) stopped: Notify,
 }
@@ -143,6 +148,8 @@ pub(crate) struct ShardParts {
     pub(crate) store: Store,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
+    pub(crate) host_doors: HostDoors,
+    pub(crate) door_guard: DoorGuard,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) network: Rc<Cell<NetworkState>>,
@@ -155,13 +162,19 @@ pub(crate) struct ShardParts {
     pub(crate) pace: Pace,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
+    pub(crate) coverage: Option<Coverage>,
+    pub(crate) inspector: Option<Inspector>,
     /// Where commits of syncs wait for the disk.
     pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
     pub(crate) push_service: Url,
     pub(crate) buckets: Buckets,
-    pub(crate) trace: TraceSink,
-    pub(crate) on_stuck: Option<Box<StuckHook>>,
+    pub(crate) keeps_code: bool,
+    pub(crate) trace: Arc<TraceHub>,
+    /// When the runtime started, if that was not just now: the same for all shards.
+    pub(crate) started: Option<Instant>,
+    pub(crate) gauge: Gauge,
+    pub(crate) on_stuck: Option<Arc<StuckHook>>,
 }
 
 /// How an extendable event ended.
@@ -177,7 +190,11 @@ pub(crate) struct RealmHandle {
     commands: mpsc::UnboundedSender<(Command, Busy)>,
     pub(crate) owner: RealmOwner,
     created: Instant,
-    meter: Rc<Meter>,
+    pub(crate) meter: Rc<Meter>,
+    /// Whether the code of its scripts is to be kept after an event that went well.
+    pub(crate) wants_code: Cell<bool>,
+    /// What it had of memory when it was last asked.
+    pub(crate) bytes: Cell<usize>,
 }
 
 /// Whose global scope a realm is.
@@ -190,14 +207,18 @@ pub(crate) enum RealmOwner {
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
         let time_of_day = TimeOfDay::new(&*parts.clock);
+        let debugged = Arc::<Debugged>::default();
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
             store: Arc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
+            host_doors: parts.host_doors,
+            door_guard: parts.door_guard,
             http: parts.http,
             cors: parts.cors,
             preflights: Rc::default(),
+            keepalive: KeepaliveBytes::default(),
             jars: RefCell::default(),
             network: parts.network,
             conditions: parts.conditions,
@@ -207,6 +228,7 @@ impl Shard {
             time_jumped: Notify::default(),
             time_of_day,
             signal: RefCell::default(),
+            prepared_signal: RefCell::default(),
             served: parts.served,
             policy: parts.policy,
             permissions: RefCell::new(parts.permissions),
@@ -215,12 +237,17 @@ impl Shard {
             pace: parts.pace,
             user_agent: parts.user_agent,
             seed: parts.seed,
+            coverage: parts.coverage,
+            inspector: parts.inspector,
+            debugged: debugged.clone(),
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Commits::new(parts.sync_threads),
             indexed_db: parts.indexed_db,
+            background_fetches: BackgroundFetches::default(),
             caches: Caches::default(),
             buckets: parts.buckets,
+            keeps_code: parts.keeps_code,
             scope_map: ScopeMap::default(),
             jobs: Jobs::default(),
             pages: RefCell::default(),
@@ -233,13 +260,16 @@ impl Shard {
             held_pushes: RefCell::default(),
             test: RefCell::default(),
             turns: Turns::default(),
-            trace: RefCell::new(parts.trace),
-            started: Instant::now(),
-            watchdog: Rc::new(Watchdog::start(parts.on_stuck)),
+            trace: parts.trace,
+            gauge: parts.gauge,
+            started: parts.started.unwrap_or_else(Instant::now),
+            watchdog: Rc::new(Watchdog::start(debugged, parts.on_stuck)),
             realms: RefCell::default(),
             events: RefCell::default(),
             fetch_events: RefCell::default(),
             shares: RefCell::default(),
+            resident_bytes: Cell::default(),
+            events_ended: Cell::default(),
             last_id: Cell::new(0),
             stopping: Cell::new(false),
             stopped: Notify::new(),
@@ -273,20 +303,12 @@ impl Shard {
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
-        let at_ms = self.started.elapsed().as_millis() as u64;
-        (self.trace.borrow_mut())(&TraceEvent { at_ms, kind });
+        self.trace.tell(|| self.elapsed_ms(), kind);
     }
 
-    /// Tells the operator what failed in the store; the script has been told what it may know.
-    pub(crate) fn trace_store_error(&self, error: &StoreError) {
-        let exception = ScriptException {
-            message: error.to_string(),
-            file: None,
-            line: None,
-            column: None,
-            stack: None,
-        };
-        self.trace(TraceKind::Error { exception });
+    /// Since the runtime started, by its clock.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 
     // --- realms ---
@@ -298,13 +320,17 @@ impl Shard {
         let share = self.shares.borrow_mut().entry(start.origin.clone()).or_default().clone();
         let (commands, incoming) = mpsc::unbounded_channel();
         let created = Instant::now();
+        let resolver = owner.resolver();
+        let wants_code = Cell::new(self.keeps_code && matches!(owner, RealmOwner::Worker(_)));
         let meter = Rc::new(Meter::new(self.limits.time(Limit::EventCpu)));
-        let handle = RealmHandle { commands, owner, created, meter: meter.clone() };
+        let (bytes, counted) = (Cell::default(), meter.clone());
+        let handle = RealmHandle { commands, owner, created, meter, wants_code, bytes };
         self.realms.borrow_mut().insert(id, handle);
         let realm = Realm::new(RealmOptions {
             id,
             services,
             share,
+            resolver,
             seed: self.seed.map(|seed| seed.wrapping_add(u64::from(id.0))),
             watchdog: self.watchdog.clone(),
             turn_limit: self.limits.time(Limit::Turn),
@@ -312,7 +338,9 @@ impl Shard {
                 heap: self.limits.count(Limit::Heap),
                 buffers: self.limits.count(Limit::Buffers),
             },
-            meter,
+            meter: counted,
+            coverage: self.coverage.clone(),
+            inspector: self.inspector.clone().map(|each| (each, self.debugged.clone())),
             start,
         });
         spawn_local(drive(self.me(), id, realm, incoming));
@@ -322,6 +350,9 @@ impl Shard {
     /// Ends a realm; its events end as terminated.
     pub(crate) fn drop_realm(&self, id: RealmId) {
         let handle = self.realms.borrow_mut().remove(&id);
+        if let Some(handle) = &handle {
+            self.resident_bytes.set(self.resident_bytes.get() - handle.bytes.get());
+        }
         if let Some(RealmHandle { owner: RealmOwner::Worker(worker), .. }) = handle {
             worker.realm.set(None);
         }
@@ -329,6 +360,7 @@ impl Shard {
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);
+        self.end_watching(id);
         self.end_ports_of(id);
         self.drop_interactions(id);
         self.close_console_of(id);
@@ -367,17 +399,14 @@ impl Shard {
 
     /// Calls into a realm at its next turn; a realm that is gone takes no calls.
     pub(crate) fn call_realm(&self, id: RealmId, call: Call) {
-        if let Some(handle) = self.realms.borrow().get(&id) {
-            // The task may have ended in this very moment: then the realm is gone too.
-            let _ = handle.commands.send((Command::Call(call), self.activity.begin()));
-        }
+        self.command_realm(id, Command::Call(call));
     }
 
-    /// Has a realm hear of its port at its next turn.
-    pub(crate) fn call_port(&self, id: RealmId, port: u32) {
+    /// Has a realm do something at its next turn; one that is gone does nothing.
+    pub(crate) fn command_realm(&self, id: RealmId, command: Command) {
         if let Some(handle) = self.realms.borrow().get(&id) {
-            // As above.
-            let _ = handle.commands.send((Command::Port(port), self.activity.begin()));
+            // The task may have ended in this very moment: then the realm is gone too.
+            let _ = handle.commands.send((command, self.activity.begin()));
         }
     }
 
@@ -386,10 +415,10 @@ impl Shard {
         &self,
         id: RealmId,
         url: &str,
-        source: String,
+        script: ScriptSource,
     ) -> Result<(), RealmError> {
         let url = url.to_owned();
-        self.ask_realm(id, |done| Command::Evaluate { url, source, done }).await
+        self.ask_realm(id, |done| Command::Evaluate { url, script, done }).await
     }
 
     /// Has a realm do something that it answers.
@@ -426,7 +455,7 @@ impl Shard {
         } else {
             self.events.borrow_mut().remove(&(realm, event));
         }
-        let end = match timeout(limit, settled).await {
+        let end = match self.within(limit, settled).await {
             Ok(Ok(None)) => EventEnd::Fulfilled,
             Ok(Ok(Some(rejection))) => EventEnd::Rejected(rejection),
             Ok(Err(_)) => EventEnd::Terminated,
@@ -454,35 +483,5 @@ impl Shard {
             // Nobody waits any more if the event timed out in this very moment.
             let _ = settle.send(rejection);
         }
-    }
-
-    // --- the end ---
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.get()
-    }
-
-    /// Gives firing syncs back uncounted, and ends every realm.
-    pub(crate) fn shut_down(&self) -> Result<(), StoreError> {
-        if let Some(signal) = self.signal.borrow_mut().take() {
-            signal.abort();
-        }
-        // What is given back must not fire again.
-        self.signal_is_known.set(false);
-        self.flush_commits();
-        self.flush_caches();
-        self.stopping.set(true);
-        self.stopped.notify_one();
-        let firing = self.firing.take().into_iter();
-        let back = firing.map(|(sync_type, registration, tag)| SyncWrite {
-            registration,
-            tag,
-            change: SyncChange::HandBack(sync_type),
-        });
-        for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {
-            result?;
-        }
-        self.realms.borrow_mut().clear();
-        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Runs a worker's and a page's common paths once while the snapshot is made, so that the snapshot
+//! Runs the common paths of a worker, a page and a test once while the snapshot is made, so that it
 //! holds the bytecode of just the functions that run in most realms. A realm compiles none of
 //! those, and reads none of the rest, which V8 compiles when they are first called.
 //!
@@ -8,6 +8,7 @@
 //! gone when the snapshot is written; functions share their bytecode among contexts.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use deno_core::futures::future::{LocalBoxFuture, ready};
 use deno_core::futures::stream;
@@ -16,8 +17,11 @@ use kittiwake_ops::*;
 
 use crate::extension;
 
-const SCRIPTS: [&str; 2] =
-    [include_str!("rehearsal/service_worker.js"), include_str!("rehearsal/page.js")];
+const SCRIPTS: [&str; 3] = [
+    include_str!("rehearsal/service_worker.js"),
+    include_str!("rehearsal/page.js"),
+    include_str!("rehearsal/test.js"),
+];
 
 /// Answers a snapshot with the same global scope as `cold`, warmed up.
 pub(crate) fn rehearse(cold: Box<[u8]>) -> Vec<u8> {
@@ -32,7 +36,7 @@ pub(crate) fn rehearse(cold: Box<[u8]>) -> Vec<u8> {
         skip_op_registration: true,
         ..Default::default()
     });
-    let host = Host { realm: RealmId(0), services: Rc::new(Stage) };
+    let host = Host { realm: RealmId(0), services: Rc::new(Stage), blobs: Arc::default() };
     runtime.op_state().borrow_mut().put(host);
     for script in SCRIPTS {
         run_in_own_context(runtime.v8_isolate(), script);
@@ -153,8 +157,8 @@ impl Services for Stage {
         RequestBody::Empty
     }
     fn fetch_event_answered(&self, _: RealmId, _: u32, _: FetchAnswer) {}
-    fn import_script(&self, _: RealmId, _: &str) -> Result<String, OpError> {
-        Ok(String::new())
+    fn import_script(&self, _: RealmId, _: &str) -> Result<ScriptSource, OpError> {
+        Ok(ScriptSource::default())
     }
     fn add_routes(&self, _: RealmId, _: Vec<RouterRule>) -> Result<(), OpError> {
         Ok(())
@@ -221,11 +225,67 @@ impl IndexedDb for Stage {
     fn indexed_db_end(&self, _: RealmId, _: u32, _: IndexedDbEnd) {}
 }
 
-/// The rehearsal is no test.
+/// Nor does it fetch in the background.
+impl BackgroundFetchServices for Stage {
+    fn background_fetch_begin(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: NewBackgroundFetch,
+    ) -> Answer<BackgroundFetchSnapshot> {
+        unreachable!()
+    }
+    fn background_fetch_get(
+        &self,
+        _: RealmId,
+        _: &str,
+        _: &str,
+    ) -> Option<BackgroundFetchSnapshot> {
+        unreachable!()
+    }
+    fn background_fetch_watch(&self, _: RealmId, _: i64) -> Option<BackgroundFetchSnapshot> {
+        unreachable!()
+    }
+    fn background_fetch_ids(&self, _: RealmId, _: &str) -> Vec<String> {
+        unreachable!()
+    }
+    fn background_fetch_abort(&self, _: RealmId, _: i64) -> Answer<bool> {
+        unreachable!()
+    }
+    fn background_fetch_match(
+        &self,
+        _: RealmId,
+        _: i64,
+        _: Option<CacheQuery>,
+        _: bool,
+        _: usize,
+    ) -> Result<Vec<MatchedRecord>, OpError> {
+        unreachable!()
+    }
+    fn background_fetch_response(&self, _: RealmId, _: i64, _: u32) -> Answer<CacheMatch> {
+        unreachable!()
+    }
+    fn background_fetch_update_ui(&self, _: RealmId, _: i64, _: &str) {}
+}
+
+/// Nor has it anything to show.
+impl ContentServices for Stage {
+    fn badge_set(&self, _: RealmId, _: Badge) {}
+    fn content_add(&self, _: RealmId, _: &str, _: ContentDescription) -> Result<(), OpError> {
+        unreachable!()
+    }
+    fn content_delete(&self, _: RealmId, _: &str, _: &str) -> Result<(), OpError> {
+        unreachable!()
+    }
+    fn contents(&self, _: RealmId, _: &str) -> Result<Vec<ContentDescription>, OpError> {
+        unreachable!()
+    }
+}
+
 impl TestServices for Stage {
     fn test_ask(&self, _: RealmId, _: u32, _: String) {}
     fn test_call(&self, _: RealmId, _: &str) -> String {
-        unreachable!()
+        String::new()
     }
 }
 

@@ -101,6 +101,10 @@ enum Step {
     Click(Click),
     /// Takes the notification with this tag away.
     Dismiss(String),
+    /// Clicks at the background fetch with this id.
+    ClickBackgroundFetch(String),
+    /// Deletes the entry of the content index with this id.
+    DeleteContent(String),
     /// Sets the network signal, and what requests meet.
     Network(Network),
     /// Lets time pass.
@@ -169,6 +173,11 @@ impl Scenario {
     /// Whether the folder is a scenario's.
     pub fn is_scenario(folder: &Path) -> bool {
         folder.join("scenario.toml").is_file()
+    }
+
+    /// Where its folder is served.
+    pub fn origin(&self) -> &Url {
+        &self.script.origin
     }
 
     /// Reads `scenario.toml` of a folder.
@@ -291,6 +300,10 @@ impl Stage<'_> {
                 let notification = self.notification(&tag).await?;
                 runtime.dismiss_notification(notification).await?;
             }
+            Step::ClickBackgroundFetch(id) => {
+                runtime.click_background_fetch(None, id).await?;
+            }
+            Step::DeleteContent(id) => drop(runtime.delete_content(None, id).await?),
             Step::Network(network) => runtime.set_network(network).await?,
             Step::Wait(duration) => runtime.run_for(duration).await?,
             Step::Idle(_) => runtime.idle().await?,

@@ -88,6 +88,10 @@ struct Outlook {
 
 fn look(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<Outlook, StoreError> {
     shard.look_at_time();
+    if shard.may_fire_syncs() {
+        shard.resume_transfers();
+    }
+    let transfers_wait = shard.transfers_wait();
     // Whoever gives a slot back wakes.
     let may_fire = shard.may_fire_syncs() && shard.free_sync_slots() > 0;
     let may_change = shard.outlook.get() == NetworkOutlook::Open;
@@ -104,7 +108,7 @@ fn look(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<Outlook,
     let unsettled = due.is_some() || shard.store.sync_has_pending()?;
     let left = |due: i64| Duration::from_millis(due.saturating_sub(shard.now_ms()).max(0) as u64);
     Ok(Outlook {
-        work: unsettled,
+        work: unsettled || transfers_wait,
         next: due.filter(|_| may_fire).into_iter().chain(next_period(shard)?).min().map(left),
     })
 }

@@ -2,7 +2,8 @@
 //! form is what machines read.
 //!
 //! Invariant: both forms are made from one value and share their words; the JSON form has what a
-//! person does not need besides: scopes, stacks, and the attempt on each line of a sync.
+//! person does not need besides: scopes, stacks, the attempt on each line of a sync, and how long a
+//! fetch took.
 
 use std::fmt;
 use std::time::Duration;
@@ -38,6 +39,12 @@ pub enum TraceKind {
         url: String,
         /// `installing`, `installed`, `activating`, `activated`, `redundant`; `opened`.
         state: &'static str,
+        /// Which worker of its script it is: versions of one script have one URL.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        worker: Option<u32>,
+        /// The scope of the worker's registration.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        scope: Option<String>,
     },
     /// A background sync entered a state.
     Sync {
@@ -92,6 +99,9 @@ pub enum TraceKind {
         /// Why there was none. Scripts learn only "Failed to fetch".
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+        /// Milliseconds from the request to this, by the runtime's clock. JSON leaves out 0.
+        #[serde(skip_serializing_if = "is_none_passed")]
+        elapsed_ms: u64,
     },
     /// The network signal changed.
     Network {
@@ -144,6 +154,45 @@ pub enum TraceKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
+    /// A background fetch entered a state.
+    BackgroundFetch {
+        /// The script's id.
+        id: String,
+        /// The scope of its registration.
+        scope: String,
+        /// The state.
+        state: BackgroundFetchTraceState,
+        /// How many requests it has.
+        requests: usize,
+        /// How many bytes of responses it has.
+        downloaded: u64,
+        /// For `waiting`: the time until the request is made again, if it is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delay_ms: Option<u64>,
+        /// For `begun` and `titled`: the title; otherwise why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// An app's badge changed.
+    Badge {
+        /// Whose.
+        origin: String,
+        /// The number that it shows; 0 for none, nothing for a mark.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+    },
+    /// The content index changed.
+    Content {
+        /// The scope of its registration.
+        scope: String,
+        /// How.
+        state: ContentTraceState,
+        /// The script's id.
+        id: String,
+        /// The entry's title, when it is added.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<String>,
+    },
     /// A notification was shown or taken away.
     Notification {
         /// Which of them.
@@ -171,6 +220,42 @@ pub enum PushTraceState {
     Refused,
     /// A message is dispatched; the text is its data.
     Delivered,
+}
+
+/// What the trace says of a background fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackgroundFetchTraceState {
+    /// It is on disk, and its requests are made.
+    Begun,
+    /// A request waits for the network.
+    Waiting,
+    /// All responses came.
+    Succeeded,
+    /// One did not, or was not good.
+    Failed,
+    /// A script ended it.
+    Aborted,
+    /// A script gave it another title.
+    Titled,
+    /// A person clicked at it.
+    Clicked,
+    /// Its event has ended, and nothing of it is kept.
+    Done,
+    /// Its event was never dispatched whole.
+    GaveUp,
+}
+
+/// What the trace says of the content index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContentTraceState {
+    /// A script added an entry.
+    Added,
+    /// A script took one away.
+    Removed,
+    /// A person deleted one.
+    Deleted,
 }
 
 /// What the trace says of a notification.
@@ -247,7 +332,7 @@ impl fmt::Display for TraceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = duration_text(self.at_ms);
         match &self.kind {
-            TraceKind::Lifecycle { subject, url, state } => {
+            TraceKind::Lifecycle { subject, url, state, .. } => {
                 write!(f, "{at}  lifecycle  {}  {url}  {state}", word(subject))
             }
             TraceKind::Sync {
@@ -281,7 +366,7 @@ impl fmt::Display for TraceEvent {
                 }
                 reason.as_ref().map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))
             }
-            TraceKind::Fetch { method, url, status, source, error } => {
+            TraceKind::Fetch { method, url, status, source, error, .. } => {
                 write!(f, "{at}  fetch      {method} {url}  ")?;
                 match (status, error) {
                     (Some(status), _) if source.is_network() => write!(f, "{status}"),
@@ -342,9 +427,43 @@ impl TraceKind {
                 }
                 Ok(())
             }
+            TraceKind::BackgroundFetch { .. } => self.write_background_fetch(at, f),
+            TraceKind::Badge { number, .. } => match number {
+                None => write!(f, "{at}  badge      shown"),
+                Some(0) => write!(f, "{at}  badge      cleared"),
+                Some(number) => write!(f, "{at}  badge      {number}"),
+            },
+            TraceKind::Content { state, id, title, .. } => {
+                write!(f, "{at}  content    {}  {}", tag_text(id), word(state))?;
+                title.as_ref().map_or(Ok(()), |title| write!(f, "  {}", one_line(title)))
+            }
             other => unreachable!("invariant: {other:?} was written already"),
         }
     }
+}
+
+impl TraceKind {
+    fn write_background_fetch(&self, at: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TraceKind::BackgroundFetch { id, state, requests, downloaded, delay_ms, text, .. } =
+            self
+        else {
+            unreachable!("invariant: {self:?} is of a background fetch")
+        };
+        write!(f, "{at}  background-fetch  {}  {}", tag_text(id), word(state))?;
+        match state {
+            BackgroundFetchTraceState::Begun => {
+                write!(f, "{}", count(*requests as u64, "request"))?;
+            }
+            BackgroundFetchTraceState::Succeeded => write!(f, "{}", count(*downloaded, "byte"))?,
+            _ => write!(f, "{}", delay_ms.map_or(String::new(), after))?,
+        }
+        text.as_ref().map_or(Ok(()), |text| write!(f, "  {}", one_line(text)))
+    }
+}
+
+/// How many of a thing, in words.
+fn count(number: u64, thing: &str) -> String {
+    format!("  {number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A time as the trace writes it: `0s`, `5m`, `1h30m`, `250ms`.
@@ -359,6 +478,10 @@ fn after(delay_ms: u64) -> String {
 
 fn is_one_shot(sync_type: &SyncType) -> bool {
     *sync_type == SyncType::OneShot
+}
+
+fn is_none_passed(elapsed_ms: &u64) -> bool {
+    *elapsed_ms == 0
 }
 
 fn sync_type_word<S: Serializer>(sync_type: &SyncType, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,7 +3,8 @@
 //! One thread watches one host thread, which runs at most one isolate at a time. Arming costs a
 //! lock; the watching thread wakes some times a second while there are turns, not once a turn.
 //!
-//! Invariant: an isolate is terminated only during a turn of its own, never one of its neighbours'.
+//! Invariant: an isolate is terminated only during a turn of its own, never one of its neighbours',
+//! and not while somebody debugs it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use deno_core::v8::IsolateHandle;
 
+use crate::inspector::{Debugged, now};
 use crate::limits::Limit;
 use crate::realm::Memory;
 
@@ -37,7 +39,8 @@ pub(crate) struct Struck(Arc<AtomicU8>);
 struct Shared {
     watch: Mutex<Watch>,
     changed: Condvar,
-    on_stuck: Option<Box<StuckHook>>,
+    debugged: Arc<Debugged>,
+    on_stuck: Option<Arc<StuckHook>>,
 }
 
 #[derive(Default)]
@@ -48,7 +51,8 @@ struct Watch {
 }
 
 struct Turn {
-    deadline: Instant,
+    began: Instant,
+    limit: Duration,
     isolate: IsolateHandle,
     struck: Struck,
     memory: Arc<Memory>,
@@ -61,9 +65,9 @@ struct Turn {
 }
 
 impl Watchdog {
-    pub(crate) fn start(on_stuck: Option<Box<StuckHook>>) -> Self {
+    pub(crate) fn start(debugged: Arc<Debugged>, on_stuck: Option<Arc<StuckHook>>) -> Self {
         let (watch, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { watch, changed, on_stuck });
+        let shared = Arc::new(Shared { watch, changed, debugged, on_stuck });
         let watched = shared.clone();
         let thread = std::thread::Builder::new()
             .name("kittiwake-watchdog".into())
@@ -82,12 +86,11 @@ impl Watchdog {
         limit: Duration,
     ) {
         let mut watch = self.shared.lock();
-        let begun = now();
+        let began = now();
+        let (look, struck_at, is_told) = (began + LOOKS, None, false);
         // A century is as good as no limit.
-        let deadline = begun + limit.min(Duration::from_secs(100 * 365 * 24 * 60 * 60));
-        let look = begun + LOOKS;
-        let (struck_at, is_told) = (None, false);
-        watch.turn = Some(Turn { deadline, isolate, struck, memory, look, struck_at, is_told });
+        let limit = limit.min(Duration::from_secs(100 * 365 * 24 * 60 * 60));
+        watch.turn = Some(Turn { began, limit, isolate, struck, memory, look, struck_at, is_told });
         if watch.parked {
             self.shared.changed.notify_one();
         }
@@ -128,7 +131,8 @@ impl Struck {
 impl Turn {
     /// Does what is to be done by now; answers until when there is nothing more.
     fn watch(&mut self, now: Instant, on_stuck: Option<&StuckHook>) -> Duration {
-        if self.deadline <= now {
+        let deadline = self.began + self.limit;
+        if deadline <= now {
             self.struck.set(Limit::Turn);
         }
         if self.struck.limit().is_some() {
@@ -145,9 +149,9 @@ impl Turn {
             self.memory.look_during_turn();
         }
         self.look = now + LOOKS;
-        match self.deadline <= now {
+        match deadline <= now {
             true => LOOKS,
-            false => LOOKS.min(self.deadline - now),
+            false => LOOKS.min(deadline - now),
         }
     }
 }
@@ -166,18 +170,14 @@ impl Shared {
                 watch.parked = false;
                 continue;
             };
-            let left = turn.watch(now(), self.on_stuck.as_deref());
+            let now = now();
+            if turn.began + turn.limit <= now && self.debugged.since(turn.began) {
+                turn.began = now;
+            }
+            let left = turn.watch(now, self.on_stuck.as_deref());
             // A later turn may have begun by then; the loop looks at whichever is armed.
             let waited = self.changed.wait_timeout(watch, left);
             watch = waited.expect("no holder of this lock panics").0;
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an endless loop burns real time, whatever the clock door says"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::{Store, StoreError};
 
 use self::entry::are_duplicates;
-use self::rows::{delete_matching, entry_size, insert, responses, select};
+use self::rows::{delete_matching, insert, responses, select};
 
 pub(crate) use self::bodies::Bodies;
 pub use self::bodies::{BodyFolder, NewBody};
@@ -22,10 +22,11 @@ pub use self::entry::{
     BodyId, CacheEntry, CacheId, CacheQuery, EntryBody, EntryRequest, EntryResponse, HeaderList,
     ResponseType,
 };
+pub(crate) use self::rows::{entry_size, insert as insert_entry, response_of, to_headers};
 
 /// What a row counts against the quota beside its texts and its body, so that empty ones are not
 /// free.
-const ROW_BYTES: u64 = 128;
+pub(crate) const ROW_BYTES: u64 = 128;
 
 /// Entries that are put into a cache at once, all of them or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,10 +49,12 @@ impl Store {
     ///
     /// [`StoreError::BodyUnusable`] and the failures of the database.
     pub fn cache_recover(&self) -> Result<(), StoreError> {
-        let left = "SELECT EXISTS (SELECT 1 FROM caches WHERE name IS NULL)";
+        let left = "SELECT EXISTS \
+                    (SELECT 1 FROM caches WHERE name IS NULL AND background_fetch_id IS NULL)";
         if self.read(|connection| Ok(connection.query_row(left, [], |row| row.get(0))?))? {
             self.write(|transaction| {
-                transaction.execute("DELETE FROM caches WHERE name IS NULL", [])?;
+                let sql = "DELETE FROM caches WHERE name IS NULL AND background_fetch_id IS NULL";
+                transaction.execute(sql, [])?;
                 Ok(())
             })?;
         }
@@ -325,7 +328,7 @@ fn usage(connection: &Connection, origin: &str) -> Result<u64, Failure> {
     Ok(sum.try_into().unwrap_or(0))
 }
 
-fn require_quota(
+pub(crate) fn require_quota(
     connection: &Connection,
     origin: &str,
     more_bytes: u64,

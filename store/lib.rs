@@ -14,8 +14,8 @@
 //!   operating system releases the lock when the process dies, so no lock is ever stale.
 //! - **Refused means untouched.** A folder or database that is not usable is left as it was,
 //!   except for the lock file.
-//! - **What the network can give again may be lost.** Cookies and the HTTP cache do not wait for
-//!   the disk: a power cut may undo the last of their changes, each as a whole.
+//! - **What can be had again may be lost.** Cookies, the HTTP cache and the code of scripts do not
+//!   wait for the disk: a power cut may undo the last of their changes, each as a whole.
 //! - **Upgrades are all or nothing.** Each step of the schema is one transaction; a later schema
 //!   is refused, never guessed at.
 //! - **No scan at the start.** `PRAGMA quick_check` reads every page, script bodies included, so a
@@ -46,18 +46,25 @@
 //! # Ok::<(), kittiwake_store::StoreError>(())
 //! ```
 
+mod background_fetch;
 mod buckets;
 mod caches;
 mod columns;
+mod content_index;
 mod cookies;
 mod error;
 mod folder;
 mod http_cache;
 pub mod indexed_db;
+mod memory;
+mod migrations;
 mod periodic;
 mod push;
 mod registrations;
+mod script_code;
+mod shards;
 mod sync;
+mod transaction;
 mod write;
 
 use std::fs::File;
@@ -71,7 +78,13 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
+use crate::migrations::{MIGRATIONS, migrate};
+use crate::transaction::Transaction;
 
+pub use crate::background_fetch::{
+    BackgroundFetch, BackgroundFetchId, BackgroundFetchState, FetchRecord, NewBackgroundFetch,
+    NewRecord, RecordResult, outcome,
+};
 pub use crate::buckets::{BucketId, StorageBucket, parse_storage_key};
 pub use crate::caches::{
     BodyFolder, BodyId, CacheEntry, CacheId, CacheQuery, CacheWrite, EntryBody, EntryRequest,
@@ -89,10 +102,12 @@ pub use crate::registrations::{
     InstalledWorker, NavigationPreload, Registration, RegistrationId, ScriptResource, ScriptType,
     Unregistered, UpdateViaCache, Version, VersionId, VersionState,
 };
+pub use crate::script_code::ScriptCodeLimits;
+pub use crate::shards::{shard_folder, shard_of_origin};
 pub use crate::sync::{
-    ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
-    Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncType,
-    next,
+    ClaimLimits, Claimed, DueNow, HandedBack, IllegalTransition, ListedSync, Outcome, Profile,
+    Recovered, Recovery, Registered, Settled, SyncEvent, SyncPlace, SyncPolicy, SyncRecord,
+    SyncRegistration, SyncState, SyncType, next,
 };
 pub use crate::write::{SyncChange, SyncWrite, SyncWritten};
 
@@ -101,19 +116,6 @@ pub const DATABASE_FILE: &str = "kittiwake.sqlite";
 
 /// "KTWK": tells Kittiwake's databases from those of other programs.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWK");
-
-/// Every step of the schema, oldest first; the schema's version is how many were taken. A step
-/// that was released never changes: databases that took it would differ from those that will.
-const MIGRATIONS: &[&str] = &[
-    include_str!("schema.sql"),
-    include_str!("schema_fetch.sql"),
-    include_str!("caches/schema.sql"),
-    include_str!("buckets_schema.sql"),
-    include_str!("schema_start.sql"),
-    include_str!("schema_lifecycle.sql"),
-    include_str!("push/schema.sql"),
-    include_str!("cookie_subscriptions.sql"),
-];
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
@@ -172,8 +174,7 @@ impl Store {
     /// [`StoreError::Statement`] if SQLite has no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
         let database = PathBuf::from("in-memory store");
-        let connection = Connection::open_in_memory()
-            .map_err(Failure::from)
+        let connection = memory::open(&database)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
         let bodies = Bodies::temporary();
@@ -276,58 +277,6 @@ fn refuse_unknown_schema(connection: &Connection, database: &Path) -> Result<(),
     Ok(folder::refuse_marks(database, application_id, user_version)?)
 }
 
-/// Takes the steps that the database has not taken, each in a transaction of its own.
-fn migrate(connection: &Connection, migrations: &[&str]) -> Result<(), Failure> {
-    let taken: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for (index, sql) in migrations.iter().enumerate() {
-        let version = version_of(index + 1);
-        if version <= taken {
-            continue;
-        }
-        let transaction = Transaction::begin(connection)?;
-        connection.execute_batch(sql)?;
-        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-        connection.pragma_update(None, "user_version", version)?;
-        transaction.commit()?;
-    }
-    Ok(())
-}
-
-/// Rolled back when it is dropped, unless it was committed. Unlike rusqlite's, it does not compile
-/// its statements anew each time.
-struct Transaction<'a>(&'a Connection);
-
-impl<'a> Transaction<'a> {
-    /// Immediate: a transaction that began by reading could not always go on to write.
-    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Transaction(connection))
-    }
-
-    fn commit(self) -> rusqlite::Result<()> {
-        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        // It is over if it was committed, or if SQLite itself rolled it back.
-        if !self.0.is_autocommit() {
-            // What fails here is a failing disk, which the caller hears of already.
-            let _ = self.0.execute_batch("ROLLBACK");
-        }
-    }
-}
-
-/// The schema version that this build writes, and the newest that it reads.
-fn newest_schema() -> i32 {
-    version_of(MIGRATIONS.len())
-}
-
-fn version_of(migrations: usize) -> i32 {
-    i32::try_from(migrations).expect("invariant: migrations are written by hand")
-}
-
 fn sqlite_failure(code: i32, message: &str) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(message.into()))
 }
@@ -337,6 +286,7 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
+    use crate::migrations::newest_schema;
 
     fn plan(store: &Store, sql: &str) -> String {
         let connection = store.connection();

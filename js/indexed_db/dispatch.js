@@ -13,7 +13,6 @@ const { Event, eventTargetData, reportException, setIsTrusted, setTarget } = cor
 const {
   ArrayPrototypeIncludes,
   ArrayPrototypeIndexOf,
-  ArrayPrototypePush,
   ArrayPrototypeSlice,
   ArrayPrototypeSplice,
   ObjectGetOwnPropertySymbols,
@@ -27,6 +26,9 @@ const [attributes, path, dispatched, passive, stopped, stoppedAtOnce] = [
   "[[attributes]]", "[[path]]", "[[dispatched]]", "[[inPassiveListener]]",
   "[[stopPropagationFlag]]", "[[stopImmediatePropagationFlag]]",
 ].map((description) => symbols.find((symbol) => symbol.description === description));
+
+/** A property that events have, and nothing else. */
+export const eventMark = attributes;
 
 /** Whether one of them would hear of an event. */
 export function isHeard(targets, type) {
@@ -44,9 +46,7 @@ export function dispatchUp(targets, event) {
     return false;
   }
   event[dispatched] = true;
-  for (let i = 0; i < targets.length; i++) {
-    ArrayPrototypePush(event[path], { item: targets[i], target: i === 0 ? targets[i] : null });
-  }
+  event[path] = pathOf(targets);
   setTarget(event, targets[0]);
   let threw = false;
   for (let i = targets.length - 1; i >= 0; i--) {
@@ -66,6 +66,15 @@ export function dispatchUp(targets, event) {
   return threw;
 }
 
+/** What `composedPath()` reads. A list that grows would take three times the memory. */
+function pathOf(targets) {
+  const first = { item: targets[0], target: targets[0] };
+  if (targets.length === 1) return [first];
+  const second = { item: targets[1], target: null };
+  if (targets.length === 2) return [first, second];
+  return [first, second, { item: targets[2], target: null }];
+}
+
 function listenersOf(target, type) {
   const listeners = target[eventTargetData]?.listeners[type];
   return listeners === undefined || listeners.length === 0 ? undefined : listeners;
@@ -78,11 +87,14 @@ function invoke(target, event, phase, capture) {
   event[attributes].eventPhase = phase;
   event[attributes].currentTarget = target;
   let threw = false;
-  const listeners = ArrayPrototypeSlice(all);
-  for (let i = 0; i < listeners.length && !event[stoppedAtOnce]; i++) {
+  // One that is alone needs no list that stays as it was.
+  const listeners = all.length === 1 ? all : ArrayPrototypeSlice(all);
+  const { length } = listeners;
+  for (let i = 0; i < length && !event[stoppedAtOnce]; i++) {
     const listener = listeners[i];
     const { options } = listener;
-    if (!!options.capture !== capture || !ArrayPrototypeIncludes(all, listener)) continue;
+    if (!!options.capture !== capture) continue;
+    if (i > 0 && !ArrayPrototypeIncludes(all, listener)) continue;
     if (options.once) ArrayPrototypeSplice(all, ArrayPrototypeIndexOf(all, listener), 1);
     event[passive] = !!options.passive;
     try {

@@ -3,12 +3,10 @@
 // Invariant: what cannot be cloned is a DataCloneError to the script.
 
 import { core, primordials } from "ext:core/mod.js";
-import { webidl } from "ext:kittiwake/webidl.js";
+import { refusalOf } from "ext:kittiwake/platform_object.js";
 
-const { Event: { prototype: EventPrototype } } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { isUncloneable } = core.loadExtScript("ext:deno_web/13_message_port.js");
-const { op_blob_create_part, op_indexed_db_has_blobs } = core.ops;
+const { op_indexed_db_has_blobs } = core.ops;
 const {
   ArrayPrototypePush,
   ObjectPrototypeIsPrototypeOf,
@@ -24,23 +22,17 @@ export function serialize(value, write, prefix) {
   const refuse = (text) => {
     throw new DOMException(`${prefix}: ${text}`, "DataCloneError");
   };
-  if (isUncloneable(value) || isPlatformObject(value)) refuse("The object could not be cloned.");
   try {
-    return write(core.hostObjectBrand, refuse);
+    return write(refuse);
   } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal !== undefined) refuse(refusal);
     // The engine's own refusals; a getter's exception is the script's.
     if (ObjectPrototypeIsPrototypeOf(TypeErrorPrototype, error) && isEngines(error)) {
       refuse(error.message);
     }
     throw error;
   }
-}
-
-/** Whether it is an object of the platform's that has no serialization steps. */
-function isPlatformObject(value) {
-  if (typeof value !== "object" || value === null || value[core.hostObjectBrand]) return false;
-  return value[webidl.brand] === webidl.brand ||
-    ObjectPrototypeIsPrototypeOf(EventPrototype, value);
 }
 
 function isEngines(error) {
@@ -52,40 +44,52 @@ export function deserialize(bytes, deserializers = core.getCloneableDeserializer
   return core.deserialize(bytes, { forStorage: true, deserializers });
 }
 
-/** The parts of blobs that a serialised value names. */
+/**
+ * The parts of blobs that a serialised value names, and an object with which they may go: the
+ * engine forgets what no object has.
+ */
 export function blobParts(bytes) {
-  if (!op_indexed_db_has_blobs(bytes)) return [];
   const names = [];
-  deserialize(bytes, withParts((part) => {
+  if (!op_indexed_db_has_blobs(bytes)) return { names, holder: undefined };
+  const holder = deserialize(bytes, withParts((part) => {
     ArrayPrototypePush(names, part.uuid);
-    return part;
+    return [part];
   }));
-  return names;
+  return { names, holder };
 }
 
-/** Records as the host gives them, flat; `unread` says where a value is left to be read here. */
-export function readValues([flat, unread]) {
-  for (let i = 0; i < unread.length; i++) flat[unread[i]] = read(flat[unread[i]]);
-  return flat;
+/** Values as the host gives them, of which those at the places in `unread` are read here. */
+export function readValues(values, unread) {
+  for (let i = 0; i < unread.length; i++) values[unread[i]] = read(values[unread[i]]);
+  return values;
 }
 
-/** A stored value: its bytes, name of a part of its blobs, the part's bytes, ... */
+/**
+ * A stored value: its bytes, name of a part of its blobs, identifier and size of each piece of the
+ * part in an array, ...
+ */
 function read(stored) {
   const parts = new SafeMap();
   for (let i = 1; i < stored.length; i += 2) {
-    const bytes = stored[i + 1];
-    const part = { uuid: op_blob_create_part(bytes), size: bytes.byteLength };
-    parts.set(stored[i], part);
+    const pieces = [];
+    const numbered = stored[i + 1];
+    for (let j = 0; j < numbered.length; j += 2) {
+      ArrayPrototypePush(pieces, { uuid: numbered[j], size: numbered[j + 1] });
+    }
+    parts.set(stored[i], pieces);
   }
-  return deserialize(stored[0], withParts((part) => parts.get(part.uuid) ?? part));
+  return deserialize(stored[0], withParts((part) => parts.get(part.uuid) ?? [part]));
 }
 
-/** The engine's deserialisers, with other parts for blobs. */
+/** The engine's deserialisers, with other parts for blobs: `replace` answers those of one. */
 function withParts(replace) {
   const own = core.getCloneableDeserializers();
   const replacing = (type) => (data) => {
     const parts = [];
-    for (let i = 0; i < data.parts.length; i++) ArrayPrototypePush(parts, replace(data.parts[i]));
+    for (let i = 0; i < data.parts.length; i++) {
+      const pieces = replace(data.parts[i]);
+      for (let j = 0; j < pieces.length; j++) ArrayPrototypePush(parts, pieces[j]);
+    }
     return own[type]({ ...data, parts });
   };
   return { __proto__: null, ...own, Blob: replacing("Blob"), File: replacing("File") };

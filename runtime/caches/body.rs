@@ -48,18 +48,18 @@ struct BodyInUse {
 }
 
 /// A body that is on disk, or will be with its row; dropped before it is kept, it leaves nothing.
-pub(super) struct WrittenBody {
-    pub(super) column: EntryBody,
+pub(crate) struct WrittenBody {
+    pub(crate) column: EntryBody,
     file: Option<NewBody>,
 }
 
 impl WrittenBody {
-    pub(super) fn null() -> Self {
+    pub(crate) fn null() -> Self {
         Self { column: EntryBody::Null, file: None }
     }
 
     /// Its entry is committed.
-    pub(super) fn keep(self) {
+    pub(crate) fn keep(self) {
         if let Some(file) = self.file {
             file.keep();
         }
@@ -164,7 +164,7 @@ impl Drop for Writer {
 }
 
 impl Shard {
-    pub(super) fn begin_body(&self, origin: String) -> Rc<dyn CacheBody> {
+    pub(crate) fn begin_body(&self, origin: String) -> Rc<dyn CacheBody> {
         Rc::new(self.writer(origin))
     }
 
@@ -173,7 +173,7 @@ impl Shard {
     }
 
     /// Finishes what [`Shard::begin_body`] began.
-    pub(super) async fn finish_body(
+    pub(crate) async fn finish_body(
         &self,
         body: Rc<dyn CacheBody>,
     ) -> Result<WrittenBody, OpError> {
@@ -183,7 +183,7 @@ impl Shard {
     }
 
     /// Writes a body that a script had in memory.
-    pub(super) async fn whole_body(
+    pub(crate) async fn whole_body(
         &self,
         origin: &str,
         bytes: Vec<u8>,
@@ -199,7 +199,7 @@ impl Shard {
     }
 
     /// The chunks of a body in a file.
-    pub(super) fn read_body(
+    pub(crate) fn read_body(
         &self,
         id: BodyId,
     ) -> Result<LocalBoxStream<'static, Result<Bytes, OpError>>, OpError> {

@@ -7,11 +7,10 @@ mod value;
 
 use std::path::Path;
 
-use kittiwake_store::Store;
 use kittiwake_store::indexed_db::{IndexedDbFile, Key, ObjectStoreMetadata, Record};
 use serde_json::{Value, json};
 
-use crate::listing::{StoredDatabase, databases_in, store_error};
+use crate::listing::{StoredDatabase, databases_in, store_error, stores_in};
 use crate::runtime::Error;
 
 /// Gives every database of a state folder that no runtime uses to `each`, as a JSON object, and
@@ -31,9 +30,8 @@ pub fn dump_databases(
     origin: Option<&str>,
     each: &mut dyn FnMut(Value) -> bool,
 ) -> Result<(), Error> {
-    // Held to the end: it has the folder's lock.
-    let Some(store) = Store::open_existing(folder)? else { return Ok(()) };
-    for (database, file) in databases_in(&store, folder)? {
+    let stores = stores_in(folder)?;
+    for (database, file) in databases_in(&stores)? {
         if origin.is_some_and(|origin| origin != database.origin) {
             continue;
         }
@@ -122,7 +120,7 @@ fn value_of(record: &Record) -> Value {
     let Some(stored) = &record.value else { return Value::Null };
     let part = |name: &str| {
         let found = stored.blobs.iter().find(|blob| blob.part == name);
-        found.map(|blob| blob.bytes.clone())
+        found.and_then(|blob| blob.contents.read_all().ok())
     };
     let read = value::read(&stored.bytes, &part);
     read.unwrap_or_else(|error| json!({ "$unreadable": error.to_string() }))

@@ -26,6 +26,11 @@ pub(super) fn require_good_port(url: &Url) -> Result<(), FetchError> {
     }
 }
 
+/// Whether no other protocol has the URL's port.
+pub(crate) fn has_good_port(url: &Url) -> bool {
+    require_good_port(url).is_ok()
+}
+
 /// The response of a URL that is neither http nor https.
 pub(super) fn local_response(
     request: &Request,

@@ -64,8 +64,10 @@ impl Shard {
         version: Option<u64>,
         busy: &mut Option<Busy>,
     ) -> Result<(), IndexedDbError> {
-        let metadata = database.work(self.indexed_db.threads, |engine| engine.metadata()).await;
-        let metadata = metadata.map_err(|error| self.script_error(error))?;
+        let metadata = match self.metadata_of(database).await {
+            Ok(metadata) => metadata,
+            Err(error) => return Err(self.script_error(error)),
+        };
         let old_version = metadata.version;
         database.version.set(old_version);
         let version = version.unwrap_or(old_version.max(1));
@@ -90,6 +92,22 @@ impl Shard {
         self.upgrade(request, &connection, metadata, version).await
     }
 
+    /// What the database has; if that cannot be read, nobody goes on with it.
+    async fn metadata_of(
+        &self,
+        database: &Rc<Database>,
+    ) -> Result<Metadata, kittiwake_store::indexed_db::IndexedDbError> {
+        let read = database.work(self.indexed_db.threads, |engine| engine.metadata()).await;
+        match read {
+            Ok(metadata) => Ok(metadata),
+            Err(error) => {
+                let (error, cut_off) = self.set_aside_if_damaged(database, error).await;
+                cut_off.iter().for_each(|connection| self.close_by_force(connection));
+                Err(error)
+            }
+        }
+    }
+
     fn make_connection(
         &self,
         realm: RealmId,
@@ -105,6 +123,7 @@ impl Shard {
             database: database.clone(),
             close_pending: Cell::new(false),
             version_change: RefCell::default(),
+            asked_to_close: Cell::default(),
             _taken: taken,
         });
         let id = connection.id;
@@ -136,16 +155,19 @@ impl Shard {
             }
             let (done, end) = oneshot::channel();
             *connection.version_change.borrow_mut() = Some(done);
+            connection.asked_to_close.set(true);
             let id = connection.id;
             let event = IndexedDbEvent::VersionChange { connection: id, old_version, new_version };
             self.notify_realm(connection.realm, event);
             dispatched.push(end);
         }
+        // As it was when the last of the events was over: this task may hear of it later.
+        let mut open = Vec::new();
         for end in dispatched {
             // A realm that ended meanwhile has closed its connections.
-            let _ = end.await;
+            open.extend(end.await.ok());
         }
-        if others().iter().any(|each| !each.close_pending.get()) {
+        if !open.is_empty() && !open.contains(&false) {
             self.notify_realm(realm, IndexedDbEvent::Blocked { request, old_version, new_version });
         }
         while !others().is_empty() {
@@ -232,8 +254,7 @@ impl Shard {
             if !known && !database.folder.has(&database.name) {
                 return Ok(0);
             }
-            let metadata = database.work(self.indexed_db.threads, |engine| engine.metadata());
-            let old_version = metadata.await?.version;
+            let old_version = self.metadata_of(&database).await?.version;
             self.close_others(realm, request, &database, old_version, None, &mut busy).await;
             self.remove(&database).await.map(|()| old_version)
         };

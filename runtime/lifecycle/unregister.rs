@@ -40,7 +40,10 @@ impl Shard {
             *worker.resources.borrow_mut() = resources.collect();
         }
         if let Some(id) = registration.id.get() {
+            let bodies = self.store.background_fetch_bodies(id)?;
             self.store.unregister(id)?;
+            self.forget_background_fetches(id);
+            self.release_bodies(bodies);
         }
         registration.unregistered.set(true);
         self.remove_registration(registration);

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use deno_core::error::to_v8_error;
 use deno_core::{serde_v8, v8};
 use kittiwake_ops::{
-    ClientState, CookieChanges, IndexedDbEvent, OpError, RegistrationState, ServiceWorkerState,
-    Transferred, WorkerState,
+    BackgroundFetchSnapshot, ClientState, CookieChanges, IndexedDbEvent, OpError,
+    RegistrationState, ServiceWorkerState, Transferred, WorkerState,
 };
 use serde::Serialize;
 
@@ -34,14 +34,17 @@ pub(crate) enum Call {
     ChangeWorkerState { worker: u32, state: WorkerState },
     /// The page has another controller.
     ChangeController,
-    /// Lets the page's next module take the way to its host: it is a test page.
-    LendTestDoor,
+    /// Lets the page's next module take the way to its host: it is a test page, of one test of its
+    /// file, or of all.
+    LendTestDoor { wanted: Option<usize> },
     /// An answer to the test page's question of this id, or an order: id 0.
     TestMessage { id: u32, text: String },
     /// What a script asked of background sync is on disk, by its numbers.
     ResolveSyncs { numbers: Vec<u64> },
     /// Or could not be made.
     RejectSync { number: u64, error: OpError },
+    /// A background fetch that the realm watches has got on.
+    ChangeBackgroundFetch(BackgroundFetchSnapshot),
     /// Something happened to the page's cookies.
     ChangeCookies(CookieChanges),
     /// What a database has to say.
@@ -69,10 +72,11 @@ impl Call {
             Call::ChangeRegistration { .. } => "changeRegistration",
             Call::ChangeWorkerState { .. } => "changeWorkerState",
             Call::ChangeController => "changeController",
-            Call::LendTestDoor => "lendTestDoor",
+            Call::LendTestDoor { .. } => "lendTestDoor",
             Call::TestMessage { .. } => "testMessage",
             Call::ResolveSyncs { .. } => "resolveSyncs",
             Call::RejectSync { .. } => "rejectSync",
+            Call::ChangeBackgroundFetch(_) => "changeBackgroundFetch",
             Call::ChangeCookies(_) => "changeCookies",
             Call::IndexedDb(_) => "indexedDb",
             Call::Traverse { .. } => "traverse",
@@ -98,7 +102,8 @@ impl Call {
             Call::ChangeWorkerState { worker, state } => {
                 vec![to_v8(scope, &worker), to_v8(scope, &state)]
             }
-            Call::ChangeConnection | Call::ChangeController | Call::LendTestDoor => vec![],
+            Call::ChangeConnection | Call::ChangeController => vec![],
+            Call::LendTestDoor { wanted } => vec![to_v8(scope, &wanted)],
             Call::TestMessage { id, text } => vec![to_v8(scope, &id), to_v8(scope, &text)],
             Call::ResolveSyncs { numbers } => {
                 let number = |number| v8::Number::new(scope, number as f64).into();
@@ -107,6 +112,7 @@ impl Call {
             Call::RejectSync { number, error } => {
                 vec![to_v8(scope, &number), to_v8_error(scope, &error)]
             }
+            Call::ChangeBackgroundFetch(fetch) => vec![to_v8(scope, &fetch)],
             Call::ChangeCookies(changes) => vec![to_v8(scope, &changes)],
             Call::IndexedDb(event) => event.into_v8(scope),
             Call::Traverse { url, state } => {
@@ -146,6 +152,8 @@ pub(crate) enum ExtendableInit {
     Activate,
     Sync { tag: String, last_chance: bool },
     PeriodicSync { tag: String },
+    BackgroundFetch { name: &'static str, fetch: Box<BackgroundFetchSnapshot> },
+    ContentDelete { id: String },
     Message { message: Message, source: MessageSource },
     CookieChange(CookieChanges),
     Fetch(Box<FetchEventInit>),
@@ -177,6 +185,8 @@ impl ExtendableInit {
             ExtendableInit::Activate => "activate",
             ExtendableInit::Sync { .. } => "sync",
             ExtendableInit::PeriodicSync { .. } => "periodicsync",
+            ExtendableInit::BackgroundFetch { name, .. } => name,
+            ExtendableInit::ContentDelete { .. } => "contentdelete",
             ExtendableInit::Message { .. } => "message",
             ExtendableInit::CookieChange(_) => "cookiechange",
             ExtendableInit::Fetch(_) => "fetch",
@@ -201,11 +211,17 @@ impl ExtendableInit {
         struct PeriodicSync {
             tag: String,
         }
+        #[derive(Serialize)]
+        struct ContentDelete {
+            id: String,
+        }
         let name = self.name();
         let init = match self {
             ExtendableInit::Install | ExtendableInit::Activate => v8::undefined(scope).into(),
             ExtendableInit::Sync { tag, last_chance } => to_v8(scope, &Sync { tag, last_chance }),
             ExtendableInit::PeriodicSync { tag } => to_v8(scope, &PeriodicSync { tag }),
+            ExtendableInit::BackgroundFetch { fetch, .. } => to_v8(scope, &fetch),
+            ExtendableInit::ContentDelete { id } => to_v8(scope, &ContentDelete { id }),
             ExtendableInit::Message { message, source } => message_to_v8(scope, message, source),
             ExtendableInit::CookieChange(changes) => to_v8(scope, &changes),
             ExtendableInit::Fetch(init) => to_v8(scope, &init),

@@ -7,6 +7,7 @@ use kittiwake_ops::ScriptException;
 use kittiwake_store::StoreError;
 use url::Url;
 
+use crate::door_guard::{Door, DoorFault};
 use crate::limits::LimitError;
 use crate::network::RealSignalError;
 use crate::policy::PolicyError;
@@ -72,6 +73,18 @@ pub enum Error {
     /// A notification that is not shown any more.
     #[error("the notification is not shown any more")]
     NoNotification,
+    /// A background fetch that is over, or never was.
+    #[error("there is no background fetch `{id}`; give the id that the script began it with")]
+    NoBackgroundFetch {
+        /// The script's id.
+        id: String,
+    },
+    /// An entry of the content index that is not there.
+    #[error("the content index has no `{id}`; give the id that the script added it with")]
+    NoContent {
+        /// The script's id.
+        id: String,
+    },
     /// A script of a page threw.
     #[error("{url}: {cause}")]
     Page {
@@ -108,6 +121,24 @@ pub enum Error {
         "a simulated clock needs scripted servers or a manual network signal, not the real one"
     )]
     RealNetworkInSimulation,
+    /// A clock of the embedder's in a simulation, whose clock has to move with its timers.
+    #[error("a simulation has a clock of its own; leave out `Builder::clock` or the simulation")]
+    ClockInSimulation,
+    /// More shards than one in a simulation, whose runs are the same each time; or none.
+    #[error("{shards} shards cannot be: give 1 or more, and 1 in a simulation")]
+    Shards {
+        /// How many were asked for.
+        shards: usize,
+    },
+    /// A door that the embedder brought panicked, blocks, or answers what is no answer. Nothing can
+    /// be told of the runtime any more.
+    #[error("the {door} is out of order: {fault}; mend it, and start another runtime")]
+    Door {
+        /// Which.
+        door: Door,
+        /// What it did.
+        fault: DoorFault,
+    },
     /// The host thread has ended.
     #[error("the runtime has been shut down")]
     Stopped,

@@ -71,8 +71,17 @@ struct Answer {
 
 #[derive(Clone, Debug)]
 enum Outcome {
-    Reply { status: u16, headers: Vec<(String, String)>, body: Bytes },
+    Reply { status: u16, headers: Vec<(String, String)>, body: Bytes, end: End },
     Fail(Failure),
+}
+
+/// What follows a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Nothing: it was whole.
+    Whole,
+    /// The connection breaks, and the rest never comes.
+    Broken,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -230,20 +239,26 @@ impl Answer {
     fn nothing_scripted(origin: &str, key: &RouteKey) -> Answer {
         let body = format!("{origin} has no script for {} {}\n", key.method, key.path);
         let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-        let outcome = Outcome::Reply { status: 404, headers, body: Bytes::from(body) };
+        let (status, body) = (404, Bytes::from(body));
+        let outcome = Outcome::Reply { status, headers, body, end: End::Whole };
         Answer { delay: Duration::ZERO, outcome }
     }
 
     fn into_response(self, url: Url, is_head: bool) -> Result<HttpResponse, HttpError> {
         let host = authority(&url);
         match self.outcome {
-            Outcome::Reply { status, headers, body } => Ok(HttpResponse {
-                status,
-                status_text: status_text(status),
-                headers,
-                url,
-                body: whole_body(if is_head { Bytes::new() } else { body }),
-            }),
+            Outcome::Reply { status, headers, body, end } => {
+                let body = whole_body(if is_head { Bytes::new() } else { body });
+                let cause = "connection reset".to_owned();
+                let broken = (end == End::Broken).then_some(Err(HttpError::Broken { host, cause }));
+                Ok(HttpResponse {
+                    status,
+                    status_text: status_text(status),
+                    headers,
+                    url,
+                    body: body.chain(futures::stream::iter(broken)).boxed_local(),
+                })
+            }
             Outcome::Fail(Failure::Refused) => Err(HttpError::Refused { host }),
             Outcome::Fail(Failure::Timeout) => Err(HttpError::Timeout { host }),
             Outcome::Fail(Failure::Reset) => {
@@ -268,6 +283,7 @@ mod tests {
         "GET /refused" = { fail = "connection refused" }
         "GET /reset" = { fail = "reset", delay = "1s" }
         "GET /timeout" = { fail = "timeout" }
+        "GET /cut" = { body = "hi", breaks = true }
         "GET /moved" = { status = 302, headers = { location = "/data" } }
     "#;
 
@@ -330,6 +346,15 @@ mod tests {
         for (method, url, status, body) in cases {
             assert_eq!(answer(&servers, method, url).await, (status, body.to_owned()), "{url}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_may_break_behind_the_part_that_has_come() {
+        let url = Url::parse("https://api.test/cut").unwrap();
+        let mut body = servers().send(HttpRequest::get(url)).await.unwrap().body;
+        assert_eq!(body.next().await, Some(Ok(Bytes::from_static(b"hi"))));
+        assert!(matches!(body.next().await, Some(Err(HttpError::Broken { .. }))));
+        assert_eq!(body.next().await, None);
     }
 
     #[tokio::test(start_paused = true)]

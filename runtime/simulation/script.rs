@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use url::Url;
 
-use super::{Answer, Failure, Outcome, Route, RouteKey, ScriptedServers, World};
+use super::{Answer, End, Failure, Outcome, Route, RouteKey, ScriptedServers, World};
 
 /// A `[servers]` table that cannot be read: where, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +112,8 @@ struct AnswerTable {
     body: Option<String>,
     delay: Option<String>,
     fail: Option<Failure>,
+    #[serde(default)]
+    breaks: bool,
 }
 
 fn parse_answer(value: serde_json::Value) -> Result<Answer, String> {
@@ -119,7 +121,8 @@ fn parse_answer(value: serde_json::Value) -> Result<Answer, String> {
         serde_json::Value::Number(number) => {
             let status = number.as_i64().ok_or_else(|| format!("{number} is no status"))?;
             let (headers, body) = (Vec::new(), Bytes::new());
-            let outcome = Outcome::Reply { status: parse_status(status)?, headers, body };
+            let (status, end) = (parse_status(status)?, End::Whole);
+            let outcome = Outcome::Reply { status, headers, body, end };
             return Ok(Answer { delay: Duration::ZERO, outcome });
         }
         table @ serde_json::Value::Object(_) => table,
@@ -136,7 +139,8 @@ fn parse_answer(value: serde_json::Value) -> Result<Answer, String> {
 
 fn parse_outcome(table: AnswerTable) -> Result<Outcome, String> {
     if let Some(failure) = table.fail {
-        let reply = table.status.is_some() || table.body.is_some() || !table.headers.is_empty();
+        let has_body = table.body.is_some() || table.breaks;
+        let reply = table.status.is_some() || has_body || !table.headers.is_empty();
         return match reply {
             true => Err("`fail` means no response: leave status, headers and body out".to_owned()),
             false => Ok(Outcome::Fail(failure)),
@@ -148,7 +152,9 @@ fn parse_outcome(table: AnswerTable) -> Result<Outcome, String> {
         return Err(format!("a response with status {status} has no body"));
     }
     let lower = |(name, value): (String, String)| (name.to_ascii_lowercase(), value);
-    Ok(Outcome::Reply { status, headers: table.headers.into_iter().map(lower).collect(), body })
+    let headers = table.headers.into_iter().map(lower).collect();
+    let end = if table.breaks { End::Broken } else { End::Whole };
+    Ok(Outcome::Reply { status, headers, body, end })
 }
 
 fn parse_status(status: i64) -> Result<u16, String> {

@@ -111,6 +111,17 @@ pub struct CacheQuery {
 }
 
 impl CacheQuery {
+    /// Whether a request with a response that varies so is what is looked for:
+    /// <https://w3c.github.io/ServiceWorker/#request-matches-cached-item>, but for the method.
+    pub fn matches(&self, request: &EntryRequest, vary: &[String]) -> bool {
+        let (wanted, cached) = (&self.request.url, &request.url);
+        let is_same_url = match self.ignore_search {
+            true => searchless_url(wanted) == searchless_url(cached),
+            false => key_url(wanted) == key_url(cached),
+        };
+        is_same_url && self.accepts(vary, &request.headers)
+    }
+
     /// The last steps of <https://w3c.github.io/ServiceWorker/#request-matches-cached-item>.
     pub(super) fn accepts(&self, vary: &[String], cached: &HeaderList) -> bool {
         self.ignore_vary

@@ -2,7 +2,7 @@
 //! Invariant: an entry that is read equals the entry that was put.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row, Statement};
+use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
 use super::entry::{key_url, searchless_url};
 use super::{
@@ -38,19 +38,33 @@ pub(super) fn responses(
     query: Option<&CacheQuery>,
     limit: usize,
 ) -> Result<Vec<EntryResponse>, Failure> {
-    read(connection, RESPONSE, cache, query, limit, |row| {
-        Ok(EntryResponse {
-            response_type: row.get(2)?,
-            url_list: row.get_ref(3)?.as_str()?.lines().map(str::to_owned).collect(),
-            status: row.get(4)?,
-            status_text: row.get(5)?,
-            headers: to_headers(row.get_ref(6)?.as_str()?),
-            body: match (row.get::<_, Option<i64>>(7)?, row.get::<_, Option<BodyId>>(8)?) {
-                (None, _) => EntryBody::Null,
-                (Some(size), Some(id)) => EntryBody::File { id, size: unsigned(7, size)? },
-                (Some(_), None) => EntryBody::Inline(row.get(9)?),
-            },
-        })
+    read(connection, RESPONSE, cache, query, limit, |row| response_from(row, 2))
+}
+
+/// The response of one entry.
+pub(crate) fn response_of(
+    connection: &Connection,
+    entry: i64,
+) -> Result<Option<EntryResponse>, Failure> {
+    let sql = format!("SELECT {RESPONSE} FROM cache_entries WHERE id = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    Ok(statement.query_row([entry], |row| response_from(row, 0)).optional()?)
+}
+
+/// The columns of [`RESPONSE`], from the column `first` on.
+fn response_from(row: &Row<'_>, first: usize) -> rusqlite::Result<EntryResponse> {
+    let (size, file) = (first + 5, first + 6);
+    Ok(EntryResponse {
+        response_type: row.get(first)?,
+        url_list: row.get_ref(first + 1)?.as_str()?.lines().map(str::to_owned).collect(),
+        status: row.get(first + 2)?,
+        status_text: row.get(first + 3)?,
+        headers: to_headers(row.get_ref(first + 4)?.as_str()?),
+        body: match (row.get::<_, Option<i64>>(size)?, row.get::<_, Option<BodyId>>(file)?) {
+            (None, _) => EntryBody::Null,
+            (Some(bytes), Some(id)) => EntryBody::File { id, size: unsigned(size, bytes)? },
+            (Some(_), None) => EntryBody::Inline(row.get(first + 7)?),
+        },
     })
 }
 
@@ -83,11 +97,12 @@ pub(super) fn delete_matching(
     Ok(ids.len())
 }
 
-pub(super) fn insert(
+/// Adds an entry beside whatever is there, and answers its row.
+pub(crate) fn insert(
     transaction: &Connection,
     cache: CacheId,
     entry: &CacheEntry,
-) -> Result<(), Failure> {
+) -> Result<i64, Failure> {
     let size = entry_size(entry) as i64;
     let sql = "INSERT INTO cache_entries (cache_id, size_bytes, key_url, request_url, \
         request_headers, vary, response_type, url_list, status, status_text, response_headers, \
@@ -115,11 +130,13 @@ pub(super) fn insert(
         file,
         inline,
     ))?;
-    resize(transaction, cache, size)
+    let row = transaction.last_insert_rowid();
+    resize(transaction, cache, size)?;
+    Ok(row)
 }
 
 /// What an entry counts against the quota.
-pub(super) fn entry_size(entry: &CacheEntry) -> u64 {
+pub(crate) fn entry_size(entry: &CacheEntry) -> u64 {
     let CacheEntry { request, response, .. } = entry;
     let headers = request.headers.iter().chain(&response.headers);
     let headers: usize = headers.map(|(name, value)| name.len() + value.len() + 2).sum();
@@ -193,7 +210,7 @@ fn from_headers(headers: &HeaderList) -> String {
     text
 }
 
-fn to_headers(text: &str) -> HeaderList {
+pub(crate) fn to_headers(text: &str) -> HeaderList {
     let lines = text.split_terminator('\n').filter_map(|line| line.split_once(':'));
     lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

@@ -28,7 +28,8 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// What a trace says of background syncs, each by its type, scope and tag.
+/// What a trace says of background syncs, each by its type, scope and tag; and of background
+/// fetches, which begin and end like one-shot syncs.
 #[derive(Debug, Default)]
 struct Syncs {
     /// One-shot: registered, and not done or given up since.
@@ -57,10 +58,25 @@ impl Syncs {
     /// Follows one event of the trace, in its JSON form.
     fn follow(&mut self, event: &Value) {
         self.committing = false;
+        let text = |key: &str| event[key].as_str().expect("the kind has it");
+        if event["kind"] == "background-fetch" {
+            let id = name("background-fetch", text("scope"), text("id"));
+            match text("state") {
+                "begun" => {
+                    self.ended.remove(&id);
+                    self.open.insert(id);
+                }
+                "done" => self.end(id),
+                _ if self.ended.contains(&id) => {
+                    self.risen.insert(id);
+                }
+                _ => {}
+            }
+            return;
+        }
         if event["kind"] != "sync" {
             return;
         }
-        let text = |key: &str| event[key].as_str().expect("a sync has it");
         let sync_type = event["sync_type"].as_str().unwrap_or("one-shot");
         let tag = name(sync_type, text("scope"), text("tag"));
         let state = text("state");

@@ -1,15 +1,20 @@
 //! What users of the store see, through its public API only.
 //! Invariant: no sleeps and no clock; every time is written in the test.
 
+mod background_fetch;
 mod buckets;
 mod caches;
 mod fetch;
 mod indexed_db;
+mod indexed_db_blobs;
+mod indexed_db_damage;
+mod listing;
 mod model;
 mod open;
 mod periodic;
 mod power;
 mod registrations;
+mod script_code;
 mod sync;
 mod transitions;
 
