@@ -241,9 +241,6 @@ impl Counts {
         for (key, count) in other.syncs {
             *self.syncs.entry(key).or_default() += count;
         }
-        self.firing += other.firing;
-        self.worker_realms += other.worker_realms;
-        self.page_realms += other.page_realms;
     }
 }
 
