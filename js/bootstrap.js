@@ -7,6 +7,7 @@
 // `__bootstrap`, an op) stays reachable from it.
 
 import { core, internals, primordials } from "ext:core/mod.js";
+import { BoundedArrayBuffer, setBufferLimit } from "ext:kittiwake/array_buffer.js";
 import * as backgroundFetch from "ext:kittiwake/background_fetch.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
 import { BroadcastChannel } from "ext:kittiwake/broadcast_channel.js";
@@ -52,6 +53,7 @@ import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
 import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
 import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
+import * as timers from "ext:kittiwake/timers.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -89,7 +91,6 @@ const file = web("09_file.js");
 const location = web("12_location.js");
 const performance = web("15_performance.js");
 const streams = web("06_streams.js");
-const timers = web("02_timers.js");
 const url = web("00_url.js");
 const { CompressionStream, DecompressionStream } = web("14_compression.js");
 const { FileReader } = web("10_filereader.js");
@@ -141,6 +142,7 @@ const interfaces = {
   ...backgroundFetch.interfaces,
   AbortController: abort.AbortController,
   AbortSignal: abort.AbortSignal,
+  ArrayBuffer: BoundedArrayBuffer,
   Blob: file.Blob,
   BroadcastChannel,
   ByteLengthQueuingStrategy: streams.ByteLengthQueuingStrategy,
@@ -386,11 +388,12 @@ function start(options) {
   delete globalThis.__bootstrap;
   // deno_core's own keeps the engine's when it is first called, and finds it now alone.
   if (!options.rehearsal) globalThis.queueMicrotask(() => {});
-  delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
-  delete globalThis.queueMicrotask;
+  for (let each = 0; each < 2; each++) delete globalThis.queueMicrotask; // deno_core's; the engine's
+  setBufferLimit(options.bufferLimit);
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
   globalThis[webidl.brand] = webidl.brand;
   location.setLocationHref(options.url);
+  timers.setTimerLimit(options.timerLimit);
   if (options.hostClock) installHostClock();
   if (options.hostEntropy) installHostEntropy();
   performance.setTimeOrigin();

@@ -19,7 +19,7 @@ const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const { getLocationHref, setLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
 const { setTimeout } = core.loadExtScript("ext:deno_web/02_timers.js");
-const { op_history_entry, op_history_go, op_history_update } = core.ops;
+const { op_clone_is_forged, op_history_entry, op_history_go, op_history_update } = core.ops;
 
 let ownState; // what `state` says, once it was asked for or changed
 
@@ -109,7 +109,9 @@ function serialized(data, prefix) {
     throw new DOMException(`${prefix}: ${text}`, "DataCloneError");
   };
   try {
-    return core.serialize(data, { forStorage: true }, refuse);
+    const state = core.serialize(data, { forStorage: true }, refuse);
+    if (op_clone_is_forged(state)) refuse("An object could not be cloned.");
+    return state;
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal !== undefined) refuse(refusal);

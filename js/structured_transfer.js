@@ -21,6 +21,7 @@ import { isObject, requireArguments, webidl } from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const engine = core.loadExtScript("ext:deno_web/13_message_port.js");
+const { op_clone_is_forged } = core.ops;
 const {
   ArrayBufferPrototypeGetDetached,
   ArrayBufferPrototypeTransfer,
@@ -74,6 +75,7 @@ export function serializeWithTransfer(value, list, prefix) {
   for (let index = 0; index < list.length; index++) mayTransfer(list, index, refuse);
   const hostObjects = ArrayPrototypeFilter(list, (each) => !core.isArrayBuffer(each));
   const data = serialize(value, hostObjects, refuse);
+  if (op_clone_is_forged(data)) refuse("An object could not be cloned.");
   // A getter that ran meanwhile may have transferred one of them.
   for (let index = 0; index < list.length; index++) mayTransfer(list, index, refuse);
   const transfer = ArrayPrototypeMap(hostObjects, sendObject);

@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::door_guard::{Door, DoorFault};
 use crate::host::{RealmOwner, Shard};
+use crate::limits::Limit;
 use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook, information};
 use crate::realm::Call;
 use crate::trace::TraceKind;
@@ -53,7 +54,7 @@ impl Shard {
         }
         self.looking_anew.set(false);
         // At once, says the contract.
-        let Ok(first) = timeout(self.limits.turn, signal.next()).await else {
+        let Ok(first) = timeout(self.limits.time(Limit::Turn), signal.next()).await else {
             let fault = DoorFault::Invalid("with no state within its limit".to_owned());
             return self.door_guard.refuse(Door::NetworkSignal, fault);
         };

@@ -8,18 +8,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use deno_core::futures::future::poll_fn;
-use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
+use kittiwake_ops::{RealmId, ScriptSource, Services};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::activity::Busy;
 use crate::helper::let_helper_work;
-use crate::host::{RealmOwner, Shard};
+use crate::host::Shard;
+use crate::limits::LimitOutcome;
 use crate::realm::{
     Call, Ended, EventLoop, ModuleImport, ModuleKey, Realm, RealmError, TopLevelAwait, answer,
 };
-use crate::trace::TraceKind;
 
 /// What the host wants of a realm at its next turn.
 pub(crate) enum Command {
@@ -113,8 +113,8 @@ pub(crate) async fn drive(
         Poll::Pending
     })
     .await;
-    if let Some(error) = ended {
-        shard.trace_terminated(id, &error);
+    if let Some(RealmError::Terminated(limit)) = ended {
+        shard.strike(id, limit, LimitOutcome::Terminated);
     }
     shard.drop_realm(id);
 }
@@ -176,23 +176,5 @@ fn run_call(shard: &Shard, id: RealmId, realm: &mut Realm, call: Call) -> Result
             Ok(())
         }
         other => other,
-    }
-}
-
-impl Shard {
-    fn trace_terminated(&self, id: RealmId, error: &RealmError) {
-        let url = match self.realm_owner(id) {
-            Some(RealmOwner::Worker(worker)) => Some(worker.script_url.clone()),
-            Some(RealmOwner::Page(page)) => Some(page.url.to_string()),
-            None => None,
-        };
-        let exception = ScriptException {
-            message: error.to_string(),
-            file: url,
-            line: None,
-            column: None,
-            stack: None,
-        };
-        self.trace(TraceKind::Error { exception });
     }
 }

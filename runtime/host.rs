@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
-use kittiwake_store::{RegistrationId, ScriptCodeLimits, Store, SyncPolicy, SyncType};
+use kittiwake_store::{RegistrationId, Store, SyncPolicy, SyncType};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 use url::{Origin, Url};
 
+use crate::accounts::Accounts;
 use crate::activity::{Activity, Busy};
 use crate::background_fetch::BackgroundFetches;
 use crate::buckets::Buckets;
@@ -33,67 +34,30 @@ use crate::indexed_db::{IndexedDbs, Threads};
 use crate::inspector::{Debugged, Inspector};
 use crate::keepalive::KeepaliveBytes;
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
+use crate::limits::{Limit, Limits};
 use crate::locks::Locks;
 use crate::measure::Gauge;
 use crate::message_ports::MessagePorts;
+use crate::meter::Meter;
 use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::push::HeldPush;
-use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
-use crate::residency::ResidencyLimits;
+use crate::realm::{
+    Call, ExtendableInit, MemoryLimits, Realm, RealmError, RealmOptions, StartOptions,
+};
+use crate::residency::Pace;
 use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
 use crate::trace_hub::TraceHub;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{StuckHook, Watchdog};
 use crate::windows::Windows;
 
 /// Whoever watches the trace.
 pub(crate) type TraceSink = Box<dyn FnMut(&TraceEvent) + Send>;
-
-/// What bounds scripts, and what they are told of their host.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// Real time that one turn of JavaScript may take.
-    pub(crate) turn: Duration,
-    /// Bytes that the heap of one realm may have.
-    pub(crate) heap: usize,
-    /// Time that an extendable event other than `sync` may take.
-    pub(crate) event: Duration,
-    /// Time without an event after which a worker is stopped.
-    pub(crate) idle: Duration,
-    /// Pages that may be open.
-    pub(crate) pages: usize,
-    /// Bytes that one origin may keep.
-    pub(crate) storage: u64,
-    pub(crate) residency: ResidencyLimits,
-    /// Code of workers' scripts.
-    pub(crate) code: ScriptCodeLimits,
-    /// Sync events under way in all.
-    pub(crate) syncs: usize,
-    /// Sync events under way of one registration.
-    pub(crate) syncs_per_registration: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            turn: Duration::from_secs(10),
-            heap: 256 << 20,
-            event: Duration::from_secs(5 * 60),
-            idle: Duration::from_secs(30),
-            pages: 1000,
-            storage: 10 << 30,
-            residency: ResidencyLimits::default(),
-            code: ScriptCodeLimits::default(),
-            syncs: 256,
-            syncs_per_registration: 64,
-        }
-    }
-}
 
 /// One host thread's state.
 pub(crate) struct Shard {
@@ -126,6 +90,8 @@ pub(crate) struct Shard {
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: RefCell<PermissionPolicy>,
     pub(crate) limits: Limits,
+    pub(crate) accounts: Accounts,
+    pub(crate) pace: Pace,
     pub(crate) user_agent: String,
     /// Set in a simulation.
     pub(crate) seed: Option<u64>,
@@ -193,6 +159,7 @@ pub(crate) struct ShardParts {
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
+    pub(crate) pace: Pace,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
     pub(crate) coverage: Option<Coverage>,
@@ -207,6 +174,7 @@ pub(crate) struct ShardParts {
     /// When the runtime started, if that was not just now: the same for all shards.
     pub(crate) started: Option<Instant>,
     pub(crate) gauge: Gauge,
+    pub(crate) on_stuck: Option<Arc<StuckHook>>,
 }
 
 /// How an extendable event ended.
@@ -222,6 +190,7 @@ pub(crate) struct RealmHandle {
     commands: mpsc::UnboundedSender<(Command, Busy)>,
     pub(crate) owner: RealmOwner,
     pub(crate) created: Instant,
+    pub(crate) meter: Rc<Meter>,
     /// Whether the code of its scripts is to be kept after an event that went well.
     pub(crate) wants_code: Cell<bool>,
     /// What it had of memory when it was last asked.
@@ -264,6 +233,8 @@ impl Shard {
             policy: parts.policy,
             permissions: RefCell::new(parts.permissions),
             limits: parts.limits,
+            accounts: Accounts::default(),
+            pace: parts.pace,
             user_agent: parts.user_agent,
             seed: parts.seed,
             coverage: parts.coverage,
@@ -292,7 +263,7 @@ impl Shard {
             trace: parts.trace,
             gauge: parts.gauge,
             started: parts.started.unwrap_or_else(Instant::now),
-            watchdog: Rc::new(Watchdog::start(debugged)),
+            watchdog: Rc::new(Watchdog::start(debugged, parts.on_stuck)),
             realms: RefCell::default(),
             events: RefCell::default(),
             fetch_events: RefCell::default(),
@@ -328,7 +299,7 @@ impl Shard {
 
     /// How many more sync events of either type may be under way.
     pub(crate) fn free_sync_slots(&self) -> usize {
-        self.limits.syncs.saturating_sub(self.firing.borrow().len())
+        self.pace.syncs.saturating_sub(self.firing.borrow().len())
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
@@ -351,7 +322,9 @@ impl Shard {
         let created = Instant::now();
         let resolver = owner.resolver();
         let wants_code = Cell::new(self.keeps_code && matches!(owner, RealmOwner::Worker(_)));
-        let handle = RealmHandle { commands, owner, created, wants_code, bytes: Cell::default() };
+        let meter = Rc::new(Meter::new(self.limits.time(Limit::EventCpu)));
+        let (bytes, counted) = (Cell::default(), meter.clone());
+        let handle = RealmHandle { commands, owner, created, meter, wants_code, bytes };
         self.realms.borrow_mut().insert(id, handle);
         let realm = Realm::new(RealmOptions {
             id,
@@ -360,8 +333,12 @@ impl Shard {
             resolver,
             seed: self.seed.map(|seed| seed.wrapping_add(u64::from(id.0))),
             watchdog: self.watchdog.clone(),
-            turn_limit: self.limits.turn,
-            heap_limit: self.limits.heap,
+            turn_limit: self.limits.time(Limit::Turn),
+            memory: MemoryLimits {
+                heap: self.limits.count(Limit::Heap),
+                buffers: self.limits.count(Limit::Buffers),
+            },
+            meter: counted,
             coverage: self.coverage.clone(),
             inspector: self.inspector.clone().map(|each| (each, self.debugged.clone())),
             start,
@@ -386,6 +363,7 @@ impl Shard {
         self.end_watching(id);
         self.end_ports_of(id);
         self.drop_interactions(id);
+        self.close_console_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -456,7 +434,9 @@ impl Shard {
         self.events.borrow_mut().insert((realm, event), settle);
         let _busy = self.activity.begin();
         let noted = self.note_event(realm, &init);
-        if self.realms.borrow().contains_key(&realm) {
+        let meter = self.realms.borrow().get(&realm).map(|handle| handle.meter.clone());
+        if let Some(meter) = &meter {
+            meter.begin_event(event);
             self.call_realm(realm, Call::DispatchExtendable { event, init });
         } else {
             self.events.borrow_mut().remove(&(realm, event));
@@ -467,10 +447,14 @@ impl Shard {
             Ok(Err(_)) => EventEnd::Terminated,
             Err(_) => {
                 self.events.borrow_mut().remove(&(realm, event));
+                self.strike_event(realm, limit);
                 self.call_realm(realm, Call::TimeOutEvent { event });
                 EventEnd::TimedOut
             }
         };
+        if let Some(meter) = meter {
+            meter.end_event(event);
+        }
         self.note_end(noted, &end);
         end
     }

@@ -4,6 +4,7 @@
 //! expects, and wakes it when the network comes back. This library is what the command
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
+mod accounts;
 mod activity;
 mod background_fetch;
 pub mod blocking;
@@ -39,11 +40,13 @@ mod indexed_db;
 mod inspector;
 mod keepalive;
 mod lifecycle;
+mod limits;
 mod listing;
 mod locks;
 mod measure;
 mod message_ports;
 mod messages;
+mod meter;
 mod navigation;
 mod navigation_preload;
 mod network;
@@ -92,6 +95,7 @@ pub use kittiwake_store::{
     DueNow, Profile, StoreError, SyncPlace, SyncPolicy, SyncState, SyncType, Unregistered,
 };
 
+pub use limits::{Limit, LimitError, LimitOutcome, LimitSetting, LimitSubject, LimitUnit, Limits};
 pub use listing::{
     StoredDatabase, StoredObjectStore, StoredSync, StoredSyncs, stored_databases, stored_syncs,
 };

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::lifecycle::Registration;
+use crate::limits::{Limit, LimitOutcome};
 use crate::trace::TraceKind;
 
 impl Services for Shard {
@@ -40,10 +41,32 @@ impl Services for Shard {
     }
 
     fn console(&self, realm: RealmId, level: ConsoleLevel, text: String) {
-        if let Some(inspector) = &self.inspector {
-            inspector.console((realm, &self.debugged), level, &text, self.now_ms());
+        if self.may_write(realm, text.len()) {
+            if let Some(inspector) = &self.inspector {
+                inspector.console((realm, &self.debugged), level, &text, self.now_ms());
+            }
+            self.trace(TraceKind::Console { level, text });
         }
-        self.trace(TraceKind::Console { level, text });
+    }
+
+    fn blob_room(&self, realm: RealmId, bytes: usize) -> Result<Box<dyn Send + Sync>, OpError> {
+        let room = self.take(realm, Limit::Blobs, bytes).ok_or(OpError::NoMemory)?;
+        Ok(Box::new(room))
+    }
+
+    fn may_broadcast(&self, realm: RealmId, bytes: usize) -> Result<(), OpError> {
+        match self.broadcasts(realm, bytes) {
+            true => Ok(()),
+            false => Err(self.too_many_messages()),
+        }
+    }
+
+    fn buffer_limit(&self) -> usize {
+        self.limits.count(Limit::Buffers)
+    }
+
+    fn timer_refused(&self, realm: RealmId) {
+        self.strike(realm, Limit::Timers, LimitOutcome::Refused);
     }
 
     fn exception(&self, realm: RealmId, exception: ScriptException) {

@@ -21,17 +21,19 @@ use crate::door_guard::DoorFaults;
 use crate::doors::{Clock, Entropy};
 use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
-use crate::host::{Limits, TraceSink};
+use crate::host::TraceSink;
 use crate::http::{HttpDoor, NetworkPolicy};
 use crate::inspector::Inspector;
+use crate::limits::{Limit, LimitSetting, Limits};
 use crate::measure::{MeasureSink, Measurement};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
-use crate::residency::ResidencyLimits;
+use crate::residency::{Pace, ResidencyLimits};
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
 use crate::trace_hub::TraceHub;
 use crate::turnstile::{Admissions, Turnstile};
+use crate::watchdog::StuckHook;
 
 /// How many commands may wait before a sender has to.
 const COMMAND_QUEUE: usize = 64;
@@ -57,6 +59,7 @@ pub struct Builder {
     pub(super) policy: SyncPolicy,
     pub(super) permissions: PermissionPolicy,
     pub(super) limits: Limits,
+    pub(super) pace: Pace,
     pub(super) user_agent: String,
     pub(super) push_service: Url,
     pub(super) coverage: Option<Coverage>,
@@ -64,6 +67,7 @@ pub struct Builder {
     admissions: Admissions,
     trace: Arc<Mutex<TraceSink>>,
     pub(super) measure: Arc<Mutex<MeasureSink>>,
+    pub(super) on_stuck: Option<Arc<StuckHook>>,
 }
 
 #[derive(Clone, Copy)]
@@ -93,6 +97,7 @@ impl Default for Builder {
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
             limits: Limits::default(),
+            pace: Pace::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
             coverage: None,
@@ -100,6 +105,7 @@ impl Default for Builder {
             admissions: Admissions::default(),
             trace: Arc::new(Mutex::new(Box::new(|_| {}))),
             measure: Arc::new(Mutex::new(Box::new(|_| {}))),
+            on_stuck: None,
         }
     }
 }
@@ -223,9 +229,8 @@ impl Builder {
 
     /// How many pages may be open, those that scripts open included; each takes some megabytes. By
     /// default 1000.
-    pub fn page_limit(mut self, pages: usize) -> Self {
-        self.limits.pages = pages;
-        self
+    pub fn page_limit(self, pages: usize) -> Self {
+        self.limit(Limit::Pages, pages as u64)
     }
 
     /// Where the endpoints of push subscriptions are: a folder's URL, at which you answer with
@@ -248,8 +253,8 @@ impl Builder {
     /// How many sync events may be under way at once, in all and of one registration; the others
     /// wait, and registrations take turns. By default 256 and 64; Chromium has no bounds.
     pub fn sync_concurrency(mut self, total: usize, per_registration: usize) -> Self {
-        self.limits.syncs = total.max(1);
-        self.limits.syncs_per_registration = per_registration.max(1);
+        self.pace.syncs = total.max(1);
+        self.pace.syncs_per_registration = per_registration.max(1);
         self
     }
 
@@ -266,30 +271,35 @@ impl Builder {
     /// Fires no registered sync, whatever the network: on disk each stays as it is.
     /// [`Runtime::dispatch_sync`] still dispatches.
     pub fn hold_syncs(mut self) -> Self {
-        self.limits.syncs = 0;
+        self.pace.syncs = 0;
+        self
+    }
+
+    /// How much scripts may have of something, in its unit: bytes, milliseconds or a number;
+    /// `u64::MAX` for no limit. [`Limit`] says what each is about and what happens when a script
+    /// wants more, [`Limits::default`] what holds otherwise. What strikes is in the trace.
+    pub fn limit(mut self, limit: Limit, amount: u64) -> Self {
+        self.limits.set(LimitSetting { limit, amount });
         self
     }
 
     /// Real time that one turn of JavaScript may take before its realm is terminated. By default
     /// 10 s.
-    pub fn turn_limit(mut self, limit: Duration) -> Self {
-        self.limits.turn = limit;
-        self
+    pub fn turn_limit(self, limit: Duration) -> Self {
+        self.limit(Limit::Turn, limit.as_millis().try_into().unwrap_or(u64::MAX))
     }
 
     /// Bytes that the JavaScript heap of one realm may have before the realm is terminated. By
-    /// default 256 MiB. Array buffers are outside it.
-    pub fn heap_limit(mut self, bytes: usize) -> Self {
-        self.limits.heap = bytes;
-        self
+    /// default 256 MiB. Array buffers are outside it, and have [`Limit::Buffers`].
+    pub fn heap_limit(self, bytes: usize) -> Self {
+        self.limit(Limit::Heap, bytes as u64)
     }
 
     /// Bytes that one origin may keep in its caches: `quota` of `navigator.storage.estimate()`.
     /// What would exceed it rejects with `QuotaExceededError`. By default 10 GiB; nothing is ever
     /// evicted.
-    pub fn storage_quota(mut self, bytes: u64) -> Self {
-        self.limits.storage = bytes;
-        self
+    pub fn storage_quota(self, bytes: u64) -> Self {
+        self.limit(Limit::Storage, bytes)
     }
 
     /// Bytes that the state folder may have of what V8 made of workers' scripts, so that workers
@@ -297,7 +307,7 @@ impl Builder {
     /// went well. By default 512 MiB; with 0 nothing is kept. Without a state folder nothing ever
     /// is.
     pub fn code_cache_limit(mut self, bytes: u64) -> Self {
-        self.limits.code.total_bytes = bytes;
+        self.pace.code.total_bytes = bytes;
         self
     }
 
@@ -306,14 +316,14 @@ impl Builder {
     /// next events start them again. Workers that have an event, and pages, are never stopped for
     /// room. By default 256 realms and 2 GiB. In a simulation bytes are not counted.
     pub fn resident_limit(mut self, realms: usize, bytes: usize) -> Self {
-        self.limits.residency = ResidencyLimits { realms, bytes };
+        self.pace.residency = ResidencyLimits { realms, bytes };
         self
     }
 
     /// Time without an event after which a worker is stopped; its next event starts it again. By
     /// default 30 s, as in Chromium.
     pub fn idle_limit(mut self, limit: Duration) -> Self {
-        self.limits.idle = limit;
+        self.pace.idle = limit;
         self
     }
 
@@ -345,14 +355,24 @@ impl Builder {
         self
     }
 
+    /// Calls `tell`, on another thread, when a turn of JavaScript has not ended 30 s after it was
+    /// told to: it is in a function of V8's that cannot be interrupted, and all realms of its
+    /// thread wait for it, perhaps for ever. There is nothing to be done but to end the process; a
+    /// stop at any moment loses nothing that was told as kept. Without it, nobody is told.
+    pub fn on_stuck_turn(mut self, tell: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_stuck = Some(Arc::new(tell));
+        self
+    }
+
     /// Opens the store and starts the host threads. Blocks until both are done.
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`], [`Error::Store`], [`Error::Files`], [`Error::Thread`], [`Error::Shards`],
-    /// [`Error::ClockInSimulation`] and [`Error::Door`]. What is on disk is as it was then.
+    /// [`Error::Policy`], [`Error::Limit`], [`Error::Store`], [`Error::Files`], [`Error::Thread`],
+    /// [`Error::Shards`], [`Error::ClockInSimulation`] and [`Error::Door`]. What is on disk is as it was then.
     pub fn start(self) -> Result<Runtime, Error> {
         require_forward_time(&self.policy)?;
+        self.limits.check()?;
         let is_simulated = matches!(self.time, Time::Simulated { .. });
         if is_simulated && self.clock.is_some() {
             return Err(Error::ClockInSimulation);

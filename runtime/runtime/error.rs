@@ -8,6 +8,7 @@ use kittiwake_store::StoreError;
 use url::Url;
 
 use crate::door_guard::{Door, DoorFault};
+use crate::limits::LimitError;
 use crate::network::RealSignalError;
 use crate::policy::PolicyError;
 
@@ -28,6 +29,9 @@ pub enum Error {
     /// A rule of background sync that cannot be kept.
     #[error("{0}")]
     Policy(#[from] PolicyError),
+    /// A limit that nothing could run with.
+    #[error("{0}")]
+    Limit(#[from] LimitError),
     /// The operating system gave no thread or no event queue.
     #[error("the host thread cannot start: {0}")]
     Thread(Arc<std::io::Error>),

@@ -26,9 +26,11 @@ use crate::embedders_doors::{EmbeddersClock, EmbeddersEntropy};
 use crate::helper::Helper;
 use crate::host::{Shard, ShardParts};
 use crate::http::{
-    EmbeddersHttp, Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream,
+    EmbeddersHttp, Gate, Http, Link, NetworkPolicy, OriginFiles, Policed, ReqwestHttp, Root,
+    Upstream,
 };
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::limits::{Limit, LimitSetting, Limits};
 use crate::measure::Gauge;
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
@@ -108,7 +110,8 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
     if let Some(folder) = &mut builder.state {
         *folder = shard_folder(folder, place.number);
     }
-    builder.limits = builder.limits.part_of(place.shards);
+    builder.pace = builder.pace.part_of(place.shards);
+    builder.network_policy = bounded(builder.network_policy, &mut builder.limits);
     let store = match (place.store, &builder.state) {
         (Some(store), _) => store,
         (None, Some(folder)) => Store::open(folder)?,
@@ -116,7 +119,7 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
     };
     store.cache_recover()?;
     let buckets = Buckets::recover(&store, builder.state.as_deref())?;
-    let guard = DoorGuard::new(place.faults, builder.limits.turn);
+    let guard = DoorGuard::new(place.faults, builder.limits.time(Limit::Turn));
     let host_doors = host_doors(&builder);
     let network = Rc::new(Cell::new(NetworkState::Online));
     let conditions = Rc::new(RefCell::new(Conditions::default()));
@@ -149,16 +152,18 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
         // Code that was compiled without counters counts nothing.
         keeps_code: builder.state.is_some()
             && builder.coverage.is_none()
-            && builder.limits.code.total_bytes > 0,
+            && builder.pace.code.total_bytes > 0,
         coverage: builder.coverage,
         inspector: builder.inspector,
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         limits: builder.limits,
+        pace: builder.pace,
         indexed_db: IndexedDbs::new(builder.state, threads),
         push_service: builder.push_service,
         buckets,
         trace: place.trace,
+        on_stuck: builder.on_stuck,
         gauge: Gauge::new(measure),
         started: place.started,
     });
@@ -167,6 +172,13 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
     shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
+}
+
+/// A response is bounded by the network policy and by [`Limit::Response`], whichever is less.
+fn bounded(policy: NetworkPolicy, limits: &mut Limits) -> NetworkPolicy {
+    let amount = policy.response_bytes.unwrap_or(u64::MAX).min(limits.of(Limit::Response));
+    limits.set(LimitSetting { limit: Limit::Response, amount });
+    NetworkPolicy { response_bytes: (amount < u64::MAX).then_some(amount), ..policy }
 }
 
 /// Scripts ask the host where the engine would tell something else.

@@ -14,12 +14,14 @@ use super::*;
 use crate::door_guard::{DoorFaults, DoorGuard};
 use crate::doors::SystemEntropy;
 use crate::engine::spawn_host_thread;
-use crate::host::{Limits, ShardParts};
+use crate::host::ShardParts;
 use crate::http::Gate;
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::lifecycle::RegisterRequest;
+use crate::limits::Limits;
 use crate::measure::Gauge;
 use crate::network::{NetworkSignal, NetworkState, Outlook};
+use crate::residency::Pace;
 use crate::scheduler;
 use crate::simulation::ScriptedServers;
 use crate::trace_hub::TraceHub;
@@ -220,6 +222,8 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         policy: SyncPolicy::default(),
         permissions: Default::default(),
         limits: Limits::default(),
+        pace: Pace::default(),
+        on_stuck: None,
         user_agent: "test".to_owned(),
         seed: None,
         coverage: None,

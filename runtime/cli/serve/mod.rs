@@ -18,6 +18,7 @@ use url::{Host, Url};
 
 use crate::daemon::{self, DaemonOptions, Listen, Setup};
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
+use crate::limits::LimitOptions;
 use crate::output::{Format, printer};
 use crate::run::{Network, WorkerType, failure, follow, register};
 use crate::servers::ServerOptions;
@@ -206,7 +207,7 @@ impl Site {
         for permission in &options.deny {
             builder = builder.permission(*permission, PermissionState::Denied);
         }
-        builder = options.servers.apply(builder);
+        builder = options.limits.apply(options.servers.apply(builder));
         let (origin, script) = match url_of(script) {
             Some(_) if root.is_some() || origin.is_some() => {
                 return usage(format!(
