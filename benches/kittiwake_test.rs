@@ -127,11 +127,13 @@ async fn measure_sameness(folder: &Path) -> Result<()> {
         seed: 7,
         limit: Duration::from_secs(10),
         snapshots: Arc::new(Snapshots::default()),
+        coverage: None,
+        inspector: None,
     };
     let (mut first, mut others) = (None, 0);
     for _ in 0..SAME_RUNS {
         let world = TestWorld::open(&folder.join("one.test.js"), &options).await?;
-        let trace = world.run(0).await?.trace;
+        let trace = world.run(&world.tests()[0]).await?.trace;
         world.close().await?;
         others += usize::from(*first.get_or_insert_with(|| trace.clone()) != trace);
     }

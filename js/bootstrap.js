@@ -489,7 +489,7 @@ const hostCalls = new SafeMap(Object.entries({
   notificationEvent: notifications.dispatchAtNotification,
   portMessage: messagePort.receivePortMessage,
   portEnded: messagePort.endPort,
-  lendTestDoor: () => defineInterface("__kittiwakeTest", testDoor),
+  lendTestDoor: (wanted) => defineInterface("__kittiwakeTest", { __proto__: testDoor, wanted }),
   testMessage,
 }));
 

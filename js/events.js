@@ -13,6 +13,7 @@ const {
   eventTargetData,
   kResistStopImmediatePropagation,
   reportException,
+  setEventTargetData,
   setIsTrusted,
 } = core.loadExtScript("ext:deno_web/02_event.js");
 const { op_exception_report } = core.ops;
@@ -23,6 +24,7 @@ const {
   ObjectGetOwnPropertyDescriptor,
   ReflectApply,
   SafeWeakSet,
+  Symbol,
 } = primordials;
 
 /** Whether anybody listens at `target`. */
@@ -79,12 +81,64 @@ export function dispatchPlatformEvent(target, event) {
 }
 
 /**
- * Defines `on${type}`. deno_web's accessors take any object and have no names; these do not and do.
+ * https://html.spec.whatwg.org/#event-handlers: what stands among the listeners of a target, in the
+ * place that the first value had.
+ */
+class EventHandler {
+  constructor(value) {
+    this.value = value;
+  }
+
+  handleEvent(event) {
+    if (typeof this.value === "function") ReflectApply(this.value, event.currentTarget, [event]);
+  }
+}
+
+/** As `addEventListener`, which would have to look at options and for another of the same. */
+function addHandler(target, type, handler) {
+  if (target[eventTargetData] === undefined) setEventTargetData(target);
+  const { listeners } = target[eventTargetData];
+  const options = { capture: false, once: false, passive: false };
+  const record = { callback: handler, options, signal: undefined, abortListener: undefined };
+  if (listeners[type] === undefined) listeners[type] = [record];
+  else ArrayPrototypePush(listeners[type], record);
+}
+
+/**
+ * Defines `on${type}`. deno_web's accessors take any object and have no names, and make a map and a
+ * closure for each target; these do not.
  * https://html.spec.whatwg.org/#event-handler-idl-attributes
  */
 export function defineHandler(target, type, isErrorHandler = false) {
+  if (isErrorHandler) {
+    defineErrorHandler(target, type);
+    return;
+  }
   const name = `on${type}`;
-  defineEventHandler(target, type, undefined, isErrorHandler);
+  const slot = Symbol(name);
+  const attribute = {
+    get [name]() {
+      return attributeOwner(this, target)[slot]?.value ?? null;
+    },
+    set [name](value) {
+      const owner = attributeOwner(this, target);
+      const isHandler = typeof value === "function" || typeof value === "object";
+      const handler = owner[slot];
+      if (handler !== undefined) {
+        handler.value = isHandler ? value : null;
+      } else if (isHandler && value !== null) {
+        owner[slot] = new EventHandler(value);
+        addHandler(owner, type, owner[slot]);
+      }
+    },
+  };
+  ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
+}
+
+/** https://html.spec.whatwg.org/#onerroreventhandler: it is given five arguments. */
+function defineErrorHandler(target, type) {
+  const name = `on${type}`;
+  defineEventHandler(target, type, undefined, true);
   const { get, set } = ObjectGetOwnPropertyDescriptor(target, name);
   const attribute = {
     get [name]() {

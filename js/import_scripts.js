@@ -33,14 +33,14 @@ export function importScripts(...urls) {
 }
 
 function importScript(script, prefix) {
-  const source = op_worker_import(script.href);
-  const [, failure] = core.evalContext(source, script.href);
+  const failure = op_worker_import(script.href);
   if (failure === null) return;
+  const [thrown, isCompileError] = failure;
   if (script.origin !== importer.origin) {
     // Another origin's errors are muted: https://html.spec.whatwg.org/#muted-errors
     const text = `${prefix}: The script at '${script.href}' failed to load.`;
     throw new DOMException(text, "NetworkError");
   }
-  if (failure.isCompileError) failure.thrown.message = `${prefix}: ${failure.thrown.message}`;
-  throw failure.thrown;
+  if (isCompileError) thrown.message = `${prefix}: ${thrown.message}`;
+  throw thrown;
 }

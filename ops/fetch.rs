@@ -84,6 +84,16 @@ pub enum RequestBody {
     Stream(LocalBoxStream<'static, Result<Bytes, String>>),
 }
 
+impl RequestBody {
+    /// How many bytes it is known to have. A stream, of which nobody knows, counts for none.
+    pub fn whole_bytes(&self) -> usize {
+        match self {
+            RequestBody::Whole(bytes) => bytes.len(),
+            RequestBody::Empty | RequestBody::Stream(_) => 0,
+        }
+    }
+}
+
 /// A body as it comes. An error ends it; its text is for the trace alone.
 pub type Chunks = LocalBoxStream<'static, Result<Bytes, OpError>>;
 

@@ -4,17 +4,18 @@
 //! script, decides what that realm may see.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use deno_core::OpState;
 use deno_core::futures::future::LocalBoxFuture;
 
 use crate::{
-    BackgroundFetchServices, BucketServices, CacheServices, ConsoleLevel, ContentServices,
+    BackgroundFetchServices, Blobs, BucketServices, CacheServices, ConsoleLevel, ContentServices,
     CookieServices, Delivery, FetchAnswer, FetchRequest, FetchResponse, IndexedDb, LockServices,
     MessagePortServices, NavigationPreloadServices, NetworkInformation, NotificationServices,
     OpError, Permission, PermissionState, PushServices, RegisterWorker, RegistrationState,
-    RequestBody, RouterRule, ScriptException, ServiceWorkerState, SocketServices, TestServices,
-    WindowServices,
+    RequestBody, RouterRule, ScriptException, ScriptSource, ServiceWorkerState, SocketServices,
+    TestServices, WindowServices,
 };
 
 /// Names one realm (a service worker or a page) for as long as its process lives.
@@ -27,6 +28,8 @@ pub struct Host {
     pub realm: RealmId,
     /// The runtime that answers.
     pub services: Rc<dyn Services>,
+    /// What its Blob and File objects hold.
+    pub blobs: Arc<Blobs>,
 }
 
 impl Host {
@@ -110,7 +113,7 @@ pub trait Services:
 
     /// The source of an imported script: from the network while the worker installs, later from
     /// its script resource map. Blocks the host thread.
-    fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError>;
+    fn import_script(&self, realm: RealmId, url: &str) -> Result<ScriptSource, OpError>;
     /// Adds router rules to the asking worker, which installs.
     fn add_routes(&self, realm: RealmId, rules: Vec<RouterRule>) -> Result<(), OpError>;
     /// The asking worker no longer waits for its predecessor's clients.

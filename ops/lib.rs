@@ -9,6 +9,7 @@
 #![allow(missing_docs, reason = "op2 moves documented functions into items of its own")]
 
 mod background_fetch;
+mod blobs;
 mod buckets;
 mod cache;
 mod clients;
@@ -30,6 +31,7 @@ mod notifications;
 mod periodic;
 mod permissions;
 mod push;
+mod script;
 mod service_worker;
 mod static_routing;
 mod sync;
@@ -38,6 +40,7 @@ mod web_socket;
 mod windows;
 
 pub use background_fetch::*;
+pub use blobs::{Blobs, StoredBlob};
 pub use buckets::*;
 pub use cache::*;
 pub use clients::*;
@@ -59,6 +62,7 @@ pub use notifications::*;
 pub use periodic::*;
 pub use permissions::*;
 pub use push::*;
+pub use script::*;
 pub use service_worker::*;
 pub use static_routing::*;
 pub use sync::*;

@@ -121,14 +121,6 @@ pub fn op_worker_controller(state: &mut OpState) -> Option<ServiceWorkerState> {
     services.controller(realm)
 }
 
-/// The source of one script of `importScripts()`. Blocks the thread, as the specification does.
-#[op2]
-#[string]
-pub fn op_worker_import(state: &mut OpState, #[string] url: &str) -> Result<String, OpError> {
-    let (services, realm) = Host::of(state);
-    services.import_script(realm, url)
-}
-
 /// `skipWaiting()`.
 #[op2(fast)]
 pub fn op_worker_skip_waiting(state: &mut OpState) {

@@ -171,13 +171,13 @@ impl Shard {
     ) {
         let _busy = self.activity.begin();
         let (method, url) = (request.method.clone(), request.url.clone());
-        let shown = shortened(&url);
+        let (shown, started) = (shortened(&url), self.elapsed_ms());
         let fetched = tokio::select! {
             fetched = self.fetch_for_client(request) => fetched,
             () = answer.closed() => return,
         };
         let traced = fetched.as_ref().map(|response| (response.status, response.source));
-        self.trace_fetch(method.clone(), shown.clone(), traced);
+        self.trace_fetch(started, method.clone(), shown.clone(), traced);
         let failed =
             |error: &FetchError| Error::Fetch { url: url.clone(), reason: error.to_string() };
         let response = match fetched {
@@ -206,7 +206,7 @@ impl Shard {
         let (Ok(()), Some((chunks, parts))) = (answered, rest) else { return };
         let broken = |error| {
             let error = FetchError::from(error);
-            self.trace_fetch(method.clone(), shown.clone(), Err(&error));
+            self.trace_fetch(started, method.clone(), shown.clone(), Err(&error));
             failed(&error)
         };
         hand_over(chunks, parts, broken).await;

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::host::Shard;
 use crate::indexed_db::Threads;
 use crate::lifecycle::Registration;
+use crate::measure::Measurement;
 use crate::quiet::let_others_run;
 use crate::realm::Call;
 
@@ -135,11 +136,14 @@ impl Shard {
         if let Some(UnderWay { answers, began, result, .. }) = under_way {
             let (writes, written) = result.recv().expect("invariant: the store does not panic");
             self.commits.disk_rests(began);
+            self.measure_commit(&writes, began);
             self.answer(writes, answers, written);
         }
         let Batch { writes, answers } = self.commits.waiting.take();
         if !writes.is_empty() {
+            let began = Instant::now();
             let written = self.store.sync_write_all(&writes, &self.policy, self.now_ms());
+            self.measure_commit(&writes, began);
             self.answer(writes, answers, written);
         }
     }
@@ -197,7 +201,13 @@ impl Shard {
         let UnderWay { answers, began, .. } = under_way.take().expect("it was there");
         drop(under_way);
         self.commits.disk_rests(began);
+        self.measure_commit(&writes, began);
         self.answer(writes, answers, written);
+    }
+
+    fn measure_commit(&self, writes: &[SyncWrite], began: Instant) {
+        let (writes, took) = (writes.len(), began.elapsed());
+        self.gauge.tell(Measurement::Commit { writes, took });
     }
 
     fn answer(&self, writes: Vec<SyncWrite>, answers: Vec<Answer>, written: AllWritten) {

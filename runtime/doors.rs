@@ -58,6 +58,15 @@ impl Clock for SimulatedClock {
     }
 }
 
+/// What nobody can guess.
+pub fn secret() -> [u8; 16] {
+    use aes_gcm::aead::OsRng;
+    use aes_gcm::aead::rand_core::RngCore;
+    let mut secret = [0; 16];
+    OsRng.fill_bytes(&mut secret);
+    secret
+}
+
 /// Where `Math.random` gets its numbers. Not for keys: those come from the crypto library.
 pub trait Entropy {
     /// A number from 0 (included) to 1 (excluded).

@@ -5,12 +5,15 @@
 
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use deno_core::futures::future::poll_fn;
-use kittiwake_ops::{RealmId, ScriptException, Services};
+use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::activity::Busy;
+use crate::helper::let_helper_work;
 use crate::host::{RealmOwner, Shard};
 use crate::realm::{Call, EventLoop, ModuleImport, ModuleKey, Realm, RealmError};
 use crate::trace::TraceKind;
@@ -27,13 +30,17 @@ pub(crate) enum Command {
     Port(u32),
     Evaluate {
         url: String,
-        source: String,
+        script: ScriptSource,
         done: oneshot::Sender<Result<(), RealmError>>,
     },
     CompileModule {
         key: ModuleKey,
-        source: String,
+        source: ScriptSource,
         done: Compiled,
+    },
+    /// The code of what the realm has compiled from text.
+    TakeCode {
+        done: oneshot::Sender<Result<Vec<(String, Vec<u8>)>, RealmError>>,
     },
     EvaluateModule {
         root: ModuleKey,
@@ -52,6 +59,7 @@ pub(crate) async fn drive(
     mut commands: mpsc::UnboundedReceiver<(Command, Busy)>,
 ) {
     let mut busy: Option<Busy> = Some(shard.activity.begin());
+    let mut memory = Memory::default();
     let ended = poll_fn(|context| {
         shard.turns.note();
         loop {
@@ -68,12 +76,13 @@ pub(crate) async fn drive(
         loop {
             match realm.poll_event_loop(context) {
                 Ok(EventLoop::Busy) => {
-                    shard.wait_for_threads();
+                    let_helper_work();
                     busy.get_or_insert_with(|| shard.activity.begin());
                     return Poll::Pending;
                 }
                 Ok(EventLoop::Quiet) => {
                     busy = None;
+                    memory.ask(&shard, id, &mut realm);
                     return Poll::Pending;
                 }
                 Err(RealmError::Exception(exception)) => shard.exception(id, exception),
@@ -86,6 +95,22 @@ pub(crate) async fn drive(
         shard.trace_terminated(id, &error);
     }
     shard.drop_realm(id);
+}
+
+/// How often a realm that comes to rest is asked what it has of memory.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// When it was last asked.
+#[derive(Default)]
+struct Memory(Option<Instant>);
+
+impl Memory {
+    fn ask(&mut self, shard: &Shard, id: RealmId, realm: &mut Realm) {
+        if self.0.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
+            self.0 = Some(Instant::now());
+            shard.note_memory(id, realm.memory_bytes());
+        }
+    }
 }
 
 fn run_command(
@@ -101,9 +126,10 @@ fn run_command(
             Some(call) => run_call(shard, id, realm, call),
             None => Ok(()),
         },
-        Command::Evaluate { url, source, done } => answer(done, realm.evaluate(&url, source)),
+        Command::Evaluate { url, script, done } => answer(done, realm.evaluate(&url, script)),
+        Command::TakeCode { done } => answer(done, realm.take_code()),
         Command::CompileModule { key, source, done } => {
-            answer(done, realm.compile_module(key, &source))
+            answer(done, realm.compile_module(key, source))
         }
         Command::EvaluateModule { root, done } => answer(done, realm.evaluate_module(&root)),
     }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use deno_core::{Extension, OpDecl, extension};
-use deno_web::{BlobStore, InMemoryBroadcastChannel};
+use deno_web::InMemoryBroadcastChannel;
 use kittiwake_ops::*;
 
 extension!(
@@ -230,7 +230,7 @@ fn replace_engine_ops(op: OpDecl) -> OpDecl {
 /// What realms of one origin share.
 #[derive(Clone, Default)]
 pub(crate) struct OriginShare {
-    pub(crate) blobs: Arc<BlobStore>,
+    pub(crate) blobs: Arc<Blobs>,
     pub(crate) broadcast: InMemoryBroadcastChannel,
 }
 

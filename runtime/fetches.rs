@@ -6,7 +6,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use deno_core::futures::StreamExt;
+use deno_core::futures::future::{LocalBoxFuture, ready};
+use deno_core::futures::{FutureExt, StreamExt};
 use kittiwake_ops::{FetchRequest, FetchResponse, OpError, RealmId, RequestBody};
 use url::Url;
 
@@ -21,38 +22,44 @@ use crate::http::HttpError;
 use crate::trace::TraceKind;
 
 impl Shard {
-    /// Fetches for a realm, and traces what became of it.
-    pub(crate) async fn fetch_for(
+    /// Fetches for a realm, and traces what became of it. The realm is asked nothing afterwards.
+    pub(crate) fn fetch_for(
         &self,
         realm: RealmId,
         request: FetchRequest,
         body: RequestBody,
         interceptor: Option<Rc<dyn Interceptor>>,
-    ) -> Result<FetchResponse, OpError> {
-        let method = request.method.clone();
+    ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>> {
+        let (method, started) = (request.method.clone(), self.elapsed_ms());
         let Ok(url) = Url::parse(&request.url) else {
             let url = request.url;
             let error = FetchError::InvalidUrl { url: url.clone() };
-            self.trace_fetch(method, url, Err(&error));
-            return Err(OpError::FailedToFetch);
+            self.trace_fetch(started, method, url, Err(&error));
+            return ready(Err(OpError::FailedToFetch)).boxed_local();
         };
-        let shown = shortened(&url);
-        let client = self.client_url(realm).ok_or(OpError::Aborted)?;
-        let environment = self.fetch_environment(&client, interceptor);
+        let Some(client) = self.client_url(realm) else {
+            return ready(Err(OpError::Aborted)).boxed_local();
+        };
+        let (shard, shown) = (self.me(), shortened(&url));
+        let mut environment = self.fetch_environment(&client, interceptor);
+        environment.keepalive_bytes = self.keepalive.of(realm);
         let mut request = converted(request, body, url, client);
         if environment.interceptor.is_some() {
             request.service_workers = ServiceWorkersMode::All;
         }
-        let fetched = fetch(&environment, request).await;
-        match &fetched {
-            Ok(response) => {
-                let answered = Ok((response.status, response.source));
-                self.trace_fetch(method.clone(), shown.clone(), answered);
+        async move {
+            let fetched = fetch(&environment, request).await;
+            match &fetched {
+                Ok(response) => {
+                    let answered = Ok((response.status, response.source));
+                    shard.trace_fetch(started, method.clone(), shown.clone(), answered);
+                }
+                Err(error) => shard.trace_fetch(started, method.clone(), shown.clone(), Err(error)),
             }
-            Err(error) => self.trace_fetch(method.clone(), shown.clone(), Err(error)),
+            let response = fetched.map_err(|_| OpError::FailedToFetch)?;
+            Ok(shard.to_fetch_response(response, started, method, shown))
         }
-        let response = fetched.map_err(|_| OpError::FailedToFetch)?;
-        Ok(self.to_fetch_response(response, method, shown))
+        .boxed_local()
     }
 
     /// Who answers a page's requests before the network does.
@@ -82,6 +89,7 @@ impl Shard {
                 move |observed| shard.tell_cookie_changes(&origin, observed)
             }),
             on_store_error: Rc::new(move |error| shard.trace_store_error(error)),
+            keepalive_bytes: 0,
             now_ms: self.clock.now_ms(),
         }
     }
@@ -105,8 +113,10 @@ impl Shard {
         }
     }
 
+    /// A request that was made so many milliseconds after the start has its answer, or has failed.
     pub(crate) fn trace_fetch(
         &self,
+        started_ms: u64,
         method: String,
         url: String,
         outcome: Result<(u16, ResponseSource), &FetchError>,
@@ -115,13 +125,15 @@ impl Shard {
             Ok((status, source)) => (Some(status), source, None),
             Err(error) => (None, ResponseSource::Network, Some(error.to_string())),
         };
-        self.trace(TraceKind::Fetch { method, url, status, source, error });
+        let elapsed_ms = self.elapsed_ms() - started_ms;
+        self.trace(TraceKind::Fetch { method, url, status, source, error, elapsed_ms });
     }
 
     /// The response as it crosses the border; a body that breaks later is traced then.
     pub(crate) fn to_fetch_response(
         &self,
         response: Response,
+        started_ms: u64,
         method: String,
         url: String,
     ) -> FetchResponse {
@@ -129,7 +141,7 @@ impl Shard {
         let body = response.body.map(|body| {
             let told = move |error: HttpError| {
                 let (method, url) = (method.clone(), url.clone());
-                shard.trace_fetch(method, url, Err(&FetchError::Http(error)));
+                shard.trace_fetch(started_ms, method, url, Err(&FetchError::Http(error)));
                 OpError::FailedToFetch
             };
             body.map(move |chunk| chunk.map_err(&told)).boxed_local()

@@ -21,7 +21,8 @@ use crate::trace::{SyncTraceState, TraceKind};
 /// <https://wicg.github.io/background-sync/spec/#fire-a-sync-event>
 /// <https://wicg.github.io/periodic-background-sync/#fire-a-periodicsync-event>
 pub(crate) fn fire(shard: &Shard, sync_type: SyncType, claim: Claimed) {
-    let firing = Firing { sync_type, claim, busy: shard.activity.begin() };
+    let (busy, event) = (shard.activity.begin(), shard.gauge.begin_event());
+    let firing = Firing { sync_type, claim, busy, event };
     shard.firing.borrow_mut().insert(firing.key());
     let shard = shard.me();
     spawn_local(async move { firing.run(&shard).await });
@@ -32,6 +33,7 @@ struct Firing {
     sync_type: SyncType,
     claim: Claimed,
     busy: Busy,
+    event: Busy,
 }
 
 impl Firing {
@@ -83,7 +85,7 @@ impl Firing {
             if let Err(error) = written {
                 shard.trace_store_error(&error);
             }
-            drop(self.busy);
+            drop((self.busy, self.event));
         }));
         shard.commit(write, answer);
     }
@@ -104,7 +106,7 @@ impl Firing {
                 Ok(other) => unreachable!("a settle is answered as one, not as {other:?}"),
                 Err(error) => shard.trace_store_error(&error),
             }
-            drop(self.busy);
+            drop((self.busy, self.event));
         }));
         shard.commit(write, answer);
     }

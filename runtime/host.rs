@@ -9,13 +9,11 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kittiwake_ops::{RealmId, ScriptException, Services};
-use kittiwake_store::{
-    RegistrationId, Store, StoreError, SyncChange, SyncPolicy, SyncType, SyncWrite,
-};
+use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
+use kittiwake_store::{RegistrationId, ScriptCodeLimits, Store, StoreError, SyncPolicy, SyncType};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use url::{Origin, Url};
 
 use crate::activity::{Activity, Busy};
@@ -23,6 +21,7 @@ use crate::background_fetch::BackgroundFetches;
 use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
+use crate::coverage::Coverage;
 use crate::doors::{Clock, Entropy};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
@@ -30,8 +29,11 @@ use crate::fetch::{Cors, Jar, PreflightCache};
 use crate::fetch_events::UnansweredFetch;
 use crate::http::{Http, Root};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::inspector::{Debugged, Inspector};
+use crate::keepalive::KeepaliveBytes;
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
+use crate::measure::Gauge;
 use crate::message_ports::MessagePorts;
 use crate::network::{Conditions, NetworkState, Outlook};
 use crate::notifications::Shown;
@@ -39,6 +41,7 @@ use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::push::HeldPush;
 use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
+use crate::residency::ResidencyLimits;
 use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
@@ -64,6 +67,9 @@ pub(crate) struct Limits {
     pub(crate) pages: usize,
     /// Bytes that one origin may keep.
     pub(crate) storage: u64,
+    pub(crate) residency: ResidencyLimits,
+    /// Code of workers' scripts.
+    pub(crate) code: ScriptCodeLimits,
     /// Sync events under way in all.
     pub(crate) syncs: usize,
     /// Sync events under way of one registration.
@@ -79,6 +85,8 @@ impl Default for Limits {
             idle: Duration::from_secs(30),
             pages: 1000,
             storage: 10 << 30,
+            residency: ResidencyLimits::default(),
+            code: ScriptCodeLimits::default(),
             syncs: 256,
             syncs_per_registration: 64,
         }
@@ -94,6 +102,7 @@ pub(crate) struct Shard {
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
+    pub(crate) keepalive: KeepaliveBytes,
     /// By origin.
     pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
@@ -114,6 +123,10 @@ pub(crate) struct Shard {
     pub(crate) user_agent: String,
     /// Set in a simulation.
     pub(crate) seed: Option<u64>,
+    /// Who counts what scripts run.
+    coverage: Option<Coverage>,
+    inspector: Option<Inspector>,
+    pub(crate) debugged: Arc<Debugged>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
     pub(crate) commits: Commits,
@@ -121,6 +134,8 @@ pub(crate) struct Shard {
     pub(crate) background_fetches: BackgroundFetches,
     pub(crate) caches: Caches,
     pub(crate) buckets: Buckets,
+    /// Whether the code of workers' scripts is kept beside them.
+    pub(crate) keeps_code: bool,
     pub(crate) scope_map: ScopeMap,
     pub(crate) jobs: Jobs,
     pub(crate) pages: RefCell<BTreeMap<RealmId, Rc<Page>>>,
@@ -136,15 +151,19 @@ pub(crate) struct Shard {
     pub(crate) test: RefCell<Option<Rc<TestPage>>>,
     pub(crate) turns: Turns,
     trace: RefCell<TraceSink>,
+    pub(crate) gauge: Gauge,
     pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
     pub(crate) realms: RefCell<BTreeMap<RealmId, RealmHandle>>,
     events: RefCell<BTreeMap<(RealmId, u32), Settle>>,
     pub(crate) fetch_events: RefCell<BTreeMap<u32, UnansweredFetch>>,
-    shares: RefCell<BTreeMap<String, OriginShare>>,
+    pub(crate) shares: RefCell<BTreeMap<String, OriginShare>>,
+    pub(crate) resident_bytes: Cell<usize>,
+    /// How often a worker's last event under way has ended.
+    pub(crate) events_ended: Cell<u64>,
     last_id: Cell<u32>,
     /// Set once events have been given back: none fires and none is settled any more.
-    stopping: Cell<bool>,
+    pub(crate) stopping: Cell<bool>,
     /// Told then.
     pub(crate) stopped: Notify,
 }
@@ -168,12 +187,16 @@ pub(crate) struct ShardParts {
     pub(crate) limits: Limits,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
+    pub(crate) coverage: Option<Coverage>,
+    pub(crate) inspector: Option<Inspector>,
     /// Where commits of syncs wait for the disk.
     pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
     pub(crate) push_service: Url,
     pub(crate) buckets: Buckets,
+    pub(crate) keeps_code: bool,
     pub(crate) trace: TraceSink,
+    pub(crate) gauge: Gauge,
 }
 
 /// How an extendable event ended.
@@ -189,6 +212,10 @@ pub(crate) struct RealmHandle {
     commands: mpsc::UnboundedSender<(Command, Busy)>,
     pub(crate) owner: RealmOwner,
     created: Instant,
+    /// Whether the code of its scripts is to be kept after an event that went well.
+    pub(crate) wants_code: Cell<bool>,
+    /// What it had of memory when it was last asked.
+    pub(crate) bytes: Cell<usize>,
 }
 
 /// Whose global scope a realm is.
@@ -201,6 +228,7 @@ pub(crate) enum RealmOwner {
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
         let time_of_day = TimeOfDay::new(&*parts.clock);
+        let debugged = Arc::<Debugged>::default();
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
             store: Arc::new(parts.store),
@@ -209,6 +237,7 @@ impl Shard {
             http: parts.http,
             cors: parts.cors,
             preflights: Rc::default(),
+            keepalive: KeepaliveBytes::default(),
             jars: RefCell::default(),
             network: parts.network,
             conditions: parts.conditions,
@@ -224,6 +253,9 @@ impl Shard {
             limits: parts.limits,
             user_agent: parts.user_agent,
             seed: parts.seed,
+            coverage: parts.coverage,
+            inspector: parts.inspector,
+            debugged: debugged.clone(),
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Commits::new(parts.sync_threads),
@@ -231,6 +263,7 @@ impl Shard {
             background_fetches: BackgroundFetches::default(),
             caches: Caches::default(),
             buckets: parts.buckets,
+            keeps_code: parts.keeps_code,
             scope_map: ScopeMap::default(),
             jobs: Jobs::default(),
             pages: RefCell::default(),
@@ -244,12 +277,15 @@ impl Shard {
             test: RefCell::default(),
             turns: Turns::default(),
             trace: RefCell::new(parts.trace),
+            gauge: parts.gauge,
             started: Instant::now(),
-            watchdog: Rc::new(Watchdog::start()),
+            watchdog: Rc::new(Watchdog::start(debugged)),
             realms: RefCell::default(),
             events: RefCell::default(),
             fetch_events: RefCell::default(),
             shares: RefCell::default(),
+            resident_bytes: Cell::default(),
+            events_ended: Cell::default(),
             last_id: Cell::new(0),
             stopping: Cell::new(false),
             stopped: Notify::new(),
@@ -283,8 +319,13 @@ impl Shard {
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
-        let at_ms = self.started.elapsed().as_millis() as u64;
+        let at_ms = self.elapsed_ms();
         (self.trace.borrow_mut())(&TraceEvent { at_ms, kind });
+    }
+
+    /// Since the runtime started, by its clock.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 
     /// Tells the operator what failed in the store; the script has been told what it may know.
@@ -308,7 +349,8 @@ impl Shard {
         let share = self.shares.borrow_mut().entry(start.origin.clone()).or_default().clone();
         let (commands, incoming) = mpsc::unbounded_channel();
         let created = Instant::now();
-        let handle = RealmHandle { commands, owner, created };
+        let wants_code = Cell::new(self.keeps_code && matches!(owner, RealmOwner::Worker(_)));
+        let handle = RealmHandle { commands, owner, created, wants_code, bytes: Cell::default() };
         self.realms.borrow_mut().insert(id, handle);
         let realm = Realm::new(RealmOptions {
             id,
@@ -318,6 +360,8 @@ impl Shard {
             watchdog: self.watchdog.clone(),
             turn_limit: self.limits.turn,
             heap_limit: self.limits.heap,
+            coverage: self.coverage.clone(),
+            inspector: self.inspector.clone().map(|each| (each, self.debugged.clone())),
             start,
         });
         spawn_local(drive(self.me(), id, realm, incoming));
@@ -327,6 +371,9 @@ impl Shard {
     /// Ends a realm; its events end as terminated.
     pub(crate) fn drop_realm(&self, id: RealmId) {
         let handle = self.realms.borrow_mut().remove(&id);
+        if let Some(handle) = &handle {
+            self.resident_bytes.set(self.resident_bytes.get() - handle.bytes.get());
+        }
         if let Some(RealmHandle { owner: RealmOwner::Worker(worker), .. }) = handle {
             worker.realm.set(None);
         }
@@ -391,10 +438,10 @@ impl Shard {
         &self,
         id: RealmId,
         url: &str,
-        source: String,
+        script: ScriptSource,
     ) -> Result<(), RealmError> {
         let url = url.to_owned();
-        self.ask_realm(id, |done| Command::Evaluate { url, source, done }).await
+        self.ask_realm(id, |done| Command::Evaluate { url, script, done }).await
     }
 
     /// Has a realm do something that it answers.
@@ -429,7 +476,7 @@ impl Shard {
         } else {
             self.events.borrow_mut().remove(&(realm, event));
         }
-        let end = match timeout(limit, settled).await {
+        let end = match self.within(limit, settled).await {
             Ok(Ok(None)) => EventEnd::Fulfilled,
             Ok(Ok(Some(rejection))) => EventEnd::Rejected(rejection),
             Ok(Err(_)) => EventEnd::Terminated,
@@ -453,36 +500,5 @@ impl Shard {
             // Nobody waits any more if the event timed out in this very moment.
             let _ = settle.send(rejection);
         }
-    }
-
-    // --- the end ---
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.get()
-    }
-
-    /// Gives firing syncs back uncounted, and ends every realm.
-    pub(crate) fn shut_down(&self) -> Result<(), StoreError> {
-        if let Some(signal) = self.signal.borrow_mut().take() {
-            signal.abort();
-        }
-        // What is given back must not fire again.
-        self.signal_is_known.set(false);
-        self.flush_commits();
-        self.flush_caches();
-        self.stopping.set(true);
-        self.stopped.notify_one();
-        let firing = self.firing.take().into_iter();
-        let back = firing.map(|(sync_type, registration, tag)| SyncWrite {
-            registration,
-            tag,
-            change: SyncChange::HandBack(sync_type),
-        });
-        for result in self.store.sync_write_all(&back.collect::<Vec<_>>(), &self.policy, 0)? {
-            result?;
-        }
-        self.give_background_fetches_back()?;
-        self.realms.borrow_mut().clear();
-        Ok(())
     }
 }

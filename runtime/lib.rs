@@ -13,23 +13,29 @@ mod commits;
 mod connectivity;
 mod content_index;
 mod cookies;
+mod coverage;
 mod dispatch;
 mod doors;
 mod drive;
 mod dump;
+mod ending;
 mod engine;
 mod extension;
 mod fetch;
 mod fetch_events;
 mod fetches;
 mod firing;
+mod helper;
 mod history;
 mod host;
 mod http;
 mod indexed_db;
+mod inspector;
+mod keepalive;
 mod lifecycle;
 mod listing;
 mod locks;
+mod measure;
 mod message_ports;
 mod messages;
 mod navigation;
@@ -44,6 +50,7 @@ mod quiet;
 #[expect(unsafe_code, reason = "entering and leaving isolates, each with a SAFETY line")]
 mod realm;
 mod registering;
+mod residency;
 mod runtime;
 mod scenario;
 mod scheduler;
@@ -61,16 +68,21 @@ mod windows;
 pub use client_fetch::{
     ClientBody, ClientRequest, ClientRequestKind, ClientResponse, ClientResponseBody,
 };
+pub use coverage::{CountedRange, Coverage, FunctionCoverage, ScriptCoverage};
 pub use dispatch::{EventOutcome, LastChance};
 pub use dump::dump_databases;
 pub use fetch::{Cors, ResponseSource};
 pub use http::{HostRule, NetworkPolicy};
+pub use inspector::{Inspector, InspectorStart, InspectorTarget};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
-pub use kittiwake_store::{Profile, StoreError, SyncPolicy, SyncState, SyncType};
+pub use kittiwake_store::{
+    DueNow, Profile, StoreError, SyncPlace, SyncPolicy, SyncState, SyncType, Unregistered,
+};
 
 pub use listing::{
     StoredDatabase, StoredObjectStore, StoredSync, StoredSyncs, stored_databases, stored_syncs,
 };
+pub use measure::{MeasuredEnd, Measurement};
 pub use network::{
     Conditions, ManualSignal, Network, NetworkError, NetworkSignal, NetworkState, NetworkSwitch,
     Outlook, Probe, RealNetwork, RealSignal, RealSignalError, Timeline, TimelineError,
@@ -80,13 +92,15 @@ pub use pages::PageSource;
 pub use policy::{PolicyError, PolicyOptions, parse_max_event, parse_profile};
 pub use push::{PushRequest, PushResponse};
 pub use runtime::{
-    Builder, Error, NotificationId, NotificationInfo, OpenPage, PageId, RegistrationInfo, Runtime,
-    UnsettledSync,
+    Builder, Counts, Error, NetworkStatus, NotificationId, NotificationInfo, OpenPage, PageId,
+    RealmInfo, RealmOwnerKind, RegistrationDetail, RegistrationInfo, RegistrationPage, Runtime,
+    SyncPage, SyncQuery, UnsettledSync, Usage, WorkerDetail,
 };
 pub use scenario::{Scenario, ScenarioError, page_from_file};
 pub use simulation::{RecordedRequest, ScriptedServers, ServersError};
 pub use testing::{
-    SnapshotMode, Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
+    DriveAnswer, DriveError, DriveErrorCode, DriveOutcome, DriveRequest, DrivenWorld, SnapshotMode,
+    Snapshots, TestCase, TestFailure, TestFileError, TestMode, TestRun, TestWorld,
     TestWorldOptions,
 };
 pub use trace::{

@@ -33,7 +33,7 @@ pub struct StoredSync {
     pub tag: String,
     /// Whether it fires once or time and again.
     pub kind: SyncType,
-    /// Where it stands; firing if the process died in its event.
+    /// Where it stands; firing if its event is under way, or the process died in it.
     pub state: SyncState,
     /// How many of its attempts have failed.
     pub failed_attempts: u32,
@@ -54,7 +54,7 @@ pub struct StoredDatabase {
     pub version: u64,
     /// By identifier.
     pub object_stores: Vec<StoredObjectStore>,
-    /// Bytes on disk.
+    /// Bytes on disk, with the files of its blobs.
     pub bytes: u64,
     /// Its file.
     pub path: PathBuf,
@@ -115,7 +115,7 @@ pub(crate) fn databases_in(
             name: String::from_utf16_lossy(&file.name),
             version: file.version,
             object_stores: object_stores.collect(),
-            bytes: std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len()),
+            bytes: file.bytes()?,
             path: file.path.clone(),
         };
         databases.push((database, file));

@@ -66,14 +66,15 @@ impl Shard {
             request.service_workers = ServiceWorkersMode::All;
         }
         let (method, url) = (request.method.clone(), request.url().to_string());
+        let started = self.elapsed_ms();
         let interceptor = controller.map(|each| Rc::new(each) as Rc<dyn Interceptor>);
         let environment = self.fetch_environment(client, interceptor);
         let fetched = fetch(&environment, request).await;
         match &fetched {
             Ok(response) if response.source == ResponseSource::ServiceWorker => {
-                self.trace_fetch(method, url, Ok((response.status, response.source)));
+                self.trace_fetch(started, method, url, Ok((response.status, response.source)));
             }
-            Err(error) => self.trace_fetch(method, url, Err(error)),
+            Err(error) => self.trace_fetch(started, method, url, Err(error)),
             Ok(_) => {}
         }
         fetched.map_err(|error| error.to_string())

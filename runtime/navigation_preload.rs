@@ -19,7 +19,10 @@ use crate::host::Shard;
 use crate::lifecycle::Worker;
 
 /// The response that was asked for ahead, when it comes.
-pub(crate) type Preloading = oneshot::Receiver<Result<Response, FetchError>>;
+pub(crate) type Preloading = oneshot::Receiver<Result<Preloaded, FetchError>>;
+
+/// A response, and when it was asked for, in milliseconds since the start.
+pub(crate) type Preloaded = (Response, u64);
 
 impl NavigationPreloadServices for Shard {
     fn preload_state(&self, realm: RealmId, scope: &str) -> NavigationPreloadState {
@@ -61,7 +64,9 @@ impl NavigationPreloadServices for Shard {
         let shard = self.me();
         async move {
             match preloading.await {
-                Ok(Ok(response)) => Ok(shard.to_fetch_response(response, "GET".into(), request)),
+                Ok(Ok((response, started_ms))) => {
+                    Ok(shard.to_fetch_response(response, started_ms, "GET".into(), request))
+                }
                 // The trace has why.
                 Ok(Err(_)) | Err(_) => Err(OpError::PreloadFailed),
             }
@@ -88,11 +93,12 @@ impl Shard {
         let (shard, busy) = (self.me(), self.activity.begin());
         tokio::task::spawn_local(async move {
             let (method, url) = (request.method.clone(), shortened(request.url()));
+            let started = shard.elapsed_ms();
             let fetched = fetch(&environment, request).await;
             let traced = fetched.as_ref().map(|response| (response.status, response.source));
-            shard.trace_fetch(method, url, traced);
+            shard.trace_fetch(started, method, url, traced);
             // The event may be over.
-            let _ = done.send(fetched);
+            let _ = done.send(fetched.map(|response| (response, started)));
             drop(busy);
         });
         Some(preloading)

@@ -173,7 +173,7 @@ impl Shard {
         let mut result = Ok(());
         for script in scripts {
             let Some((url, source)) = self.source_of(page, script).await else { continue };
-            let evaluated = self.evaluate(realm, &url, source).await;
+            let evaluated = self.evaluate(realm, &url, source.into()).await;
             if page.window.realm.get() != realm {
                 break; // a script has moved the window
             }
@@ -190,6 +190,8 @@ impl Shard {
             subject: LifecycleSubject::Page,
             url: page.url.to_string(),
             state,
+            worker: None,
+            scope: None,
         });
     }
 

@@ -9,7 +9,7 @@ use std::task::{Poll, Waker};
 
 use deno_core::futures::future::poll_fn;
 
-use crate::host::Shard;
+use crate::helper::{Worked, let_helper_work};
 
 thread_local! {
     static WAITING: RefCell<Option<Waker>> = const { RefCell::new(None) };
@@ -17,6 +17,10 @@ thread_local! {
 
 /// The hook for tokio's `on_thread_park`.
 pub(crate) fn on_thread_park() {
+    if let_helper_work() == Worked::Something {
+        // The thread will not park: something has come back.
+        return;
+    }
     if let Some(waker) = WAITING.take() {
         waker.wake();
     }
@@ -35,20 +39,6 @@ pub(crate) async fn quiet() {
         Poll::Pending
     })
     .await
-}
-
-impl Shard {
-    /// In a simulation, waits until the threads beside this one have nothing to do: what works for
-    /// a script there (crypto) would else come back at any moment. There is one such thread then,
-    /// so that this is its last job.
-    pub(crate) fn wait_for_threads(&self) {
-        if self.seed.is_none() {
-            return;
-        }
-        let (done, last) = std::sync::mpsc::channel();
-        tokio::task::spawn_blocking(move || done.send(()));
-        last.recv().expect("invariant: sending does not panic");
-    }
 }
 
 /// Resolves when every task that is ready now has run. Unlike tokio's `yield_now`, it does not ask

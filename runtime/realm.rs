@@ -7,21 +7,30 @@
 //! the turn panics.
 
 mod calls;
+mod code_cache;
+mod coverage;
+mod inspect;
 mod modules;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
 use kittiwake_ops::{
-    Host, RealmId, RegistrationState, ScriptException, ServiceWorkerState, Services,
+    CompiledScripts, Host, RealmId, RegistrationState, ScriptException, ScriptSource,
+    ServiceWorkerState, Services, compile_script,
 };
 use serde::Serialize;
 
+use crate::coverage::Coverage;
 use crate::extension::{OriginShare, extensions};
+use crate::inspector::{Debugged, Inspected, Inspector};
 use crate::watchdog::{Limit, Struck, Watchdog};
+
+use code_cache::Leaving;
 
 pub(crate) use calls::{Call, ExtendableInit, Message, MessageSource};
 pub(crate) use modules::{ModuleImport, ModuleKey, ModuleKind};
@@ -40,6 +49,10 @@ pub(crate) struct RealmOptions {
     pub(crate) turn_limit: Duration,
     /// Bytes that its heap may have.
     pub(crate) heap_limit: usize,
+    /// Who counts what its scripts run, if anybody does.
+    pub(crate) coverage: Option<Coverage>,
+    /// Who lets debuggers at it, if anybody does, and who hears of them.
+    pub(crate) inspector: Option<(Inspector, Arc<Debugged>)>,
     pub(crate) start: StartOptions,
 }
 
@@ -90,6 +103,9 @@ pub(crate) struct Realm {
     // Both are Some until `drop`.
     runtime: Option<JsRuntime>,
     host_call: Option<v8::Global<v8::Function>>,
+    leaving: Leaving,
+    counting: Option<coverage::Counting>,
+    inspected: Option<Inspected>,
     watchdog: Rc<Watchdog>,
     struck: Struck,
     turn_limit: Duration,
@@ -98,6 +114,7 @@ pub(crate) struct Realm {
 impl Realm {
     /// Creates the isolate from the snapshot and starts its global scope.
     pub(crate) fn new(options: RealmOptions) -> Self {
+        let blobs = options.share.blobs.clone();
         let mut runtime = JsRuntime::new(RuntimeOptions {
             extensions: extensions(options.share, options.seed),
             startup_snapshot: Some(SNAPSHOT),
@@ -113,18 +130,26 @@ impl Realm {
         runtime.v8_isolate().set_allow_atomics_wait(false);
         let struck = Struck::default();
         end_when_heap_is_full(&mut runtime, struck.clone());
-        let host = Host { realm: options.id, services: options.services };
+        let host = Host { realm: options.id, services: options.services, blobs };
         runtime.op_state().borrow_mut().put(host);
         let host_call = take_host_call(&mut runtime);
         {
             deno_core::scope!(scope, &mut runtime);
             modules::install(scope);
+            scope.set_slot(Rc::new(CompiledScripts::default()));
         }
+        let inspected = options.inspector.map(|(inspector, debugged)| {
+            inspect::inspect(&mut runtime, &inspector, &options.start, debugged)
+        });
+        let counting = options.coverage.map(|all| coverage::Counting::start(&mut runtime, all));
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
         let mut realm = Realm {
             runtime: Some(runtime),
             host_call: Some(host_call),
+            leaving: Leaving::default(),
+            counting,
+            inspected,
             watchdog: options.watchdog,
             struck,
             turn_limit: options.turn_limit,
@@ -136,13 +161,37 @@ impl Realm {
     }
 
     /// Runs a classic script, then a microtask checkpoint.
-    pub(crate) fn evaluate(&mut self, url: &str, source: String) -> Result<(), RealmError> {
-        let url = url.to_owned();
+    pub(crate) fn evaluate(&mut self, url: &str, script: ScriptSource) -> Result<(), RealmError> {
+        self.wait_for_debugger(url);
+        let script = self.with_code(url, script);
         self.turn(|turn| {
-            turn.runtime.execute_script(url, source).map_err(Failure::Js)?;
             deno_core::scope!(scope, turn.runtime);
+            v8::tc_scope!(let scope, scope);
+            let compiled = compile_script(scope, url, &script);
+            let run = compiled.and_then(|it| it.bind_to_current_context(scope).run(scope));
+            if run.is_none() {
+                // A turn that was ended has thrown nothing.
+                let undefined = v8::undefined(scope).into();
+                let exception = scope.exception().unwrap_or(undefined);
+                return Err(Failure::Js(JsError::from_v8_exception(scope, exception)));
+            }
             scope.perform_microtask_checkpoint();
             Ok(())
+        })
+    }
+
+    /// The script, with the code that another realm left; without, if its parts are to be counted,
+    /// because that code has no counters.
+    fn with_code(&mut self, url: &str, script: ScriptSource) -> ScriptSource {
+        if self.counting.is_some() { script } else { self.leaving.with_code(url, script) }
+    }
+
+    /// The code of the scripts that were compiled from text, with the functions that have run.
+    pub(crate) fn take_code(&mut self) -> Result<Vec<(String, Vec<u8>)>, RealmError> {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        self.turn(|turn| {
+            deno_core::scope!(scope, turn.runtime);
+            Ok(leaving.take_all(scope))
         })
     }
 
@@ -150,16 +199,18 @@ impl Realm {
     pub(crate) fn compile_module(
         &mut self,
         key: ModuleKey,
-        source: &str,
+        source: ScriptSource,
     ) -> Result<Vec<ModuleImport>, RealmError> {
+        let source = self.with_code(key.url.as_str(), source);
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
-            modules::compile(scope, key, source)
+            modules::compile(scope, key, &source)
         })
     }
 
     /// Runs a module whose graph is compiled, then a microtask checkpoint.
     pub(crate) fn evaluate_module(&mut self, root: &ModuleKey) -> Result<(), RealmError> {
+        self.wait_for_debugger(root.url.as_str());
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
             modules::evaluate(scope, root)
@@ -185,12 +236,22 @@ impl Realm {
         })
     }
 
+    /// What it has of memory: its heap, and what hangs on it.
+    pub(crate) fn memory_bytes(&mut self) -> usize {
+        let runtime = self.runtime.as_mut().expect("a realm has its runtime until dropped");
+        let heap = runtime.v8_isolate().get_heap_statistics();
+        heap.total_physical_size() + heap.malloced_memory() + heap.external_memory()
+    }
+
     fn turn<R>(
         &mut self,
         take: impl FnOnce(&mut Turn<'_>) -> Result<R, Failure>,
     ) -> Result<R, RealmError> {
         if let Some(limit) = self.struck.limit() {
             return Err(RealmError::Terminated(limit));
+        }
+        if self.inspected.is_some() {
+            inspect::forget_early_wakes();
         }
         let result = take(&mut Turn::enter(self));
         // Termination surfaces as whatever the engine was doing; the mark alone is reliable.
@@ -204,11 +265,21 @@ impl Realm {
 impl Drop for Realm {
     fn drop(&mut self) {
         self.host_call.take();
+        // Nobody connects any more.
+        self.inspected.take();
         let mut runtime = self.runtime.take().expect("a realm is dropped once");
         runtime.v8_isolate().cancel_terminate_execution();
         // SAFETY: the isolate must be current when its runtime is dropped; dropping leaves it.
         unsafe {
             runtime.v8_isolate().enter();
+        }
+        // A realm that was terminated may be in any state.
+        if self.struck.limit().is_none() {
+            deno_core::scope!(scope, &mut runtime);
+            std::mem::take(&mut self.leaving).leave_wanted(scope);
+        }
+        if let Some(counting) = self.counting.take() {
+            counting.finish();
         }
     }
 }

@@ -175,6 +175,11 @@ impl Scenario {
         folder.join("scenario.toml").is_file()
     }
 
+    /// Where its folder is served.
+    pub fn origin(&self) -> &Url {
+        &self.script.origin
+    }
+
     /// Reads `scenario.toml` of a folder.
     ///
     /// # Errors

@@ -8,8 +8,8 @@ use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
     ClientState, ConsoleLevel, Delivery, FetchAnswer, FetchRequest, FetchResponse,
     NetworkInformation, OpError, Permission, PermissionState, RealmId, RegisterWorker,
-    RegistrationState, RequestBody, RouterRule, ScriptException, ServiceWorkerState, Services,
-    WorkerState,
+    RegistrationState, RequestBody, RouterRule, ScriptException, ScriptSource, ServiceWorkerState,
+    Services, WorkerState,
 };
 use kittiwake_store::{SyncChange, SyncType};
 use tokio::task::JoinSet;
@@ -93,11 +93,15 @@ impl Services for Shard {
         request: FetchRequest,
         body: RequestBody,
     ) -> LocalBoxFuture<'static, Result<FetchResponse, OpError>> {
-        let (shard, interceptor) = (self.me(), self.controller_of(realm));
+        let interceptor = self.controller_of(realm);
         let is_controlled = interceptor.is_some();
-        let fetched = async move { shard.fetch_for(realm, request, body, interceptor).await };
+        let kept_alive = request.keepalive.then(|| body.whole_bytes());
+        let fetched = self.fetch_for(realm, request, body, interceptor);
+        if let Some(bytes) = kept_alive {
+            return self.keep_alive(realm, bytes, fetched);
+        }
         if !is_controlled {
-            return fetched.boxed_local();
+            return fetched;
         }
         // In a task of its own, because the controller's isolate will be entered; it ends with the
         // asking realm's interest.
@@ -118,7 +122,7 @@ impl Services for Shard {
         self.answer_fetch_event(realm, event, answer);
     }
 
-    fn import_script(&self, realm: RealmId, url: &str) -> Result<String, OpError> {
+    fn import_script(&self, realm: RealmId, url: &str) -> Result<ScriptSource, OpError> {
         match self.realm_owner(realm) {
             Some(RealmOwner::Worker(worker)) => self.import_script_for(&worker, url),
             _ => Err(OpError::ImportFailed { url: url.to_owned() }),

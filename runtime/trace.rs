@@ -2,7 +2,8 @@
 //! form is what machines read.
 //!
 //! Invariant: both forms are made from one value and share their words; the JSON form has what a
-//! person does not need besides: scopes, stacks, and the attempt on each line of a sync.
+//! person does not need besides: scopes, stacks, the attempt on each line of a sync, and how long a
+//! fetch took.
 
 use std::fmt;
 use std::time::Duration;
@@ -36,6 +37,12 @@ pub enum TraceKind {
         url: String,
         /// `installing`, `installed`, `activating`, `activated`, `redundant`; `opened`.
         state: &'static str,
+        /// Which worker of its script it is: versions of one script have one URL.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        worker: Option<u32>,
+        /// The scope of the worker's registration.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        scope: Option<String>,
     },
     /// A background sync entered a state.
     Sync {
@@ -90,6 +97,9 @@ pub enum TraceKind {
         /// Why there was none. Scripts learn only "Failed to fetch".
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+        /// Milliseconds from the request to this, by the runtime's clock. JSON leaves out 0.
+        #[serde(skip_serializing_if = "is_none_passed")]
+        elapsed_ms: u64,
     },
     /// The network signal changed.
     Network {
@@ -307,7 +317,7 @@ impl fmt::Display for TraceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = duration_text(self.at_ms);
         match &self.kind {
-            TraceKind::Lifecycle { subject, url, state } => {
+            TraceKind::Lifecycle { subject, url, state, .. } => {
                 write!(f, "{at}  lifecycle  {}  {url}  {state}", word(subject))
             }
             TraceKind::Sync {
@@ -341,7 +351,7 @@ impl fmt::Display for TraceEvent {
                 }
                 reason.as_ref().map_or(Ok(()), |reason| write!(f, "  {}", one_line(reason)))
             }
-            TraceKind::Fetch { method, url, status, source, error } => {
+            TraceKind::Fetch { method, url, status, source, error, .. } => {
                 write!(f, "{at}  fetch      {method} {url}  ")?;
                 match (status, error) {
                     (Some(status), _) if source.is_network() => write!(f, "{status}"),
@@ -435,6 +445,10 @@ fn after(delay_ms: u64) -> String {
 
 fn is_one_shot(sync_type: &SyncType) -> bool {
     *sync_type == SyncType::OneShot
+}
+
+fn is_none_passed(elapsed_ms: &u64) -> bool {
+    *elapsed_ms == 0
 }
 
 fn sync_type_word<S: Serializer>(sync_type: &SyncType, serializer: S) -> Result<S::Ok, S::Error> {

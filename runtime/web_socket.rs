@@ -74,7 +74,7 @@ impl Shard {
             Url::parse(&url.replacen("ws", "http", 1)).map_err(|_| OpError::FailedToFetch)?;
         let key = self.socket_key();
         let request = WebSocketRequest { url: http, origin, protocols, key };
-        let method = "GET".to_owned();
+        let (method, started) = ("GET".to_owned(), self.elapsed_ms());
         let connection = self.http.connect(request).await;
         let (status, error) = match &connection {
             Ok(_) => (Some(101), None),
@@ -86,6 +86,7 @@ impl Shard {
             status,
             source: ResponseSource::Network,
             error,
+            elapsed_ms: self.elapsed_ms() - started,
         });
         let connection = connection.map_err(|_| OpError::FailedToFetch)?;
         let config = WebSocketConfig::default()

@@ -113,6 +113,22 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
 
+    /// As [`StoreError::Corrupt`] or [`StoreError::NotADatabase`], of a database of a script's: it has
+    /// another name from now on, with every byte, and the script may begin anew.
+    #[error(
+        "{} is damaged ({reason}): it is kept as {}, and whoever opens it next finds an empty one; \
+         restore the state folder from a backup, or delete what was kept",
+        database.display(), aside.display()
+    )]
+    SetAside {
+        /// Where the database was.
+        database: PathBuf,
+        /// Where it is now.
+        aside: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// No room to write. Reading, and writing after room was made, still work.
     #[error("no space left for {}: free some space on that disk and try again", place.display())]
     DiskFull {
@@ -245,6 +261,13 @@ pub enum StoreError {
         /// The state that it is in; `None` if it was replaced or unregistered.
         found: Option<VersionState>,
     },
+}
+
+impl StoreError {
+    /// Whether the bytes of a database are at fault, and reading them again would not help.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::NotADatabase { .. })
+    }
 }
 
 /// What the operating system said of one of the store's files.

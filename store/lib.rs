@@ -14,8 +14,8 @@
 //!   operating system releases the lock when the process dies, so no lock is ever stale.
 //! - **Refused means untouched.** A folder or database that is not usable is left as it was,
 //!   except for the lock file.
-//! - **What the network can give again may be lost.** Cookies and the HTTP cache do not wait for
-//!   the disk: a power cut may undo the last of their changes, each as a whole.
+//! - **What can be had again may be lost.** Cookies, the HTTP cache and the code of scripts do not
+//!   wait for the disk: a power cut may undo the last of their changes, each as a whole.
 //! - **Upgrades are all or nothing.** Each step of the schema is one transaction; a later schema
 //!   is refused, never guessed at.
 //! - **No scan at the start.** `PRAGMA quick_check` reads every page, script bodies included, so a
@@ -56,9 +56,11 @@ mod error;
 mod folder;
 mod http_cache;
 pub mod indexed_db;
+mod memory;
 mod periodic;
 mod push;
 mod registrations;
+mod script_code;
 mod sync;
 mod transaction;
 mod write;
@@ -97,10 +99,11 @@ pub use crate::registrations::{
     InstalledWorker, NavigationPreload, Registration, RegistrationId, ScriptResource, ScriptType,
     Unregistered, UpdateViaCache, Version, VersionId, VersionState,
 };
+pub use crate::script_code::ScriptCodeLimits;
 pub use crate::sync::{
-    ClaimLimits, Claimed, HandedBack, IllegalTransition, Outcome, Profile, Recovered, Recovery,
-    Registered, Settled, SyncEvent, SyncPolicy, SyncRecord, SyncRegistration, SyncState, SyncType,
-    next,
+    ClaimLimits, Claimed, DueNow, HandedBack, IllegalTransition, ListedSync, Outcome, Profile,
+    Recovered, Recovery, Registered, Settled, SyncEvent, SyncPlace, SyncPolicy, SyncRecord,
+    SyncRegistration, SyncState, SyncType, next,
 };
 pub use crate::write::{SyncChange, SyncWrite, SyncWritten};
 
@@ -121,6 +124,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_lifecycle.sql"),
     include_str!("push/schema.sql"),
     include_str!("cookie_subscriptions.sql"),
+    include_str!("script_code.sql"),
     include_str!("background_fetch/schema.sql"),
     include_str!("content_index.sql"),
 ];
@@ -182,8 +186,7 @@ impl Store {
     /// [`StoreError::Statement`] if SQLite has no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
         let database = PathBuf::from("in-memory store");
-        let connection = Connection::open_in_memory()
-            .map_err(Failure::from)
+        let connection = memory::open(&database)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
         let bodies = Bodies::temporary();

@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::error::Failure;
 use crate::write::{Key, require_active_worker, select_keys};
 use crate::{
-    Claimed, HandedBack, Outcome, Recovered, Recovery, RegistrationId, Settled, Store, StoreError,
-    SyncPolicy,
+    Claimed, DueNow, HandedBack, Outcome, Recovered, Recovery, RegistrationId, Settled, Store,
+    StoreError, SyncPolicy,
 };
 
 pub use transition::{
@@ -313,6 +313,23 @@ fn settled(after: PeriodicSyncRecord, outcome: Outcome, now_ms: i64) -> Settled 
     }
 }
 
+/// Whether it was there, and waiting for its time.
+pub(crate) fn make_due(
+    connection: &Connection,
+    key: Key<'_>,
+    now_ms: i64,
+) -> Result<DueNow, Failure> {
+    match load(connection, key)? {
+        None => Ok(DueNow::NotFound),
+        Some(record) if record.is_firing() => Ok(DueNow::UnderWay),
+        Some(_) => {
+            let policy = SyncPolicy::default();
+            advance(connection, key, PeriodicSyncEvent::MadeDue, &policy, now_ms)?;
+            Ok(DueNow::Due)
+        }
+    }
+}
+
 /// What one event did to one registration.
 struct Step {
     before: Option<PeriodicSyncRecord>,
@@ -396,7 +413,7 @@ fn delete(connection: &Connection, key: Key<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn record_from(row: &Row<'_>) -> rusqlite::Result<PeriodicSyncRecord> {
+pub(crate) fn record_from(row: &Row<'_>) -> rusqlite::Result<PeriodicSyncRecord> {
     Ok(PeriodicSyncRecord {
         state: row.get(0)?,
         min_interval_ms: row.get(1)?,

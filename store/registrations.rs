@@ -297,6 +297,39 @@ impl Store {
         self.read(|connection| select_registrations(connection, "ORDER BY registrations.id", []))
     }
 
+    /// At most `limit` registrations whose scope's bytes come after those of `after`, in the order
+    /// of these. Costs what it answers, not what is stored.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn registration_page(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Registration>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let filter = "WHERE scope > ?1 ORDER BY scope LIMIT ?2";
+        self.read(|connection| select_registrations(connection, filter, (after, limit)))
+    }
+
+    /// How many workers there are, by their states: those that have any.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn version_counts(&self) -> Result<Vec<(VersionState, u64)>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT state, count(*) FROM versions GROUP BY state ORDER BY state";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| {
+                let count: i64 = row.get(1)?;
+                Ok((row.get(0)?, count.unsigned_abs()))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// The registrations of an origin, in the order of first registration.
     ///
     /// # Errors

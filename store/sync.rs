@@ -2,6 +2,7 @@
 //! Invariant: what a row becomes is decided by [`next`] alone, recovery after a crash included.
 
 mod claim;
+mod listing;
 mod transition;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
@@ -12,6 +13,7 @@ use crate::write::{Key, require_active_worker, select_keys};
 use crate::{RegistrationId, Store, StoreError};
 
 pub use claim::ClaimLimits;
+pub use listing::{DueNow, ListedSync, SyncPlace};
 pub use transition::{
     IllegalTransition, Outcome, Profile, SyncEvent, SyncPolicy, SyncRecord, SyncState, next,
 };

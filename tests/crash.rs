@@ -136,7 +136,12 @@ self.addEventListener("install", (event) => event.waitUntil(new Promise((resolve
 
 function write(db, n) {
   const transaction = db.transaction(["debit", "credit"], "readwrite");
-  for (const name of ["debit", "credit"]) transaction.objectStore(name).put({ n }, n);
+  // Large enough for a file of its own; each takes the place of one that goes.
+  const blob = new Blob([new Uint8Array(100_000).fill(n)]);
+  for (const name of ["debit", "credit"]) {
+    transaction.objectStore(name).put({ n }, n);
+    transaction.objectStore(name).put({ n, blob }, "latest");
+  }
   transaction.oncomplete = () => {
     console.log(`complete ${n}`);
     write(db, n + 1);
@@ -155,6 +160,15 @@ async function count(db) {
     }
   }
   console.log(`counts ${counts.join()}`);
+  for (const name of ["debit", "credit"]) {
+    const { n, blob } = await new Promise((resolve) => {
+      const get = db.transaction(name).objectStore(name).get("latest");
+      get.onsuccess = () => resolve(get.result);
+    });
+    const bytes = new Uint8Array(await blob.arrayBuffer());
+    const isWhole = bytes.length === 100_000 && bytes.every((byte) => byte === n % 256);
+    console.log(`${name} has the blob of ${n}: ${isWhole}`);
+  }
 }
 "#;
 
@@ -176,6 +190,23 @@ fn a_transaction_that_was_complete_is_on_disk_and_one_cut_off_left_nothing() {
         counts.split(['"', ',']).map_while(|number| number.parse().ok()).collect();
     assert_eq!(counts.len(), 4, "{line}");
     assert!(counts.iter().all(|count| *count == counts[0] && *count >= 25), "{line}");
+    // Each store has as many records as were written, and the blob of the last of them.
+    for name in ["debit", "credit"] {
+        let whole = format!("{name} has the blob of {}: true", counts[0] - 1);
+        assert_eq!(second.lines_with(&whole).len(), 1, "{second:#?}");
+    }
+    assert_eq!(blob_files(&project.path().join("state/indexed_db")), 2, "none is left over");
+}
+
+/// How many files blobs have in the folder of databases.
+fn blob_files(databases: &Path) -> usize {
+    let entries = |folder: &Path| -> Vec<_> {
+        let entries = std::fs::read_dir(folder).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let files = entries(databases).into_iter().flat_map(|origin| entries(&origin));
+    let folders = files.filter(|path| path.extension().is_some_and(|name| name == "blobs"));
+    folders.map(|folder| entries(&folder).len()).sum()
 }
 
 const PERIODIC_PAGE: &str = r#"

@@ -48,7 +48,8 @@ fn sources() -> Vec<Source> {
             let path = entry.expect("an entry of it").path();
             let name = path.strip_prefix(root()).expect("it is below the root");
             let name = name.to_str().expect("names are UTF-8").to_owned();
-            let foreign = ["target", "third_party", "node_modules"].contains(&name.as_str());
+            let foreign =
+                ["target", "third_party", "node_modules", "fuzz/target"].contains(&name.as_str());
             if foreign || name.starts_with('.') {
                 continue;
             }

@@ -71,14 +71,15 @@ fn put(transaction: &Transaction<'_>, id: i64) -> Result<()> {
     let (key, tag) = (key(id), tag(id));
     let entries = [&INDEX.to_be_bytes(), &(tag.len() as u32).to_be_bytes(), &tag[..]].concat();
     let value = value(id).into_bytes();
-    let row = (OBJECT_STORE, &key, &value, &entries, false);
-    let sql = "INSERT OR IGNORE INTO records VALUES (?1, ?2, ?3, ?4, ?5)";
+    // A checksum is not SQLite's to compute: only its column is written.
+    let row = (OBJECT_STORE, &key, &value, &entries, false, id);
+    let sql = "INSERT OR IGNORE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     if transaction.prepare_cached(sql)?.execute(row)? == 0 {
         let sql = "SELECT entries FROM records WHERE object_store = ?1 AND key = ?2";
         let mut statement = transaction.prepare_cached(sql)?;
         let old: Vec<u8> = statement.query_row((OBJECT_STORE, &key), |row| row.get(0))?;
         assert_eq!(old, entries, "a record keeps its place in the index");
-        let sql = "UPDATE records SET value = ?3, entries = ?4, has_blobs = ?5
+        let sql = "UPDATE records SET value = ?3, entries = ?4, has_blobs = ?5, checksum = ?6
                    WHERE object_store = ?1 AND key = ?2";
         transaction.prepare_cached(sql)?.execute(row)?;
         return Ok(());

@@ -23,6 +23,8 @@ const { MathMin, TypeError } = primordials;
 /** So many records are read at once, and so many events are dispatched in one turn. */
 const maxPage = 64;
 
+const nothing = [[], undefined, undefined];
+
 const on = (name) => `Failed to execute '${name}' on 'IDBCursor'`;
 
 let cursorState;
@@ -180,8 +182,8 @@ export function openCursor(source, transaction, store, index, range, direction, 
     // Keys of our own: a script may change those that it sees.
     position: undefined,
     primaryPosition: undefined,
-    // Records that were read ahead, flat, and where the next one of them is.
-    ahead: [],
+    // Records that were read ahead, as `recordsTo` has them, and which of them is the next.
+    ahead: nothing,
     next: 0,
     page: 1,
   };
@@ -202,7 +204,7 @@ function iterate(cursor, state, from) {
 function step(cursor, state) {
   state.gotValue = false;
   const { ahead, next, request, transaction } = state;
-  if (next < ahead.length) {
+  if (next < ahead[0].length) {
     const finish = () => moveTo(cursor, state, ahead, next);
     if (executeKnown(transaction, request, finish)) return;
     state.page = 1;
@@ -219,23 +221,30 @@ function ask(cursor, state, from, limit) {
   const options = { direction, limit, from, isPage: true };
   const send = (request) =>
     retrieval.query(id, request, kind, { store, index }, range, options);
-  const finish = (flat) => moveTo(cursor, state, flat, 0);
+  const finish = (found) => moveTo(cursor, state, found, 0);
   return execute(transaction, source, send, finish, state.request ?? undefined);
 }
 
-function moveTo(cursor, state, flat, at) {
-  state.ahead = flat;
-  state.next = at + 3;
-  if (flat.length === 0) {
+function moveTo(cursor, state, found, at) {
+  state.ahead = found;
+  state.next = at + 1;
+  const keys = found[0];
+  if (keys.length === 0) {
     state.key = state.primaryKey = state.value = undefined;
     return null;
   }
-  state.key = flat[at];
-  state.primaryKey = flat[at + 1] === undefined ? flat[at] : flat[at + 1];
+  const primaryKeys = found[1];
+  state.key = keys[at];
   state.position = toKey(state.key);
-  state.primaryPosition = toKey(state.primaryKey);
+  if (primaryKeys === undefined) {
+    state.primaryKey = state.key;
+    state.primaryPosition = state.position;
+  } else {
+    state.primaryKey = primaryKeys[at];
+    state.primaryPosition = toKey(state.primaryKey);
+  }
   if (!state.keyOnly) {
-    state.value = retrieval.completed(state.store, state.primaryKey, flat[at + 2]);
+    state.value = retrieval.completed(state.store, state.primaryKey, found[2][at]);
   }
   state.gotValue = true;
   return cursor;

@@ -28,6 +28,9 @@ const [attributes, path, dispatched, passive, stopped, stoppedAtOnce] = [
   "[[stopPropagationFlag]]", "[[stopImmediatePropagationFlag]]",
 ].map((description) => symbols.find((symbol) => symbol.description === description));
 
+/** A property that events have, and nothing else. */
+export const eventMark = attributes;
+
 /** Whether one of them would hear of an event. */
 export function isHeard(targets, type) {
   for (let i = 0; i < targets.length; i++) {
@@ -78,11 +81,14 @@ function invoke(target, event, phase, capture) {
   event[attributes].eventPhase = phase;
   event[attributes].currentTarget = target;
   let threw = false;
-  const listeners = ArrayPrototypeSlice(all);
-  for (let i = 0; i < listeners.length && !event[stoppedAtOnce]; i++) {
+  // One that is alone needs no list that stays as it was.
+  const listeners = all.length === 1 ? all : ArrayPrototypeSlice(all);
+  const { length } = listeners;
+  for (let i = 0; i < length && !event[stoppedAtOnce]; i++) {
     const listener = listeners[i];
     const { options } = listener;
-    if (!!options.capture !== capture || !ArrayPrototypeIncludes(all, listener)) continue;
+    if (!!options.capture !== capture) continue;
+    if (i > 0 && !ArrayPrototypeIncludes(all, listener)) continue;
     if (options.once) ArrayPrototypeSplice(all, ArrayPrototypeIndexOf(all, listener), 1);
     event[passive] = !!options.passive;
     try {

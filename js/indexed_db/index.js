@@ -192,18 +192,19 @@ export function fillIndex(transaction, store, index) {
   const source = { store, index: null };
   const ask = (from) => (request) =>
     retrieval.query(state.id, request, retrieval.withValues, source, {}, { limit: batch, from });
-  const finish = (flat) => {
-    if (flat.length > 0) {
-      const records = entriesOf(store, index, flat);
+  const finish = (found) => {
+    const keys = found[0];
+    if (keys.length > 0) {
+      const records = entriesOf(store, index, keys, found[2]);
       const send = (request) =>
         op_indexed_db_index(state.id, request, store.id, index.id, index.unique, records);
       executeAhead(transaction, send, () => {});
     }
-    if (flat.length < batch * 3) {
+    if (keys.length < batch) {
       release(state);
       return;
     }
-    const last = toKey(flat[flat.length - 3]);
+    const last = toKey(keys[keys.length - 1]);
     const from = { past: true, key: last, primaryKey: undefined, skip: 0 };
     executeAhead(transaction, ask(from), finish);
   };
@@ -214,11 +215,11 @@ export function fillIndex(transaction, store, index) {
 }
 
 /** Flat: primary key, keys, ... */
-function entriesOf(store, index, flat) {
+function entriesOf(store, index, keys, values) {
   const records = [];
-  for (let i = 0; i < flat.length; i += 3) {
-    const value = retrieval.completed(store, flat[i], flat[i + 2]);
-    ArrayPrototypePush(records, toKey(flat[i]), extractIndexKeys(value, index));
+  for (let i = 0; i < keys.length; i++) {
+    const value = retrieval.completed(store, keys[i], values[i]);
+    ArrayPrototypePush(records, toKey(keys[i]), extractIndexKeys(value, index));
   }
   return records;
 }

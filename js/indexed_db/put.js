@@ -4,6 +4,7 @@
 // Invariant: the transaction is not active while a value is cloned, which may run a script's code.
 
 import { core, primordials } from "ext:core/mod.js";
+import { eventMark } from "ext:kittiwake/indexed_db/dispatch.js";
 import {
   canInject,
   extractIndexKeys,
@@ -14,10 +15,11 @@ import {
 import { compareKeys, generated, invalid } from "ext:kittiwake/indexed_db/keys.js";
 import { execute, requireActive, transactionState } from "ext:kittiwake/indexed_db/transaction.js";
 import { blobParts, deserialize, serialize } from "ext:kittiwake/indexed_db/values.js";
+import { webidl } from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_indexed_db_put, op_indexed_db_put_bytes } = core.ops;
-const { ArrayPrototypePush } = primordials;
+const { ArrayPrototypePush, ObjectPrototype } = primordials;
 
 /**
  * Stores a value under `key`, or under its own or a generated one if that is undefined. A cursor
@@ -33,9 +35,10 @@ export function storeValue(transaction, store, value, key, options) {
   try {
     bytes = serialize(
       value,
-      (brand, refuse) =>
+      (refuse) =>
         op_indexed_db_put(
-          state.id, request, store.id, recipe, value, key, overwrite, brand, refuse,
+          state.id, request, store.id, recipe, value, key, overwrite,
+          core.hostObjectBrand, webidl.brand, eventMark, ObjectPrototype, refuse,
         ),
       prefix,
     );
@@ -75,9 +78,10 @@ function storeBytes(transaction, store, bytes, key, { mustKeep, overwrite, prefi
   key = mustKeep ?? key;
   const indexes = indexKeys(store, clone);
   const { id } = transactionState(transaction);
+  // Kept until it is sent, which may be later.
   const blobs = blobParts(bytes);
   const send = (request) =>
-    op_indexed_db_put_bytes(id, request, store.id, key, bytes, indexes, blobs, overwrite);
+    op_indexed_db_put_bytes(id, request, store.id, key, bytes, indexes, blobs.names, overwrite);
   return execute(transaction, source, send, answer);
 }
 

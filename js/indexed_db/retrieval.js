@@ -121,7 +121,10 @@ export function valuesTo(store) {
   return mayLackKeys(store) ? recordsTo(store, "values") : (values) => values;
 }
 
-/** What to make of records, which are flat: key, primary key, value, ... */
+/**
+ * What to make of records, which the host gives as three lists: keys, primary keys or undefined
+ * where those are the same, and values or undefined.
+ */
 export function recordsTo(store, kind) {
   const make = {
     keys: (_key, primaryKey) => primaryKey,
@@ -129,16 +132,16 @@ export function recordsTo(store, kind) {
       new IDBRecord(hostKey, { key, primaryKey, value: completed(store, primaryKey, value) }),
     values: (_key, primaryKey, value) => completed(store, primaryKey, value),
   }[kind];
-  return (flat) => {
-    const count = flat.length / 3;
+  return (found) => {
+    const keys = found[0];
+    const primaryKeys = found[1] ?? keys;
+    const values = found[2];
     // In place: no element is added that a setter on a prototype could meet.
-    for (let i = 0; i < count; i++) {
-      const key = flat[i * 3];
-      const primaryKey = flat[i * 3 + 1] === undefined ? key : flat[i * 3 + 1];
-      flat[i] = make(key, primaryKey, flat[i * 3 + 2]);
+    for (let i = 0; i < keys.length; i++) {
+      const primaryKey = primaryKeys[i];
+      keys[i] = make(keys[i], primaryKey, values === undefined ? undefined : values[i]);
     }
-    flat.length = count;
-    return flat;
+    return keys;
   };
 }
 

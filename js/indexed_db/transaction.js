@@ -315,7 +315,7 @@ export function answered(id, answers) {
 // The host's kinds of answers: ops/indexed_db/event.rs.
 const failed = 0;
 const succeeded = 1;
-const unread = 2;
+const unreadValues = 2;
 
 function deliverAnswers(transaction, state, answers) {
   for (let i = 0; i < answers.length; i += 3) {
@@ -347,11 +347,19 @@ function settleSilently(transaction, state, request, kind, answer) {
 /** Makes a request's result of the answer; the error if that fails. */
 function finishWith(requested, kind, answer) {
   try {
-    requested.result = requested.finish(kind === unread ? readValues(answer) : answer);
+    requested.result = requested.finish(kind === succeeded ? answer : read(kind, answer));
     return null;
   } catch (error) {
     return unreadable(error);
   }
+}
+
+/** An answer with values that the host has left to be read here. */
+function read(kind, answer) {
+  // Else `unreadRecords`: keys, primary keys, values.
+  if (kind === unreadValues) return readValues(answer[0], answer[1]);
+  readValues(answer[0][2], answer[1]);
+  return answer[0];
 }
 
 /** A stored value that the engine cannot read. */
@@ -377,9 +385,10 @@ function settle(transaction, state, request, kind, answer) {
 /** https://w3c.github.io/IndexedDB/#fire-a-success-event */
 function fireSuccess(transaction, state, request) {
   // Most of many requests are of no interest, and an event costs more than they do.
-  if (!isHeard([request, transaction, state.db], "success")) return;
+  const targets = [request, transaction, state.db];
+  if (!isHeard(targets, "success")) return;
   const event = new Event("success");
-  const threw = dispatchActive(transaction, state, request, event);
+  const threw = dispatchActive(state, targets, event);
   if (threw && state.phase === "inactive") {
     abort(transaction, new DOMException("Uncaught exception in event handler.", "AbortError"));
   }
@@ -388,7 +397,7 @@ function fireSuccess(transaction, state, request) {
 /** https://w3c.github.io/IndexedDB/#fire-an-error-event */
 function fireError(transaction, state, request) {
   const event = new Event("error", { bubbles: true, cancelable: true });
-  const threw = dispatchActive(transaction, state, request, event);
+  const threw = dispatchActive(state, [request, transaction, state.db], event);
   if (threw && state.phase === "inactive") {
     abort(transaction, new DOMException("Uncaught exception in event handler.", "AbortError"));
   } else if (!event.defaultPrevented && state.phase !== "finished") {
@@ -396,9 +405,9 @@ function fireError(transaction, state, request) {
   }
 }
 
-function dispatchActive(transaction, state, request, event) {
+function dispatchActive(state, targets, event) {
   if (state.phase === "inactive") state.phase = "active";
-  const threw = dispatchUp([request, transaction, state.db], event);
+  const threw = dispatchUp(targets, event);
   if (state.phase === "active") state.phase = "inactive";
   return threw;
 }

@@ -6,7 +6,7 @@ import { core, primordials } from "ext:core/mod.js";
 import { refusalOf } from "ext:kittiwake/platform_object.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { op_blob_create_part, op_indexed_db_has_blobs } = core.ops;
+const { op_indexed_db_has_blobs } = core.ops;
 const {
   ArrayPrototypePush,
   ObjectPrototypeIsPrototypeOf,
@@ -23,7 +23,7 @@ export function serialize(value, write, prefix) {
     throw new DOMException(`${prefix}: ${text}`, "DataCloneError");
   };
   try {
-    return write(core.hostObjectBrand, refuse);
+    return write(refuse);
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal !== undefined) refuse(refusal);
@@ -44,40 +44,52 @@ export function deserialize(bytes, deserializers = core.getCloneableDeserializer
   return core.deserialize(bytes, { forStorage: true, deserializers });
 }
 
-/** The parts of blobs that a serialised value names. */
+/**
+ * The parts of blobs that a serialised value names, and an object with which they may go: the
+ * engine forgets what no object has.
+ */
 export function blobParts(bytes) {
-  if (!op_indexed_db_has_blobs(bytes)) return [];
   const names = [];
-  deserialize(bytes, withParts((part) => {
+  if (!op_indexed_db_has_blobs(bytes)) return { names, holder: undefined };
+  const holder = deserialize(bytes, withParts((part) => {
     ArrayPrototypePush(names, part.uuid);
-    return part;
+    return [part];
   }));
-  return names;
+  return { names, holder };
 }
 
-/** Records as the host gives them, flat; `unread` says where a value is left to be read here. */
-export function readValues([flat, unread]) {
-  for (let i = 0; i < unread.length; i++) flat[unread[i]] = read(flat[unread[i]]);
-  return flat;
+/** Values as the host gives them, of which those at the places in `unread` are read here. */
+export function readValues(values, unread) {
+  for (let i = 0; i < unread.length; i++) values[unread[i]] = read(values[unread[i]]);
+  return values;
 }
 
-/** A stored value: its bytes, name of a part of its blobs, the part's bytes, ... */
+/**
+ * A stored value: its bytes, name of a part of its blobs, identifier and size of each piece of the
+ * part in an array, ...
+ */
 function read(stored) {
   const parts = new SafeMap();
   for (let i = 1; i < stored.length; i += 2) {
-    const bytes = stored[i + 1];
-    const part = { uuid: op_blob_create_part(bytes), size: bytes.byteLength };
-    parts.set(stored[i], part);
+    const pieces = [];
+    const numbered = stored[i + 1];
+    for (let j = 0; j < numbered.length; j += 2) {
+      ArrayPrototypePush(pieces, { uuid: numbered[j], size: numbered[j + 1] });
+    }
+    parts.set(stored[i], pieces);
   }
-  return deserialize(stored[0], withParts((part) => parts.get(part.uuid) ?? part));
+  return deserialize(stored[0], withParts((part) => parts.get(part.uuid) ?? [part]));
 }
 
-/** The engine's deserialisers, with other parts for blobs. */
+/** The engine's deserialisers, with other parts for blobs: `replace` answers those of one. */
 function withParts(replace) {
   const own = core.getCloneableDeserializers();
   const replacing = (type) => (data) => {
     const parts = [];
-    for (let i = 0; i < data.parts.length; i++) ArrayPrototypePush(parts, replace(data.parts[i]));
+    for (let i = 0; i < data.parts.length; i++) {
+      const pieces = replace(data.parts[i]);
+      for (let j = 0; j < pieces.length; j++) ArrayPrototypePush(parts, pieces[j]);
+    }
     return own[type]({ ...data, parts });
   };
   return { __proto__: null, ...own, Blob: replacing("Blob"), File: replacing("File") };

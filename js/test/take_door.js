@@ -3,4 +3,4 @@
 const door = globalThis.__kittiwakeTest;
 delete globalThis.__kittiwakeTest;
 
-export const { ask, call, inspect, onMessage } = door;
+export const { ask, call, inspect, onMessage, wanted } = door;

@@ -7,11 +7,13 @@ import { describeError } from "kittiwake:test/failure";
 import { call, onOrder } from "kittiwake:test/host";
 import { fn, spyOn } from "kittiwake:test/spies";
 import { createWorld } from "kittiwake:test/world";
-import { inspect } from "kittiwake:test/door";
+import { inspect, wanted } from "kittiwake:test/door";
 
 export { expect, fn, spyOn };
 
-const tests = [];
+/** By their number; where the world was made for one of them, it is the only one. */
+const tests = new Map();
+let declared = 0;
 let group = createGroup(null, undefined, "run");
 
 function createGroup(name, parent, mode) {
@@ -25,13 +27,16 @@ function groupsAround(group) {
   return groups;
 }
 
-/** Where a test stands: the first line of a stack that is of a file. */
-function placeOfCaller() {
-  const frame = /(file:\/\/[^\s)]+?):(\d+):(\d+)/.exec(new Error().stack);
+/** Where a test stands: the first line of its caller's stack that is of a file. */
+function placeOf({ stack }) {
+  const frame = /(file:\/\/[^\s)]+?):(\d+):(\d+)/.exec(stack);
   return frame === null ? {} : { file: frame[1], line: Number(frame[2]), column: Number(frame[3]) };
 }
 
 function declare(mode, name, options, body) {
+  const number = declared++;
+  // Whoever found the wanted test has looked at the others.
+  if (wanted !== null && number !== wanted) return;
   if (typeof options === "function") [options, body] = [body ?? {}, options];
   if (typeof options === "number") options = { timeout: options };
   if (typeof name !== "string") throw new TypeError(`a test's name is a string, not ${name}`);
@@ -39,7 +44,7 @@ function declare(mode, name, options, body) {
     throw new TypeError(`test("${name}") has no function; write test.todo("${name}")`);
   }
   const timeout = options?.timeout;
-  tests.push({ name, mode, body, group, timeout, place: placeOfCaller() });
+  tests.set(number, { name, mode, body, group, timeout, caller: new Error() });
 }
 
 function describeAs(mode, name, body) {
@@ -113,6 +118,10 @@ export function afterEach(hook) {
   group.after.push(hook);
 }
 
+function pathOf({ group, name }) {
+  return [...groupsAround(group).map(({ name }) => name).filter(Boolean), name];
+}
+
 /** skip and todo hold for all within a group; only makes one of every test within. */
 function modeOf(test) {
   const modes = [...groupsAround(test.group).map(({ mode }) => mode), test.mode];
@@ -122,17 +131,23 @@ function modeOf(test) {
 }
 
 function list() {
-  const described = tests.map((test) => ({
-    path: [...groupsAround(test.group).map(({ name }) => name).filter(Boolean), test.name],
+  const described = Array.from(tests, ([number, test]) => ({
+    number,
+    path: pathOf(test),
     mode: modeOf(test),
     timeout_ms: test.timeout ?? null,
-    ...test.place,
+    ...placeOf(test.caller),
   }));
   call("declared", { tests: described });
 }
 
-async function run(number) {
-  const { body, group } = tests[number];
+async function run({ number, name }) {
+  const test = tests.get(number);
+  if (test === undefined || pathOf(test).join(" > ") !== name) {
+    const message = "its file was changed while the tests ran, and does not have it there any more";
+    return call("ended", { failures: [{ message }] });
+  }
+  const { body, group } = test;
   const groups = groupsAround(group);
   const world = createWorld();
   const failures = [];
@@ -155,5 +170,5 @@ async function run(number) {
 
 onOrder((order) => {
   if (order.order === "list") list();
-  else run(order.number);
+  else run(order);
 });

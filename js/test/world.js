@@ -6,7 +6,7 @@
 import { ask, call, withMessage } from "kittiwake:test/host";
 
 /** "5m", or a number of milliseconds, as the host reads it. */
-function duration(value) {
+export function duration(value) {
   if (typeof value === "number" && Number.isFinite(value) && value >= 0) return `${value}ms`;
   if (typeof value === "string") return value;
   throw new TypeError(`write a duration as "5m" or a number of milliseconds, not ${value}`);

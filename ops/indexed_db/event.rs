@@ -2,10 +2,13 @@
 //!
 //! Invariant: `js/indexed_db/delivery.js` has a function for each event, with these arguments.
 
-use deno_core::{serde_v8, v8};
+use std::sync::Arc;
+
+use deno_core::{JsRuntime, serde_v8, v8};
 use serde::Serialize;
 
 use super::{IndexedDbKey, buffer_to_v8, to_v8, value};
+use crate::{Blobs, Host, StoredBlob};
 
 /// One event.
 pub enum IndexedDbEvent {
@@ -137,8 +140,16 @@ pub struct IndexedDbRecord {
 pub struct IndexedDbValue {
     /// What V8's serialiser wrote.
     pub bytes: Vec<u8>,
-    /// The contents of its Blob and File objects: names and bytes.
-    pub blobs: Vec<(String, Vec<u8>)>,
+    /// The contents of its Blob and File objects, by their names.
+    pub blobs: Vec<(String, IndexedDbBlob)>,
+}
+
+/// What a part of a Blob or File object holds.
+pub enum IndexedDbBlob {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// What is in storage.
+    Stored(Arc<dyn StoredBlob>),
 }
 
 /// What a connection is told of its database.
@@ -275,11 +286,12 @@ pub(super) fn answers_to_v8<'s>(
 // The kinds of answers, as `js/indexed_db/transaction.js` knows them.
 const FAILED: i32 = 0;
 const SUCCEEDED: i32 = 1;
-/// An array, and which of its elements are to be read by `js/indexed_db/values.js`.
-const UNREAD: i32 = 2;
+/// Values, and which of them are to be read by `js/indexed_db/values.js`.
+const UNREAD_VALUES: i32 = 2;
+/// Records, and which of their values are to be read by it.
+const UNREAD_RECORDS: i32 = 3;
 
 impl IndexedDbAnswer {
-    /// Records are flat: key, primary key, value, ...
     fn into_v8<'s>(self, scope: &mut v8::PinScope<'s, '_>) -> (i32, v8::Local<'s, v8::Value>) {
         match self {
             Self::Failed(error) => (FAILED, to_v8(scope, &error)),
@@ -289,7 +301,7 @@ impl IndexedDbAnswer {
             Self::Records(records) => records_to_v8(scope, records),
             Self::Values(values) => {
                 let (values, unread) = values_to_v8(scope, values);
-                with_unread(scope, values, &unread, |position| position)
+                with_unread(scope, UNREAD_VALUES, values, &unread)
             }
         }
     }
@@ -299,40 +311,48 @@ impl IndexedDbAnswer {
 const TOGETHER: usize = 1024;
 const TOGETHER_BYTES: usize = 256 << 10;
 
+/// Lists of keys, of primary keys or undefined, and of values or undefined.
 fn records_to_v8<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     records: Vec<IndexedDbRecord>,
 ) -> (i32, v8::Local<'s, v8::Value>) {
-    let undefined = v8::undefined(scope).into();
-    let mut flat = Vec::with_capacity(records.len() * 3);
-    let mut values = Vec::with_capacity(records.len());
+    let undefined: v8::Local<'_, v8::Value> = v8::undefined(scope).into();
+    let mut keys = Vec::with_capacity(records.len());
+    let (mut primary_keys, mut values) = (Vec::new(), Vec::with_capacity(records.len()));
     for record in records {
-        flat.push(record.key.into_v8(scope));
-        flat.push(record.primary_key.map_or(undefined, |key| key.into_v8(scope)));
-        flat.push(undefined);
+        keys.push(record.key.into_v8(scope));
+        primary_keys.extend(record.primary_key.map(|key| key.into_v8(scope)));
         values.extend(record.value);
     }
-    let (values, unread) = values_to_v8(scope, values);
-    for index in 0..values.length() {
-        flat[index as usize * 3 + 2] = values.get_index(scope, index).unwrap_or(undefined);
-    }
-    let flat = v8::Array::new_with_elements(scope, &flat);
-    with_unread(scope, flat, &unread, |position| position * 3 + 2)
+    let keys = v8::Array::new_with_elements(scope, &keys).into();
+    let primary_keys = match &primary_keys[..] {
+        [] => undefined,
+        all => v8::Array::new_with_elements(scope, all).into(),
+    };
+    let (values, unread) = match values.is_empty() {
+        true => (undefined, vec![]),
+        false => {
+            let (values, unread) = values_to_v8(scope, values);
+            (values.into(), unread)
+        }
+    };
+    let records = v8::Array::new_with_elements(scope, &[keys, primary_keys, values]);
+    with_unread(scope, UNREAD_RECORDS, records, &unread)
 }
 
 fn with_unread<'s>(
     scope: &mut v8::PinScope<'s, '_>,
+    kind: i32,
     answer: v8::Local<'s, v8::Array>,
     unread: &[usize],
-    place: impl Fn(usize) -> usize,
 ) -> (i32, v8::Local<'s, v8::Value>) {
     if unread.is_empty() {
         return (SUCCEEDED, answer.into());
     }
-    let unread: Vec<_> = unread.iter().map(|position| place(*position) as i32).collect();
-    let unread: Vec<_> = unread.iter().map(|at| v8::Integer::new(scope, *at).into()).collect();
+    let unread: Vec<_> =
+        unread.iter().map(|position| v8::Integer::new(scope, *position as i32).into()).collect();
     let unread = v8::Array::new_with_elements(scope, &unread).into();
-    (UNREAD, v8::Array::new_with_elements(scope, &[answer.into(), unread]).into())
+    (kind, v8::Array::new_with_elements(scope, &[answer.into(), unread]).into())
 }
 
 /// An array of the values, and the positions of those that are not read, but as `with_blobs`.
@@ -391,15 +411,34 @@ fn part_to_v8<'s>(
     scope.escape(array)
 }
 
-/// Flat: a serialised value, name of a part, its bytes, ...
+/// Flat: a serialised value, name of a part, identifier and size of each of its pieces in an array,
+/// ...
 fn with_blobs<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     value: IndexedDbValue,
 ) -> v8::Local<'s, v8::Value> {
     let mut flat = vec![buffer_to_v8(scope, value.bytes)];
-    for (part, bytes) in value.blobs {
+    let blobs = blobs_of(scope);
+    for (part, blob) in value.blobs {
         flat.push(to_v8(scope, &part));
-        flat.push(buffer_to_v8(scope, bytes));
+        let pieces = match blob {
+            IndexedDbBlob::Bytes(bytes) => {
+                let size = bytes.len();
+                vec![(blobs.insert_bytes(bytes), size)]
+            }
+            IndexedDbBlob::Stored(blob) => blobs.insert_stored(&blob),
+        };
+        let mut numbered = Vec::with_capacity(pieces.len() * 2);
+        for (id, size) in pieces {
+            numbered.push(to_v8(scope, &id.to_string()));
+            numbered.push(v8::Number::new(scope, size as f64).into());
+        }
+        flat.push(v8::Array::new_with_elements(scope, &numbered).into());
     }
     v8::Array::new_with_elements(scope, &flat).into()
+}
+
+/// Where the realm's Blob and File objects have what they hold.
+fn blobs_of(scope: &mut v8::PinScope<'_, '_>) -> Arc<Blobs> {
+    JsRuntime::op_state_from(scope).borrow().borrow::<Host>().blobs.clone()
 }

@@ -59,7 +59,7 @@ pub(super) fn find(recipe: &[u8], bytes: &[u8]) -> Option<FoundKeys> {
         match (path.index, evaluate(value, &path)?) {
             (0, Found::Key(key)) => found.key = Some(key),
             (0, Found::Undefined) if path.flags & GENERATED != 0 => {
-                match (&path.paths[0][..], value.peek()?) {
+                match (&path.paths.first()?[..], value.peek()?) {
                     ([only], b'o') => generated = Some(*only),
                     _ => return None,
                 }
@@ -91,7 +91,7 @@ pub(super) fn self_contained(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// <https://w3c.github.io/IndexedDB/#extract-a-key-from-a-value-using-a-key-path>
 fn evaluate(value: Reader<'_>, path: &KeyPath<'_>) -> Option<Found> {
     if path.flags & COMPOUND == 0 {
-        let place = value.descend(&path.paths[0])?;
+        let place = value.descend(path.paths.first()?)?;
         // An array is an entry for each element.
         let is_array = place.is_some_and(|place| place.peek() == Some(b'A'));
         return match place {

@@ -19,15 +19,17 @@ use deno_core::{OpState, ToJsBuffer, op2, serde_v8, v8};
 use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
+use self::value::Marks;
 use crate::{BucketNumber, Host, RealmId};
 
 pub use event::{
-    IndexedDbAnswer, IndexedDbError, IndexedDbEvent, IndexedDbIndex, IndexedDbMetadata,
-    IndexedDbObjectStore, IndexedDbRecord, IndexedDbValue,
+    IndexedDbAnswer, IndexedDbBlob, IndexedDbError, IndexedDbEvent, IndexedDbIndex,
+    IndexedDbMetadata, IndexedDbObjectStore, IndexedDbRecord, IndexedDbValue,
 };
 pub use key::IndexedDbKey;
 pub use operation::{
-    IndexedDbFrom, IndexedDbIndexKeys, IndexedDbOperation, IndexedDbQuery, IndexedDbRetrieved,
+    IndexedDbFrom, IndexedDbIndexKeys, IndexedDbNewBlob, IndexedDbOperation, IndexedDbQuery,
+    IndexedDbRetrieved,
 };
 
 /// The part of the runtime that has databases.
@@ -224,7 +226,7 @@ pub fn op_indexed_db_change(
 
 /// `put()` and `add()`: serialises a value and finds its keys by `recipe`, which
 /// `js/indexed_db/key_path.js` makes. Without one, or where keys are not certain, it answers the
-/// bytes, and nothing has been asked for. `brand` and `refuse`: see `value.rs`.
+/// bytes, and nothing has been asked for. The last five are `value.rs`'s marks.
 #[op2(reentrant)]
 pub fn op_indexed_db_put<'s>(
     scope: &mut v8::PinScope<'s, '_>,
@@ -236,11 +238,15 @@ pub fn op_indexed_db_put<'s>(
     value: v8::Local<'s, v8::Value>,
     key: v8::Local<'s, v8::Value>,
     overwrite: bool,
-    brand: v8::Local<'s, v8::Value>,
+    cloneable: v8::Local<'s, v8::Value>,
+    interface: v8::Local<'s, v8::Value>,
+    event: v8::Local<'s, v8::Value>,
+    plain: v8::Local<'s, v8::Value>,
     refuse: v8::Local<'s, v8::Function>,
 ) -> Result<v8::Local<'s, v8::Value>, JsErrorBox> {
     let undefined = v8::undefined(scope).into();
-    let Some(value) = value::serialize(scope, value, brand, refuse)? else { return Ok(undefined) };
+    let marks = Marks { cloneable, interface, event, plain, refuse };
+    let Some(value) = value::serialize(scope, value, marks)? else { return Ok(undefined) };
     // What blobs hold is found by the script.
     let found = if has_blobs(&value) { None } else { operation::found_keys(recipe, &value) };
     let Some(found) = found else { return Ok(buffer_to_v8(scope, value)) };
@@ -267,7 +273,7 @@ pub fn op_indexed_db_put_bytes<'s>(
     blobs: v8::Local<'s, v8::Array>,
     overwrite: bool,
 ) {
-    let blobs = operation::blob_parts(scope, state, blobs);
+    let blobs = operation::blob_parts(scope, &state.borrow::<Host>().blobs.clone(), blobs);
     let key = IndexedDbKey::from_v8(scope, key);
     let indexes = operation::index_keys(scope, indexes);
     let operation = IndexedDbOperation::Put { object_store, key, value, blobs, indexes, overwrite };
@@ -335,12 +341,12 @@ pub fn op_indexed_db_index<'s>(
 #[op2]
 pub fn op_indexed_db_serve<'s>(
     scope: &mut v8::PinScope<'s, '_>,
-    state: &mut OpState,
+    state: Rc<RefCell<OpState>>,
     #[smi] transaction: u32,
     #[smi] waiting: u32,
     #[smi] round: u32,
 ) -> v8::Local<'s, v8::Value> {
-    let (services, realm) = Host::of(state);
+    let (services, realm) = Host::of(&state.borrow());
     let answers = services.indexed_db_serve(realm, transaction, waiting as usize, round);
     if answers.is_empty() {
         return v8::undefined(scope).into();

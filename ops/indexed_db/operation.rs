@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use deno_core::futures::FutureExt;
-use deno_core::{OpState, v8};
-use deno_web::BlobStoreTrait;
+use deno_core::v8;
+use deno_web::{BlobPart, BlobStoreTrait};
 use uuid::Uuid;
 
 use super::key_path::{self, FoundKeys};
 use super::{IndexedDbChange, IndexedDbKey};
+use crate::Blobs;
 
 /// One step of a transaction.
 pub enum IndexedDbOperation {
@@ -26,8 +26,8 @@ pub enum IndexedDbOperation {
         key: Option<IndexedDbKey>,
         /// What V8's serialiser wrote.
         value: Vec<u8>,
-        /// The contents of its Blob and File objects: names and bytes.
-        blobs: Vec<(String, Vec<u8>)>,
+        /// The contents of its Blob and File objects.
+        blobs: Vec<IndexedDbNewBlob>,
         /// One for each index of the object store.
         indexes: Vec<IndexedDbIndexKeys>,
         /// Whether a record with this key may be there already.
@@ -56,6 +56,18 @@ pub enum IndexedDbOperation {
         /// Of which object store.
         object_store: u32,
     },
+}
+
+/// A part of a Blob or File object that is to be stored.
+pub struct IndexedDbNewBlob {
+    /// By which the value names it.
+    pub name: String,
+    /// Its identifier.
+    pub id: Uuid,
+    /// What it holds.
+    pub part: Arc<dyn BlobPart + Send + Sync>,
+    /// Who had it. Parts from there take less memory, as long as they are there.
+    pub blobs: Arc<Blobs>,
 }
 
 /// What is wanted of each record.
@@ -166,20 +178,18 @@ pub(super) fn found_keys(recipe: v8::Local<'_, v8::Value>, value: &[u8]) -> Opti
     key_path::find(&bytes, value)
 }
 
-/// The contents of parts of blobs. A part that is gone has none.
+/// Parts of blobs by their names. A part that is gone has none.
 pub(super) fn blob_parts<'s>(
     scope: &mut v8::PinScope<'s, '_>,
-    state: &OpState,
+    blobs: &Arc<Blobs>,
     names: v8::Local<'s, v8::Array>,
-) -> Vec<(String, Vec<u8>)> {
+) -> Vec<IndexedDbNewBlob> {
     let mut parts = Vec::new();
     for index in 0..names.length() {
         let name = at(scope, names, index).to_rust_string_lossy(scope);
-        let store = state.borrow::<Arc<dyn BlobStoreTrait>>();
-        let part = Uuid::parse_str(&name).ok().and_then(|id| store.get_part(&id));
-        // Parts are in memory: reading them never waits.
-        let bytes = part.and_then(|part| part.read().now_or_never().map(<[u8]>::to_vec));
-        parts.extend(bytes.map(|bytes| (name, bytes)));
+        let Ok(id) = Uuid::parse_str(&name) else { continue };
+        let part = blobs.get_part(&id);
+        parts.extend(part.map(|part| IndexedDbNewBlob { name, id, part, blobs: blobs.clone() }));
     }
     parts
 }

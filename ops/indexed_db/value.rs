@@ -13,8 +13,21 @@ use super::key_path;
 /// Marks an object of the host's that `js/indexed_db/values.js` reads, such as a Blob.
 const HOST_OBJECT: u32 = u32::MAX;
 
-/// What V8's serialiser writes of `value`. `brand` is the property by which an object of the
-/// engine's says how it is cloned; `refuse` throws what cannot be.
+/// How objects of the platform are known, and what becomes of them.
+pub(super) struct Marks<'s> {
+    /// The property by which one says how it is cloned.
+    pub(super) cloneable: v8::Local<'s, v8::Value>,
+    /// The property that instances of interfaces have.
+    pub(super) interface: v8::Local<'s, v8::Value>,
+    /// The property that events have.
+    pub(super) event: v8::Local<'s, v8::Value>,
+    /// `Object.prototype`, whose direct heirs are most of all objects, and none of them.
+    pub(super) plain: v8::Local<'s, v8::Value>,
+    /// Throws what cannot be cloned.
+    pub(super) refuse: v8::Local<'s, v8::Function>,
+}
+
+/// What V8's serialiser writes of `value`.
 ///
 /// # Errors
 ///
@@ -23,10 +36,9 @@ const HOST_OBJECT: u32 = u32::MAX;
 pub(super) fn serialize<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     value: v8::Local<'s, v8::Value>,
-    brand: v8::Local<'s, v8::Value>,
-    refuse: v8::Local<'s, v8::Function>,
+    marks: Marks<'s>,
 ) -> Result<Option<Vec<u8>>, JsErrorBox> {
-    let serializer = v8::ValueSerializer::new(scope, Box::new(ForStorage { brand, refuse }));
+    let serializer = v8::ValueSerializer::new(scope, Box::new(ForStorage(marks)));
     serializer.write_header();
     v8::tc_scope!(let scope, scope);
     let written = serializer.write_value(scope.get_current_context(), value);
@@ -85,18 +97,25 @@ fn write_number(mut number: usize, bytes: &mut Vec<u8>) {
     bytes.push(number as u8);
 }
 
-struct ForStorage<'a> {
-    brand: v8::Local<'a, v8::Value>,
-    refuse: v8::Local<'a, v8::Function>,
-}
+struct ForStorage<'a>(Marks<'a>);
 
 impl ForStorage<'_> {
     fn refuse(&self, scope: &mut v8::PinScope<'_, '_>, text: &str) {
         if let Some(message) = v8::String::new(scope, text) {
             let this = v8::undefined(scope).into();
             // It throws.
-            self.refuse.call(scope, this, &[message.into()]);
+            self.0.refuse.call(scope, this, &[message.into()]);
         }
+    }
+
+    /// Whether it has the mark itself. Marks are symbols.
+    fn has(
+        scope: &mut v8::PinScope<'_, '_>,
+        object: v8::Local<'_, v8::Object>,
+        mark: v8::Local<'_, v8::Value>,
+    ) -> Option<bool> {
+        let mark = v8::Local::<v8::Name>::try_from(mark).ok()?;
+        object.has_own_property(scope, mark)
     }
 }
 
@@ -108,7 +127,7 @@ impl v8::ValueSerializerImpl for ForStorage<'_> {
     ) {
         let this = v8::undefined(scope).into();
         // It throws.
-        self.refuse.call(scope, this, &[message.into()]);
+        self.0.refuse.call(scope, this, &[message.into()]);
     }
 
     fn get_shared_array_buffer_id<'s>(
@@ -138,7 +157,14 @@ impl v8::ValueSerializerImpl for ForStorage<'_> {
         scope: &mut v8::PinScope<'s, '_>,
         object: v8::Local<'s, v8::Object>,
     ) -> Option<bool> {
-        object.has(scope, self.brand)
+        let is_plain = object.get_prototype(scope)?.strict_equals(self.0.plain);
+        if is_plain || object.is_array() {
+            return Some(false);
+        }
+        let is_ours = object.has(scope, self.0.cloneable)?
+            || Self::has(scope, object, self.0.interface)?
+            || Self::has(scope, object, self.0.event)?;
+        Some(is_ours)
     }
 
     fn write_host_object<'s>(
@@ -147,13 +173,13 @@ impl v8::ValueSerializerImpl for ForStorage<'_> {
         object: v8::Local<'s, v8::Object>,
         serializer: &dyn v8::ValueSerializerHelper,
     ) -> Option<bool> {
-        let describe = object.get(scope, self.brand)?;
+        let describe = object.get(scope, self.0.cloneable)?;
         if let Ok(describe) = v8::Local::<v8::Function>::try_from(describe) {
             let description = describe.call(scope, object.into(), &[])?;
             serializer.write_uint32(HOST_OBJECT);
             return serializer.write_value(scope.get_current_context(), description);
         }
-        self.refuse(scope, "Unsupported object type");
+        self.refuse(scope, "The object could not be cloned.");
         None
     }
 }

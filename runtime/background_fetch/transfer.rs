@@ -191,15 +191,16 @@ impl Shard {
             request.headers.push(("accept-encoding".to_owned(), "identity".to_owned()));
         }
         let (method, shown) = (request.method.clone(), shortened(request.url()));
+        let started = self.elapsed_ms();
         match fetch(&environment, request).await {
             Ok(response) => {
                 let answered = Ok((response.status, response.source));
-                self.trace_fetch(method, shown, answered);
+                self.trace_fetch(started, method, shown, answered);
                 record.uploaded.set(true);
                 self.receive(background, record, response, partial, start).await
             }
             Err(error) => {
-                self.trace_fetch(method, shown, Err(&error));
+                self.trace_fetch(started, method, shown, Err(&error));
                 Ok(match &error {
                     FetchError::Http(cause) if is_of_the_network(cause) => {
                         Attempt::Lost(error.to_string())

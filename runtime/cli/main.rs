@@ -3,8 +3,11 @@
 //! Invariant: the exit code is 0 if what was asked for was done, every sync included, 1 if
 //! something failed, 2 for wrong usage.
 
+mod daemon;
+mod drive;
 mod event;
 mod files;
+mod inspect;
 mod output;
 mod push;
 mod run;
@@ -14,6 +17,7 @@ mod storage;
 mod sync;
 mod syncs;
 mod test;
+mod trace_page;
 mod wpt;
 
 use std::fmt::Display;
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
         Command::Sync(options) => sync::dispatch(*options),
         Command::Init(options) => test::init(&options),
         Command::Test(options) => test::run(*options),
+        Command::Drive(options) => drive::drive(options),
         Command::Wpt(options) => wpt::run(&options),
         Command::WptProcess { setup } => wpt::serve_jobs(&setup),
     };
@@ -58,7 +63,7 @@ enum Command {
     Run(Box<run::RunOptions>),
     /// Dispatches one push event now, at the worker of a state folder
     Push(Box<push::PushOptions>),
-    /// Puts a service worker behind an HTTP server, to be looked at with curl or a browser
+    /// Puts a service worker behind an HTTP server; or, without one, hosts many for long
     Serve(Box<serve::ServeOptions>),
     /// Lists what scripts have stored in a state folder: the databases of IndexedDB
     Storage(storage::StorageOptions),
@@ -70,6 +75,8 @@ enum Command {
     Init(test::InitOptions),
     /// Runs tests in JavaScript, each in a world whose network, clock and servers it moves
     Test(Box<test::TestOptions>),
+    /// Answers a test in another program, by lines of JSON; the npm package starts it
+    Drive(drive::DriveOptions),
     /// Runs web-platform-tests for service workers, and compares with what is expected
     Wpt(wpt::WptOptions),
     /// What `wpt` starts for itself
@@ -83,6 +90,7 @@ const EXAMPLES: &str = "Examples:
   kittiwake run https://app.example/sw.js --state ./state --network real --until forever
   kittiwake run sw.js --page page.js --format json | jq 'select(.kind == \"sync\")'
   kittiwake serve sw.js --listen 127.0.0.1:8080 --upstream http://localhost:3000
+  kittiwake serve --state ./state --listen 127.0.0.1:8080
   kittiwake storage --state ./state
   kittiwake syncs --state ./state
   kittiwake sync --state ./state outbox --last-chance
@@ -103,6 +111,7 @@ impl Command {
             Command::Sync(_) => "sync",
             Command::Init(_) => "init",
             Command::Test(_) => "test",
+            Command::Drive(_) => "drive",
             Command::Wpt(_) => "wpt",
             Command::WptProcess { .. } => "wpt-process",
         }

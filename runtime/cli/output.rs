@@ -62,14 +62,18 @@ pub fn printer(
 /// Says what is left, and answers the exit code.
 pub fn report(unsettled: &[UnsettledSync], gave_up: usize) -> ExitCode {
     for sync in unsettled {
-        let state = match sync.state {
-            SyncState::Waiting => "waits for its next attempt",
-            _ => "waits for the network",
-        };
-        let UnsettledSync { tag, scope, .. } = sync;
-        let _ = writeln!(anstream::stderr(), "{YELLOW}left:{YELLOW:#} {tag:?} of {scope} {state}");
+        let _ = writeln!(anstream::stderr(), "{YELLOW}left:{YELLOW:#} {}", left(sync));
     }
     ExitCode::from(u8::from(!unsettled.is_empty() || gave_up > 0))
+}
+
+/// What a sync that is left waits for.
+pub fn left(sync: &UnsettledSync) -> String {
+    let state = match sync.state {
+        SyncState::Waiting => "waits for its next attempt",
+        _ => "waits for the network",
+    };
+    format!("{:?} of {} {state}", sync.tag, sync.scope)
 }
 
 /// Says what failed, and answers the exit code.

@@ -11,23 +11,54 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use kittiwake::{
-    Builder, Error, NetworkState, PageSource, Permission, PermissionState, PolicyOptions, Probe,
-    Profile, RealNetwork, Runtime, Scenario, SyncPolicy, Timeline, UnsettledSync, parse_max_event,
-    parse_profile,
+    Builder, Error, Inspector, NetworkState, PageSource, Permission, PermissionState,
+    PolicyOptions, Probe, Profile, RealNetwork, Runtime, Scenario, SyncPolicy, Timeline,
+    UnsettledSync, parse_max_event, parse_profile,
 };
+use tokio::time::Instant;
 use url::Url;
 
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
-use crate::output::{Format, printer, report};
+use crate::inspect::InspectOptions;
+use crate::output::{Format, left, printer, report};
 use crate::servers::ServerOptions;
+use crate::trace_page::{Recorder, TracePage, TracedRun};
 use crate::{EXAMPLES, Refusal, asked_to_stop, block_on, usage};
 
 /// Plans and runs.
 pub fn run(options: RunOptions) -> Result<ExitCode, Refusal> {
     let gave_up = Arc::new(AtomicUsize::new(0));
-    let plan = Plan::from(options, gave_up.clone())?;
-    let unsettled = block_on(plan.run())??;
-    Ok(report(&unsettled, gave_up.load(Ordering::Relaxed)))
+    let (recorder, page) = (Recorder::for_page(), options.trace_html.clone());
+    let target = options.target.clone();
+    let plan = Plan::from(options, gave_up.clone(), page.is_some().then_some(&recorder))?;
+    let page = page.map(TracePage::create).transpose()?;
+    let started = Instant::now();
+    let ended = block_on(plan.run())?;
+    let failed = gave_up.load(Ordering::Relaxed);
+    if let Some(page) = page {
+        let problems = problems(&ended, failed);
+        let outcome = if problems.is_empty() { "passed" } else { "failed" };
+        let elapsed = started.elapsed();
+        let last = target.as_deref().and_then(|text| text.trim_end_matches('/').rsplit('/').next());
+        let name = last.unwrap_or("pages alone").to_owned();
+        let run = TracedRun::new(name, target, outcome, elapsed, problems, recorder.take());
+        page.write("kittiwake run", &[run.without(recorder.left_out())])?;
+    }
+    Ok(report(&ended?, failed))
+}
+
+/// What keeps the exit code from being 0.
+fn problems(ended: &Result<Vec<UnsettledSync>, Refusal>, gave_up: usize) -> Vec<String> {
+    let mut problems: Vec<_> = match ended {
+        Ok(unsettled) => unsettled.iter().map(left).collect(),
+        Err(Refusal::Usage(text) | Refusal::Failure(text)) => vec![text.clone()],
+    };
+    match gave_up {
+        0 => {}
+        1 => problems.push("a sync was given up".to_owned()),
+        count => problems.push(format!("{count} syncs were given up")),
+    }
+    problems
 }
 
 #[derive(clap::Args)]
@@ -101,9 +132,14 @@ pub struct RunOptions {
     /// How the trace is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Writes a page that shows what happened over time, to be opened in a browser
+    #[arg(long, value_name = "FILE")]
+    trace_html: Option<PathBuf>,
     /// Seeds the random numbers of a simulated run
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    #[command(flatten)]
+    inspect: InspectOptions,
 }
 
 impl RunOptions {
@@ -210,12 +246,24 @@ struct WorkerPlan {
     pages: Vec<(Url, PageSource)>,
     network: Network,
     until: Until,
+    inspector: Option<Inspector>,
 }
 
 impl Plan {
     /// Answers what is wrong with the options.
-    fn from(options: RunOptions, gave_up: Arc<AtomicUsize>) -> Result<Self, Refusal> {
-        let builder = Runtime::builder().on_trace(printer(options.format, gave_up));
+    fn from(
+        options: RunOptions,
+        gave_up: Arc<AtomicUsize>,
+        recorder: Option<&Recorder>,
+    ) -> Result<Self, Refusal> {
+        let mut print = printer(options.format, gave_up);
+        let recorder = recorder.cloned();
+        let builder = Runtime::builder().on_trace(move |event| {
+            print(event);
+            if let Some(recorder) = &recorder {
+                recorder.record(event);
+            }
+        });
         let builder = match &options.state {
             Some(folder) => builder.state_folder(folder),
             None => builder,
@@ -223,6 +271,8 @@ impl Plan {
         let deny = |builder: Builder, permission: &Permission| {
             builder.permission(*permission, PermissionState::Denied)
         };
+        let inspector = options.inspect.listen()?;
+        let builder = builder.inspector(inspector.clone());
         let builder = options.servers.apply(options.deny.iter().fold(builder, deny));
         if let Some(target) = options.target.as_deref().map(Path::new)
             && target.is_dir()
@@ -232,7 +282,7 @@ impl Plan {
         if options.target.is_none() && options.page.is_empty() && options.state.is_none() {
             return usage("give a script, a scenario folder, a --page or a --state folder");
         }
-        WorkerPlan::from(options, builder).map(|plan| Plan::Worker(Box::new(plan)))
+        WorkerPlan::from(options, builder, inspector).map(|plan| Plan::Worker(Box::new(plan)))
     }
 
     fn from_scenario(
@@ -283,7 +333,11 @@ impl Plan {
 }
 
 impl WorkerPlan {
-    fn from(options: RunOptions, mut builder: Builder) -> Result<Self, Refusal> {
+    fn from(
+        options: RunOptions,
+        mut builder: Builder,
+        inspector: Option<Inspector>,
+    ) -> Result<Self, Refusal> {
         builder = builder.sync_policy(options.policy());
         let simulated = options.clock == Some(Clock::Simulated);
         let network = options.network()?;
@@ -317,16 +371,19 @@ impl WorkerPlan {
             builder = builder.serve(files.origin, root);
         }
         let (worker_type, until) = (options.worker_type, options.until);
-        Ok(WorkerPlan { builder, script, worker_type, pages, network, until })
+        Ok(WorkerPlan { builder, script, worker_type, pages, network, until, inspector })
     }
 
     async fn run(mut self) -> Result<Vec<UnsettledSync>, Error> {
         let runtime = std::mem::take(&mut self.builder).await_network_signal().start()?;
         let mut failure = None;
+        let inspector = self.inspector.clone();
         tokio::select! {
             result = self.drive(&runtime) => failure = result.err(),
             () = asked_to_stop() => {}
         }
+        // A runtime that is paused answers nothing.
+        inspector.iter().for_each(Inspector::close);
         let unsettled = runtime.unsettled_syncs().await?;
         runtime.shut_down().await?;
         failure.map_or(Ok(unsettled), Err)

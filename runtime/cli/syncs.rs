@@ -101,7 +101,8 @@ fn whole_seconds(ms: u64) -> String {
     humantime::format_duration(Duration::from_secs(ms / 1000)).to_string()
 }
 
-fn rfc_3339(ms: i64) -> String {
+/// A time of day, from Unix epoch ms.
+pub fn rfc_3339(ms: i64) -> String {
     let since_epoch = Duration::from_millis(ms.unsigned_abs());
     let time: Option<SystemTime> = match ms {
         0.. => UNIX_EPOCH.checked_add(since_epoch),

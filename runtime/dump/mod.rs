@@ -122,7 +122,7 @@ fn value_of(record: &Record) -> Value {
     let Some(stored) = &record.value else { return Value::Null };
     let part = |name: &str| {
         let found = stored.blobs.iter().find(|blob| blob.part == name);
-        found.map(|blob| blob.bytes.clone())
+        found.and_then(|blob| blob.contents.read_all().ok())
     };
     let read = value::read(&stored.bytes, &part);
     read.unwrap_or_else(|error| json!({ "$unreadable": error.to_string() }))

@@ -275,16 +275,16 @@ impl Reader<'_> {
     }
 
     fn tag(&mut self) -> Result<u8, Unreadable> {
-        self.skip_padding();
-        if self.peek() == Some(b'?') {
-            // How many objects there were, which only V8 wants to know.
+        loop {
+            self.skip_padding();
+            let tag = self.peek().ok_or(Unreadable::TooShort)?;
             self.at += 1;
+            if tag != b'?' {
+                return Ok(tag);
+            }
+            // How many objects there were, which only V8 wants to know.
             self.number()?;
-            return self.tag();
         }
-        let tag = self.peek().ok_or(Unreadable::TooShort)?;
-        self.at += 1;
-        Ok(tag)
     }
 
     fn skip_padding(&mut self) {
@@ -347,3 +347,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 fn pairs(list: Vec<Value>) -> Vec<Value> {
     list.chunks(2).map(|pair| Value::Array(pair.to_vec())).collect()
 }
+
+#[cfg(test)]
+mod tests;

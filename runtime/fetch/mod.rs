@@ -60,6 +60,8 @@ pub(crate) struct Environment {
     pub(crate) on_cookie_change: OnCookieChange,
     /// Hears of what the store could not keep; the fetch goes on without it.
     pub(crate) on_store_error: Rc<dyn Fn(&StoreError)>,
+    /// Bytes that the client's other keepalive requests carry, which are under way.
+    pub(crate) keepalive_bytes: usize,
     /// Milliseconds since the Unix epoch.
     pub(crate) now_ms: f64,
 }
@@ -367,7 +369,9 @@ pub(crate) enum FetchError {
     RedirectCredentials { url: Url },
     #[error("{url} redirects a request whose body is a stream")]
     StreamRedirected { url: Url },
-    #[error("the body has {bytes} bytes; a keepalive request has {most} at most")]
+    #[error(
+        "keepalive requests have {most} bytes at most, with those under way; these are {bytes}"
+    )]
     KeepaliveBody { bytes: usize, most: usize },
     #[error("cross-origin-resource-policy of {url} keeps its response to itself")]
     ResourcePolicy { url: Url },

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::http::{HttpBody, HttpRequest, HttpResponse};
 
-/// What a keepalive request may carry: <https://fetch.spec.whatwg.org/#keepalive-size-limit>
+/// What the keepalive requests of a client may carry together:
+/// <https://fetch.spec.whatwg.org/#keepalive-size-limit>
 const KEEPALIVE_BYTES: usize = 64 << 10;
 
 /// Conditional headers, by which a script does the cache's work itself.
@@ -134,9 +135,11 @@ fn outgoing_headers(
         Body::Empty if matches!(request.method.as_str(), "POST" | "PUT") => {
             push("Content-Length", "0".to_owned());
         }
-        Body::Whole(bytes) if request.keepalive && bytes.len() > KEEPALIVE_BYTES => {
-            let (bytes, most) = (bytes.len(), KEEPALIVE_BYTES);
-            return Err(FetchError::KeepaliveBody { bytes, most });
+        Body::Whole(bytes) if request.keepalive => {
+            let (bytes, most) = (bytes.len() + environment.keepalive_bytes, KEEPALIVE_BYTES);
+            if bytes > most {
+                return Err(FetchError::KeepaliveBody { bytes, most });
+            }
         }
         _ => {}
     }

@@ -38,6 +38,7 @@ fn environment(servers: &ScriptedServers, cors: Cors) -> Environment {
         jar: Rc::default(),
         on_cookie_change: Rc::new(|_| {}),
         on_store_error: Rc::new(|error| panic!("{error}")),
+        keepalive_bytes: 0,
         now_ms: 1e12,
     }
 }

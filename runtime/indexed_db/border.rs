@@ -2,15 +2,23 @@
 //!
 //! Invariant: nothing is decided here, but what of an error a script may read.
 
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use deno_web::BlobStoreTrait;
+use futures::FutureExt;
 use kittiwake_ops::{
-    IndexedDbAnswer, IndexedDbChange, IndexedDbError as ScriptError, IndexedDbFrom, IndexedDbIndex,
-    IndexedDbIndexKeys, IndexedDbKey, IndexedDbMetadata, IndexedDbObjectStore, IndexedDbOperation,
-    IndexedDbQuery, IndexedDbRecord, IndexedDbRetrieved, IndexedDbValue,
+    IndexedDbAnswer, IndexedDbBlob, IndexedDbChange, IndexedDbError as ScriptError, IndexedDbFrom,
+    IndexedDbIndex, IndexedDbIndexKeys, IndexedDbKey, IndexedDbMetadata, IndexedDbNewBlob,
+    IndexedDbObjectStore, IndexedDbOperation, IndexedDbQuery, IndexedDbRecord, IndexedDbRetrieved,
+    IndexedDbValue, StoredBlob,
 };
 use kittiwake_store::StoreError;
 use kittiwake_store::indexed_db::{
-    BlobPart, CursorFrom, Direction, IndexKeys, IndexMetadata, IndexedDbError, Key, Metadata,
-    Operation, Outcome, Put, Query, Range, Retrieved, Source, StoredValue,
+    BlobContents, BlobFile, BlobPart, BlobSource, CursorFrom, Direction, IndexKeys, IndexMetadata,
+    IndexedDbError, Key, Metadata, NewBlobPart, Operation, Outcome, Put, Query, Range, Retrieved,
+    Source, StoredValue,
 };
 
 use crate::host::Shard;
@@ -41,6 +49,7 @@ impl Shard {
 fn refusal(error: IndexedDbError) -> ScriptError {
     let name = match error {
         IndexedDbError::Constraint(_) => "ConstraintError",
+        IndexedDbError::BlobGone => "NotReadableError",
         IndexedDbError::TooLarge(_) | IndexedDbError::Store(_) => "UnknownError",
     };
     ScriptError { name, message: error.to_string() }
@@ -67,7 +76,10 @@ pub(super) fn operation(operation: IndexedDbOperation) -> Operation {
         IndexedDbOperation::SetVersion(version) => Operation::SetVersion(version),
         IndexedDbOperation::Change(change) => schema_change(change),
         IndexedDbOperation::Put { object_store, key, value, blobs, indexes, overwrite } => {
-            let blobs = blobs.into_iter().map(|(part, bytes)| BlobPart { part, bytes });
+            let blobs = blobs.into_iter().map(|blob| NewBlobPart {
+                part: blob.name.clone(),
+                source: Arc::new(FromScript(blob)),
+            });
             Operation::Put(Put {
                 object_store,
                 key: key.map(to_store),
@@ -202,8 +214,51 @@ pub(super) fn answer(result: Result<Outcome, IndexedDbError>) -> IndexedDbAnswer
 }
 
 fn value(StoredValue { bytes, blobs }: StoredValue) -> IndexedDbValue {
-    let blobs = blobs.into_iter().map(|blob| (blob.part, blob.bytes)).collect();
-    IndexedDbValue { bytes, blobs }
+    let blobs = blobs.into_iter().map(|BlobPart { part, contents }| match contents {
+        BlobContents::Bytes(bytes) => (part, IndexedDbBlob::Bytes(bytes)),
+        BlobContents::File(file) => (part, IndexedDbBlob::Stored(Arc::new(OnDisk(file)))),
+    });
+    IndexedDbValue { bytes, blobs: blobs.collect() }
+}
+
+/// What a blob of a script's holds, for the store.
+struct FromScript(IndexedDbNewBlob);
+
+impl fmt::Debug for FromScript {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("FromScript").field(&self.0.name).finish()
+    }
+}
+
+impl BlobSource for FromScript {
+    fn bytes(&self) -> u64 {
+        self.0.part.size() as u64
+    }
+
+    fn write_to(&self, writer: &mut dyn Write) -> io::Result<()> {
+        // What is read of it goes with it, where the script still has it.
+        let part = self.0.blobs.get_part(&self.0.id).unwrap_or_else(|| self.0.part.clone());
+        let bytes = part.read().now_or_never();
+        writer.write_all(bytes.ok_or_else(|| io::Error::other("a part that has to be waited for"))?)
+    }
+}
+
+/// What a blob of a script's holds, from the store.
+#[derive(Debug)]
+struct OnDisk(Arc<BlobFile>);
+
+impl StoredBlob for OnDisk {
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.0.is_whole()
+    }
+
+    fn read(&self, from: u64, length: usize) -> Option<Vec<u8>> {
+        self.0.read(from, length).ok()
+    }
 }
 
 pub(super) fn metadata(name: &[u16], metadata: Metadata) -> IndexedDbMetadata {

@@ -63,8 +63,10 @@ impl Shard {
         version: Option<u64>,
         busy: &mut Option<Busy>,
     ) -> Result<(), IndexedDbError> {
-        let metadata = database.work(self.indexed_db.threads, |engine| engine.metadata()).await;
-        let metadata = metadata.map_err(|error| self.script_error(error))?;
+        let metadata = match self.metadata_of(database).await {
+            Ok(metadata) => metadata,
+            Err(error) => return Err(self.script_error(error)),
+        };
         let old_version = metadata.version;
         database.version.set(old_version);
         let version = version.unwrap_or(old_version.max(1));
@@ -87,6 +89,22 @@ impl Shard {
         }
         self.close_others(realm, request, database, old_version, Some(version), busy).await;
         self.upgrade(request, &connection, metadata, version).await
+    }
+
+    /// What the database has; if that cannot be read, nobody goes on with it.
+    async fn metadata_of(
+        &self,
+        database: &Rc<Database>,
+    ) -> Result<Metadata, kittiwake_store::indexed_db::IndexedDbError> {
+        let read = database.work(self.indexed_db.threads, |engine| engine.metadata()).await;
+        match read {
+            Ok(metadata) => Ok(metadata),
+            Err(error) => {
+                let (error, cut_off) = self.set_aside_if_damaged(database, error).await;
+                cut_off.iter().for_each(|connection| self.close_by_force(connection));
+                Err(error)
+            }
+        }
     }
 
     fn make_connection(&self, realm: RealmId, database: &Rc<Database>) -> Rc<Connection> {
@@ -222,8 +240,7 @@ impl Shard {
             if !known && !database.folder.has(&database.name) {
                 return Ok(0);
             }
-            let metadata = database.work(self.indexed_db.threads, |engine| engine.metadata());
-            let old_version = metadata.await?.version;
+            let old_version = self.metadata_of(&database).await?.version;
             self.close_others(realm, request, &database, old_version, None, &mut busy).await;
             self.remove(&database).await.map(|()| old_version)
         };

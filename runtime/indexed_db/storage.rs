@@ -1,6 +1,7 @@
-//! How much databases hold, and their end with the bucket that they are in.
+//! How much databases hold, and their end: with the bucket that they are in, or by damage.
 //!
-//! Invariant: a database may grow only as far as its origin's quota, or its bucket's, lets it.
+//! Invariant: a database may grow only as far as its origin's quota, or its bucket's, lets it; a
+//! damaged one is kept, and nobody goes on with it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -88,8 +89,33 @@ impl Shard {
         self.indexed_db.threads.run(move || folder.delete_all()).await
     }
 
+    /// Whoever opens a damaged database next begins anew. What is to be told is the answer, and the
+    /// connections that are to be closed by force then.
+    pub(super) async fn set_aside_if_damaged(
+        &self,
+        database: &Rc<Database>,
+        error: IndexedDbError,
+    ) -> (IndexedDbError, Vec<Rc<Connection>>) {
+        let damage = match error {
+            IndexedDbError::Store(damage) if damage.is_damage() => damage,
+            error => return (error, vec![]),
+        };
+        let cut_off = database.connections.borrow().values().cloned().collect();
+        let mut engine = database.engine.lock().await;
+        let (taken, folder, name) = (engine.take(), database.folder.clone(), database.name.clone());
+        database.version.set(0);
+        self.indexed_db.sizes.forget(database);
+        let set_aside = self.indexed_db.threads.run(move || {
+            if let Some(engine) = taken {
+                engine.abandon();
+            }
+            folder.set_aside(&name, damage)
+        });
+        (set_aside.await.into(), cut_off)
+    }
+
     /// <https://w3c.github.io/IndexedDB/#close-a-database-connection>, with the forced flag
-    fn close_by_force(&self, connection: &Rc<Connection>) {
+    pub(super) fn close_by_force(&self, connection: &Rc<Connection>) {
         if connection.close_pending.get() {
             return;
         }

@@ -344,8 +344,9 @@ impl Shard {
     }
 
     async fn roll_back(&self, transaction: &Rc<Transaction>, error: Option<IndexedDbError>) {
-        if transaction.begun.get() {
-            let database = &transaction.connection.database;
+        let database = &transaction.connection.database;
+        // One that was set aside meanwhile has nothing to take back.
+        if transaction.begun.get() && database.engine.lock().await.is_some() {
             let rolled_back = database.work(self.indexed_db.threads, |engine| {
                 engine.roll_back();
                 Ok(())
@@ -353,9 +354,16 @@ impl Shard {
             // It fails only if the database cannot be opened: then there is nothing to take back.
             let _ = rolled_back.await;
         }
-        let error = error.map(|error| self.script_error(error));
+        let (error, cut_off) = match error {
+            Some(error) => {
+                let (error, cut_off) = self.set_aside_if_damaged(database, error).await;
+                (Some(self.script_error(error)), cut_off)
+            }
+            None => (None, vec![]),
+        };
         let event = IndexedDbEvent::Aborted { transaction: transaction.id, error };
         self.finish(transaction, Finished::Aborted, event);
+        cut_off.iter().for_each(|connection| self.close_by_force(connection));
     }
 
     fn finish(&self, transaction: &Rc<Transaction>, how: Finished, event: IndexedDbEvent) {

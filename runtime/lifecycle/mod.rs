@@ -5,6 +5,7 @@
 //! is ever half-registered.
 
 mod activate;
+mod code;
 mod install;
 mod jobs;
 mod modules;
@@ -80,6 +81,8 @@ pub(crate) struct Worker {
     skip_waiting: Cell<bool>,
     events_under_way: Cell<u32>,
     last_event_ended: Cell<Instant>,
+    /// The number of that end among all of the shard.
+    idle_since: Cell<u64>,
     /// Whether a task waits to stop it.
     idle_watched: Cell<bool>,
     /// Held while the script starts: events wait for it in the order in which they came.
@@ -141,6 +144,11 @@ impl Registration {
         }
     }
 
+    /// Whether one of its workers has an event, or installs.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.workers().any(|worker| !worker.may_be_stopped())
+    }
+
     pub(crate) fn describe(&self) -> RegistrationState {
         let describe = |worker: &RefCell<Option<Rc<Worker>>>| {
             worker.borrow().as_ref().map(|worker| worker.describe())
@@ -176,6 +184,16 @@ impl Worker {
         }
     }
 
+    /// Whether nothing is lost if its realm ends now.
+    pub(crate) fn may_be_stopped(&self) -> bool {
+        self.events_under_way.get() == 0 && !self.is_installing()
+    }
+
+    /// Grows with the end of its last event: in a simulation many end in one moment.
+    pub(crate) fn idle_since(&self) -> u64 {
+        self.idle_since.get()
+    }
+
     pub(crate) fn is_installing(&self) -> bool {
         matches!(self.state.get(), WorkerState::Parsed | WorkerState::Installing)
     }
@@ -206,6 +224,7 @@ impl Shard {
             skip_waiting: Cell::default(),
             events_under_way: Cell::default(),
             last_event_ended: Cell::new(Instant::now()),
+            idle_since: Cell::default(),
             idle_watched: Cell::default(),
             starting: Mutex::default(),
         })
@@ -246,6 +265,8 @@ impl Shard {
                 WorkerState::Activated => "activated",
                 WorkerState::Redundant => "redundant",
             },
+            worker: Some(worker.id),
+            scope: Some(worker.registration.scope.clone()),
         });
         for realm in self.realms_of(&worker.origin) {
             self.call_realm(realm, Call::ChangeWorkerState { worker: worker.id, state });

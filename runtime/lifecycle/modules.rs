@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use data_url::DataUrl;
 use futures::future::join_all;
-use kittiwake_ops::{RealmId, ScriptException};
+use kittiwake_ops::{RealmId, ScriptException, ScriptSource};
 use url::Url;
 
 use super::Worker;
@@ -27,7 +27,7 @@ impl Shard {
         &self,
         worker: &Worker,
         realm: RealmId,
-        source: String,
+        source: ScriptSource,
     ) -> Result<(), RealmError> {
         let url = Url::parse(&worker.script_url).expect("a worker's script has a URL");
         let root = ModuleKey { url, kind: ModuleKind::JavaScript };
@@ -63,9 +63,10 @@ impl Shard {
         worker: &Worker,
         referrer: &Url,
         import: &ModuleImport,
-    ) -> Result<String, RealmError> {
+    ) -> Result<ScriptSource, RealmError> {
         let body = self.module_body(worker, referrer, &import.key).await;
-        body.map(|body| decode(&body)).map_err(|why| {
+        let url = import.key.url.as_str();
+        body.map(|body| self.with_kept_code(worker, url, decode(&body))).map_err(|why| {
             RealmError::CannotStart(ScriptException {
                 message: format!("{} was not imported: {why}", import.key.url),
                 file: Some(referrer.to_string()),

@@ -12,18 +12,21 @@ use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::Worker;
+use crate::activity::Busy;
 use crate::host::{EventEnd, RealmOwner, Shard};
+use crate::inspector::now;
 use crate::realm::{ExtendableInit, RealmError, RealmKind, StartOptions};
 
 /// An event of a worker, until it is dropped.
 pub(crate) struct EventUnderWay {
     shard: Rc<Shard>,
     worker: Rc<Worker>,
+    _busy: Busy,
 }
 
 impl Drop for EventUnderWay {
     fn drop(&mut self) {
-        let EventUnderWay { shard, worker } = self;
+        let EventUnderWay { shard, worker, .. } = self;
         worker.events_under_way.set(worker.events_under_way.get() - 1);
         if worker.events_under_way.get() > 0 {
             return;
@@ -53,6 +56,7 @@ impl Shard {
             registration,
             worker: Some(worker.describe()),
         };
+        self.make_room();
         let realm = self.create_realm(RealmOwner::Worker(worker.clone()), start);
         worker.realm.set(Some(realm));
         let evaluated = match worker.script_type {
@@ -68,6 +72,7 @@ impl Shard {
     pub(crate) fn stop_worker(&self, worker: &Worker) {
         if let Some(realm) = worker.realm.get() {
             self.drop_realm(realm);
+            self.let_go_of(&worker.origin);
         }
     }
 
@@ -86,25 +91,38 @@ impl Shard {
         if is_functional && self.is_stale(&worker.registration) {
             self.soft_update(&worker.registration);
         }
-        match self.ensure_running(worker).await {
-            Ok(realm) => self.dispatch(realm, init, limit).await,
+        let is_first = matches!(init, ExtendableInit::Install | ExtendableInit::Activate);
+        let (event, began) = (init.name(), Instant::now());
+        let end = match self.ensure_running(worker).await {
+            Ok(realm) => {
+                let end = self.dispatch(realm, init, limit).await;
+                if matches!(end, EventEnd::Fulfilled) && !is_first {
+                    self.keep_code(worker, realm);
+                }
+                end
+            }
             Err(RealmError::Exception(exception) | RealmError::CannotStart(exception)) => {
                 EventEnd::Rejected(exception)
             }
             Err(RealmError::Terminated(_) | RealmError::Gone) => EventEnd::Terminated,
-        }
+        };
+        self.measure_event(event, &end, began.elapsed());
+        end
     }
 
     /// Keeps the worker running for as long as the answer lives.
     pub(crate) fn event_under_way(&self, worker: &Rc<Worker>) -> EventUnderWay {
         worker.events_under_way.set(worker.events_under_way.get() + 1);
-        EventUnderWay { shard: self.me(), worker: worker.clone() }
+        let _busy = self.gauge.begin_event();
+        EventUnderWay { shard: self.me(), worker: worker.clone(), _busy }
     }
 
     /// Stops the worker when it has had no event for the idle limit. One task watches a worker,
     /// however many events it has.
     fn stop_when_idle(&self, worker: Rc<Worker>) {
         worker.last_event_ended.set(Instant::now());
+        self.events_ended.set(self.events_ended.get() + 1);
+        worker.idle_since.set(self.events_ended.get());
         if worker.idle_watched.replace(true) {
             return;
         }
@@ -113,8 +131,13 @@ impl Shard {
             // An event that is under way then has the worker watched anew when it ends.
             while worker.events_under_way.get() == 0 {
                 let ended = worker.last_event_ended.get();
+                let began = now();
                 tokio::time::sleep_until(ended + shard.limits.idle).await;
                 let idle = worker.last_event_ended.get() == ended;
+                if idle && shard.was_debugged_since(began) {
+                    worker.last_event_ended.set(Instant::now());
+                    continue;
+                }
                 if idle && worker.events_under_way.get() == 0 {
                     shard.stop_worker(&worker);
                     break;

@@ -192,7 +192,7 @@ impl Shard {
     }
 
     /// `None` if the store failed, which the trace has then.
-    fn told<T>(&self, read: Result<T, StoreError>) -> Option<T> {
+    pub(super) fn told<T>(&self, read: Result<T, StoreError>) -> Option<T> {
         read.inspect_err(|error| self.trace_store_error(error)).ok()
     }
 }

@@ -1,7 +1,7 @@
 //! A worker's scripts: from the network while it installs, from the store ever after.
 
 use data_url::DataUrl;
-use kittiwake_ops::OpError;
+use kittiwake_ops::{OpError, ScriptSource};
 use kittiwake_store::{ScriptResource, StoreError};
 use url::Url;
 
@@ -11,8 +11,8 @@ use crate::http::Loaded;
 use crate::realm::RealmError;
 
 impl Shard {
-    /// The source of the worker's own script.
-    pub(super) fn main_script(&self, worker: &Worker) -> Result<String, RealmError> {
+    /// The worker's own script.
+    pub(super) fn main_script(&self, worker: &Worker) -> Result<ScriptSource, RealmError> {
         let url = &worker.script_url;
         let failed = |cause| {
             let text = format!("{url} cannot be started: {cause}");
@@ -22,17 +22,17 @@ impl Shard {
         source.ok_or_else(|| failed("its script is not in the store".to_owned()))
     }
 
-    /// The source of a script in the worker's script resource map.
+    /// A script in the worker's script resource map.
     pub(super) fn script_source(
         &self,
         worker: &Worker,
         url: &str,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<ScriptSource>, StoreError> {
         if let Some(resource) = worker.resources.borrow().get(url) {
-            return Ok(Some(decode(&resource.body)));
+            return Ok(Some(decode(&resource.body).into()));
         }
         let stored = self.stored_resource(worker, url)?;
-        Ok(stored.map(|resource| decode(&resource.body)))
+        Ok(stored.map(|resource| self.with_kept_code(worker, url, decode(&resource.body))))
     }
 
     pub(super) fn stored_resource(
@@ -48,7 +48,11 @@ impl Shard {
 
     /// One script of `importScripts()`. Blocks the host thread while the worker installs.
     /// <https://w3c.github.io/ServiceWorker/#importscripts>
-    pub(crate) fn import_script_for(&self, worker: &Worker, url: &str) -> Result<String, OpError> {
+    pub(crate) fn import_script_for(
+        &self,
+        worker: &Worker,
+        url: &str,
+    ) -> Result<ScriptSource, OpError> {
         let failed = || OpError::ImportFailed { url: url.to_owned() };
         match self.script_source(worker, url) {
             Ok(Some(source)) => return Ok(source),
@@ -61,7 +65,7 @@ impl Shard {
         let parsed = Url::parse(url).map_err(|_| failed())?;
         if parsed.scheme() == "data" {
             // It is its own source.
-            return data_script(url).ok_or_else(failed);
+            return data_script(url).map(ScriptSource::from).ok_or_else(failed);
         }
         if !worker.is_installing() {
             return Err(failed());
@@ -80,7 +84,7 @@ impl Shard {
         let resource = resource(url, loaded);
         let source = decode(&resource.body);
         worker.resources.borrow_mut().insert(url.to_owned(), resource);
-        Ok(source)
+        Ok(source.into())
     }
 }
 

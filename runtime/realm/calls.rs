@@ -34,8 +34,9 @@ pub(crate) enum Call {
     ChangeWorkerState { worker: u32, state: WorkerState },
     /// The page has another controller.
     ChangeController,
-    /// Lets the page's next module take the way to its host: it is a test page.
-    LendTestDoor,
+    /// Lets the page's next module take the way to its host: it is a test page, of one test of its
+    /// file, or of all.
+    LendTestDoor { wanted: Option<usize> },
     /// An answer to the test page's question of this id, or an order: id 0.
     TestMessage { id: u32, text: String },
     /// What a script asked of background sync is on disk, by its numbers.
@@ -71,7 +72,7 @@ impl Call {
             Call::ChangeRegistration { .. } => "changeRegistration",
             Call::ChangeWorkerState { .. } => "changeWorkerState",
             Call::ChangeController => "changeController",
-            Call::LendTestDoor => "lendTestDoor",
+            Call::LendTestDoor { .. } => "lendTestDoor",
             Call::TestMessage { .. } => "testMessage",
             Call::ResolveSyncs { .. } => "resolveSyncs",
             Call::RejectSync { .. } => "rejectSync",
@@ -101,7 +102,8 @@ impl Call {
             Call::ChangeWorkerState { worker, state } => {
                 vec![to_v8(scope, &worker), to_v8(scope, &state)]
             }
-            Call::ChangeConnection | Call::ChangeController | Call::LendTestDoor => vec![],
+            Call::ChangeConnection | Call::ChangeController => vec![],
+            Call::LendTestDoor { wanted } => vec![to_v8(scope, &wanted)],
             Call::TestMessage { id, text } => vec![to_v8(scope, &id), to_v8(scope, &text)],
             Call::ResolveSyncs { numbers } => {
                 let number = |number| v8::Number::new(scope, number as f64).into();

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use deno_core::error::JsError;
 use deno_core::v8;
-use kittiwake_ops::ScriptException;
+use kittiwake_ops::{ScriptException, ScriptSource, compile_module};
 use url::Url;
 
 use super::Failure;
@@ -100,13 +100,17 @@ pub(super) fn install(scope: &mut v8::PinScope<'_, '_>) {
 pub(super) fn compile(
     scope: &mut v8::PinScope<'_, '_>,
     key: ModuleKey,
-    source: &str,
+    source: &ScriptSource,
 ) -> Result<Vec<ModuleImport>, Failure> {
     v8::tc_scope!(let scope, scope);
-    let text = v8::String::new(scope, source).ok_or_else(|| too_long(&key))?;
     let compiled = match key.kind {
-        ModuleKind::JavaScript => compile_javascript(scope, &key.url, text),
-        ModuleKind::Json => compile_json(scope, &key.url, text),
+        ModuleKind::JavaScript => {
+            compile_module(scope, key.url.as_str(), source).map(|module| (module, None))
+        }
+        ModuleKind::Json => {
+            let text = v8::String::new(scope, &source.text).ok_or_else(|| too_long(&key))?;
+            compile_json(scope, &key.url, text)
+        }
     };
     let Some((module, value)) = compiled else {
         let exception = scope.exception().expect("whoever answers nothing has thrown");
@@ -149,18 +153,6 @@ pub(super) fn evaluate(scope: &mut v8::PinScope<'_, '_>, root: &ModuleKey) -> Re
     promise.catch(scope, handled.expect("a function without data"));
     let reason = promise.result(scope);
     Err(Failure::Js(JsError::from_v8_exception(scope, reason)))
-}
-
-fn compile_javascript<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    url: &Url,
-    text: v8::Local<'s, v8::String>,
-) -> Option<(v8::Local<'s, v8::Module>, Option<v8::Local<'s, v8::Value>>)> {
-    let name = v8::String::new(scope, url.as_str())?.into();
-    let origin = v8::ScriptOrigin::new(scope, name, 0, 0, false, 0, None, false, false, true, None);
-    let mut source = v8::script_compiler::Source::new(text, Some(&origin));
-    let module = v8::script_compiler::compile_module(scope, &mut source)?;
-    Some((module, None))
 }
 
 /// <https://html.spec.whatwg.org/#creating-a-json-module-script>

@@ -13,12 +13,16 @@ use url::Url;
 
 use super::thread::run_host_thread;
 use super::{Error, Runtime};
+use crate::coverage::Coverage;
 use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
 use crate::http::NetworkPolicy;
+use crate::inspector::Inspector;
+use crate::measure::{MeasureSink, Measurement};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
+use crate::residency::ResidencyLimits;
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
 
@@ -43,7 +47,10 @@ pub struct Builder {
     pub(super) limits: Limits,
     pub(super) user_agent: String,
     pub(super) push_service: Url,
+    pub(super) coverage: Option<Coverage>,
+    pub(super) inspector: Option<Inspector>,
     pub(super) trace: TraceSink,
+    pub(super) measure: MeasureSink,
 }
 
 #[derive(Clone, Copy)]
@@ -71,7 +78,10 @@ impl Default for Builder {
             limits: Limits::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
+            coverage: None,
+            inspector: None,
             trace: Box::new(|_| {}),
+            measure: Box::new(|_| {}),
         }
     }
 }
@@ -218,6 +228,24 @@ impl Builder {
         self
     }
 
+    /// Bytes that the state folder may have of what V8 made of workers' scripts, so that workers
+    /// start faster: what was kept first makes room. It is made after a worker's first event that
+    /// went well. By default 512 MiB; with 0 nothing is kept. Without a state folder nothing ever
+    /// is.
+    pub fn code_cache_limit(mut self, bytes: u64) -> Self {
+        self.limits.code.total_bytes = bytes;
+        self
+    }
+
+    /// How many realms stay in memory (workers and pages), and how many bytes they may have: where
+    /// one more is to start, the workers that have been idle for longest are stopped, and their next
+    /// events start them again. Workers that have an event, and pages, are never stopped for room.
+    /// By default 256 realms and 2 GiB. In a simulation bytes are not counted.
+    pub fn resident_limit(mut self, realms: usize, bytes: usize) -> Self {
+        self.limits.residency = ResidencyLimits { realms, bytes };
+        self
+    }
+
     /// Time without an event after which a worker is stopped; its next event starts it again. By
     /// default 30 s, as in Chromium.
     pub fn idle_limit(mut self, limit: Duration) -> Self {
@@ -225,9 +253,30 @@ impl Builder {
         self
     }
 
+    /// Counts what the scripts of workers and pages run. What happens stays the same, and takes
+    /// longer. With `None`, as by default, nothing is counted and nothing is slower.
+    pub fn coverage(mut self, coverage: impl Into<Option<Coverage>>) -> Self {
+        self.coverage = coverage.into();
+        self
+    }
+
+    /// Lets debuggers at the workers and pages. Whoever can connect runs code as they do: see
+    /// [`Inspector`]. With `None`, as by default, nobody can.
+    pub fn inspector(mut self, inspector: impl Into<Option<Inspector>>) -> Self {
+        self.inspector = inspector.into();
+        self
+    }
+
     /// Calls `watch` for each event, in order, on the host thread: what blocks it, blocks all.
     pub fn on_trace(mut self, watch: impl FnMut(&TraceEvent) + Send + 'static) -> Self {
         self.trace = Box::new(watch);
+        self
+    }
+
+    /// Calls `measure` for each event and each commit when it is over, on the host thread: what
+    /// blocks it, blocks all.
+    pub fn on_measurement(mut self, measure: impl FnMut(Measurement) + Send + 'static) -> Self {
+        self.measure = Box::new(measure);
         self
     }
 

@@ -4,10 +4,13 @@
 //! there.
 
 mod builder;
+mod control;
 mod error;
 mod events;
+mod inspect;
 mod pages;
 mod thread;
+mod usage;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -32,7 +35,12 @@ use crate::realm::{Message, MessageSource, RealmError};
 pub use builder::Builder;
 pub use error::Error;
 pub use events::{NotificationId, NotificationInfo};
+pub use inspect::{
+    Counts, NetworkStatus, RealmInfo, RealmOwnerKind, RegistrationDetail, RegistrationPage,
+    SyncPage, SyncQuery, WorkerDetail,
+};
 pub use pages::OpenPage;
+pub use usage::Usage;
 
 /// Virtual time after which a simulation that never becomes idle counts as idle anyway: a page
 /// with an interval, for example.

@@ -18,9 +18,11 @@ use super::builder::Time;
 use super::{Builder, Command, Error};
 use crate::buckets::Buckets;
 use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
+use crate::helper::Helper;
 use crate::host::{Shard, ShardParts};
 use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::measure::Gauge;
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
@@ -35,9 +37,10 @@ pub(super) fn run_host_thread(
     let time = builder.time;
     let mut tokio = TokioBuilder::new_current_thread();
     tokio.enable_all().on_thread_park(on_thread_park);
-    if matches!(time, Time::Simulated { .. }) {
-        tokio.max_blocking_threads(1); // Shard::wait_for_threads
-    }
+    let helper = match time {
+        Time::Simulated { .. } => Some(Helper::install(&mut tokio)),
+        Time::Real => None,
+    };
     let tokio = match tokio.start_paused(matches!(time, Time::Simulated { .. })).build() {
         Ok(tokio) => tokio,
         Err(error) => {
@@ -45,6 +48,8 @@ pub(super) fn run_host_thread(
             return;
         }
     };
+    // Dropped before `tokio`, also by a panic.
+    let _helper = helper;
     LocalSet::new().block_on(&tokio, async move {
         let shard = match open_shard(builder) {
             Ok(shard) => shard,
@@ -96,6 +101,7 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
             (Rc::new(SimulatedClock::default()), Rc::new(SeededEntropy::new(seed)), Some(seed))
         }
     };
+    let keeps_code = builder.state.is_some() && builder.limits.code.total_bytes > 0;
     let threads = if seed.is_some() { Threads::HostOnly } else { Threads::Blocking };
     // A sequence of its own, so that a lossy network leaves the scripts' random numbers alone.
     let fate: Rc<dyn Entropy> = match seed {
@@ -119,12 +125,16 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         limits: builder.limits,
         user_agent: builder.user_agent,
         seed,
+        coverage: builder.coverage,
+        inspector: builder.inspector,
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         indexed_db: IndexedDbs::new(builder.state, threads),
         push_service: builder.push_service,
         buckets,
+        keeps_code,
         trace: builder.trace,
+        gauge: Gauge::new(builder.measure),
     });
     scheduler::recover(&shard)?;
     shard.resume_background_fetches()?;

@@ -3,11 +3,13 @@
 //! Invariant: one question is answered after the other, each in a quiet world; time passes only
 //! while one is being answered, but for one tick when nothing else is left.
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
 use kittiwake_ops::RealmId;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{TestCase, TestFailure, TestPage};
@@ -26,6 +28,8 @@ pub(super) enum Order {
     List,
     /// To run one of them.
     Run { number: usize, name: String },
+    /// To do what a test outside asks for.
+    Do { request: u64, verb: String, arguments: Vec<Value> },
 }
 
 /// What came of an order.
@@ -75,22 +79,31 @@ async fn follow(shard: &Rc<Shard>, page: &TestPage, realm: RealmId) -> Conducted
         if shard.realm_owner(realm).is_none() {
             return Conducted::Unfinished(Unfinished::PageEnded);
         }
-        let asked = page.asks.borrow_mut().pop_front();
-        let Some((id, question)) = asked else {
-            // A timer of no time needs a tick, as everybody knows it to.
-            let before = shard.turns.count.get();
-            tokio::time::sleep(TICK).await;
-            quiet().await;
-            if shard.turns.count.get() == before {
-                return Conducted::Unfinished(Unfinished::Stuck);
-            }
-            continue;
-        };
-        let answer = match shard.answer_test(page, &question).await {
-            Ok(value) => serde_json::json!({ "value": value }),
-            Err(error) => serde_json::json!({ "error": error }),
-        };
-        quiet().await;
-        shard.call_realm(realm, Call::TestMessage { id, text: answer.to_string() });
+        if go_on(shard, page, realm).await.is_break() {
+            return Conducted::Unfinished(Unfinished::Stuck);
+        }
     }
+}
+
+/// Answers the page's next question in a quiet world, or lets a tick pass. Breaks off where nothing
+/// is left to happen unless time passes.
+pub(super) async fn go_on(shard: &Rc<Shard>, page: &TestPage, realm: RealmId) -> ControlFlow<()> {
+    let asked = page.asks.borrow_mut().pop_front();
+    let Some((id, question)) = asked else {
+        // A timer of no time needs a tick, as everybody knows it to.
+        let before = shard.turns.count.get();
+        tokio::time::sleep(TICK).await;
+        quiet().await;
+        return match shard.turns.count.get() == before {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+    };
+    let answer = match shard.answer_test(page, &question).await {
+        Ok(value) => serde_json::json!({ "value": value }),
+        Err(error) => serde_json::json!({ "error": error }),
+    };
+    quiet().await;
+    shard.call_realm(realm, Call::TestMessage { id, text: answer.to_string() });
+    ControlFlow::Continue(())
 }

@@ -4,6 +4,7 @@
 //! memory, a simulated clock, a seed, and scripted servers. Equal worlds have equal traces.
 
 mod conduct;
+mod driven;
 mod modules;
 mod page;
 mod verbs;
@@ -17,11 +18,16 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use url::Url;
 
+use crate::coverage::Coverage;
+use crate::inspector::Inspector;
 use crate::runtime::{Error, Runtime};
 use crate::simulation::ScriptedServers;
 use crate::trace::{TraceEvent, TraceKind};
 use conduct::{Conducted, Order, Unfinished};
 
+pub use driven::{
+    DriveAnswer, DriveError, DriveErrorCode, DriveOutcome, DriveRequest, DrivenWorld,
+};
 pub(crate) use page::TestPage;
 pub(crate) use page::Turns;
 
@@ -41,6 +47,10 @@ pub struct TestWorldOptions {
     pub limit: Duration,
     /// What `toMatchSnapshot` compares with, by its whole name.
     pub snapshots: Arc<Snapshots>,
+    /// Who counts what its scripts run, if anybody does.
+    pub coverage: Option<Coverage>,
+    /// Who lets debuggers at its workers and pages. A test's own limit of time does not count then.
+    pub inspector: Option<Inspector>,
 }
 
 /// What earlier runs wrote for `toMatchSnapshot`.
@@ -67,6 +77,8 @@ pub enum SnapshotMode {
 /// A test as its file declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TestCase {
+    /// Its place among the tests of the file, from 0 on.
+    pub number: usize,
     /// The groups around it from the outermost on, then its own name.
     pub path: Vec<String>,
     /// Whether it is to be run.
@@ -117,6 +129,8 @@ pub struct TestRun {
     pub console: Vec<(ConsoleLevel, String)>,
     /// All that happened in its world, in the words of a scenario's trace.
     pub trace: Vec<String>,
+    /// The same as values.
+    pub events: Vec<TraceEvent>,
     /// What `toMatchSnapshot` saw, by name; to be kept if the run passes.
     pub snapshots: Vec<(String, String)>,
 }
@@ -153,32 +167,57 @@ pub struct TestWorld {
     tests: Vec<TestCase>,
     trace: Trace,
     limit: Duration,
+    is_inspected: bool,
 }
 
 /// What has happened so far.
 pub(crate) type Trace = Arc<Mutex<Vec<TraceEvent>>>;
 
 impl TestWorld {
-    /// Makes a world, opens a page in it, and evaluates the file there.
+    /// Makes a world, opens a page in it, evaluates the file there, and finds its tests. One of
+    /// them may then run in this world.
     ///
     /// # Errors
     ///
     /// [`TestFileError`], with the file's own fault if it has one.
     pub async fn open(file: &Path, options: &TestWorldOptions) -> Result<Self, TestFileError> {
+        let mut world = Self::evaluate(file, options, None).await?;
+        world.tests = match world.conduct(Order::List, options.limit).await? {
+            Conducted::Declared(tests) => tests,
+            Conducted::Ended(_) | Conducted::Unfinished(_) => {
+                return Err(TestFileError::TimedOut { limit: options.limit });
+            }
+        };
+        Ok(world)
+    }
+
+    /// The same for a test of the file that is known from another world: no other can run in this
+    /// one, which takes no notice of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`TestWorld::open`].
+    pub async fn open_for(
+        test: &TestCase,
+        file: &Path,
+        options: &TestWorldOptions,
+    ) -> Result<Self, TestFileError> {
+        Self::evaluate(file, options, Some(test.number)).await
+    }
+
+    async fn evaluate(
+        file: &Path,
+        options: &TestWorldOptions,
+        wanted: Option<usize>,
+    ) -> Result<Self, TestFileError> {
         let trace = Trace::default();
-        let (sink, servers) = (trace.clone(), ScriptedServers::default());
-        let runtime = Runtime::builder()
-            .simulated(options.seed)
-            .test_servers(servers.clone())
-            .turn_limit(options.limit)
-            .serve(options.origin.clone(), &options.root)
-            .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
-            .start()?;
+        let servers = ScriptedServers::default();
+        let runtime = options.start(&trace, &servers)?;
         let page = TestPage::new(servers, trace.clone(), options);
         let (file, root) = (file.to_owned(), options.root.clone());
         let opened = cut_off_after(options.limit + GRACE, |cut_off| {
             runtime.ask(move |shard| async move {
-                let realm = shard.open_test_page(page);
+                let realm = shard.open_test_page(page, wanted);
                 tokio::select! {
                     loaded = shard.load_test_file(realm, &file, &root) => {
                         Some(loaded.map(|()| realm))
@@ -188,41 +227,33 @@ impl TestWorld {
             })
         });
         let timed_out = TestFileError::TimedOut { limit: options.limit };
-        let page = match opened.await? {
-            Some(Ok(realm)) => realm,
-            Some(Err(TestFileError::Script(exception))) => {
-                return Err(TestFileError::Script(exception));
-            }
-            Some(Err(error)) => return Err(error),
-            None => return Err(timed_out),
-        };
-        let mut world = TestWorld { runtime, page, tests: Vec::new(), trace, limit: options.limit };
-        world.tests = match world.conduct(Order::List, options.limit).await? {
-            Conducted::Declared(tests) => tests,
-            Conducted::Ended(_) | Conducted::Unfinished(_) => return Err(timed_out),
-        };
-        Ok(world)
+        let page = opened.await?.unwrap_or(Err(timed_out))?;
+        Ok(TestWorld {
+            runtime,
+            page,
+            tests: Vec::new(),
+            trace,
+            limit: options.limit,
+            is_inspected: options.inspector.is_some(),
+        })
     }
 
-    /// The tests of the file, in its order.
+    /// The tests of the file, in its order. None if the world was opened for one of them.
     pub fn tests(&self) -> &[TestCase] {
         &self.tests
     }
 
-    /// Runs the test of this number. The world is of no use for another one then.
+    /// Runs a test. The world is of no use for another one then.
     ///
     /// # Errors
     ///
     /// [`Error::Stopped`] if the world has ended.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such test.
-    pub async fn run(&self, number: usize) -> Result<TestRun, Error> {
-        let own = self.tests[number].timeout_ms.map(Duration::from_millis);
+    pub async fn run(&self, test: &TestCase) -> Result<TestRun, Error> {
+        let own = test.timeout_ms.filter(|_| !self.is_inspected);
+        let own = own.map(Duration::from_millis);
         let limit = own.unwrap_or(self.limit);
-        let name = self.tests[number].path.join(" > ");
-        let conducted = self.conduct(Order::Run { number, name }, limit).await?;
+        let order = Order::Run { number: test.number, name: test.path.join(" > ") };
+        let conducted = self.conduct(order, limit).await?;
         let mut run = TestRun::default();
         match conducted {
             Conducted::Ended(failures) => run.failures = failures,
@@ -236,7 +267,8 @@ impl TestWorld {
             })
             .await?;
         run.snapshots = snapshots;
-        for event in self.trace.lock().expect(UNPOISONED).iter() {
+        run.events = std::mem::take(&mut *self.trace.lock().expect(UNPOISONED));
+        for event in &run.events {
             match &event.kind {
                 TraceKind::Console { level, text } => run.console.push((*level, text.clone())),
                 TraceKind::Error { exception } if !uncaught.contains(exception) => {
@@ -289,6 +321,21 @@ impl TestWorld {
             },
         };
         TestFailure { message, ..TestFailure::default() }
+    }
+}
+
+impl TestWorldOptions {
+    fn start(&self, trace: &Trace, servers: &ScriptedServers) -> Result<Runtime, Error> {
+        let sink = trace.clone();
+        Runtime::builder()
+            .coverage(self.coverage.clone())
+            .inspector(self.inspector.clone())
+            .simulated(self.seed)
+            .test_servers(servers.clone())
+            .turn_limit(self.limit)
+            .serve(self.origin.clone(), &self.root)
+            .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
+            .start()
     }
 }
 

@@ -16,9 +16,10 @@ use crate::lifecycle::{decode, plain_exception};
 use crate::realm::{ModuleImport, ModuleKey, ModuleKind, RealmError};
 
 /// The module `kittiwake:test` and what it is made of.
-const OWN: [(&str, &str); 10] = [
+const OWN: [(&str, &str); 11] = [
     ("kittiwake:test", include_str!("../../js/test/test.js")),
     ("kittiwake:test/door", include_str!("../../js/test/take_door.js")),
+    ("kittiwake:test/drive", include_str!("../../js/test/drive.js")),
     ("kittiwake:test/equality", include_str!("../../js/test/equality.js")),
     ("kittiwake:test/expect", include_str!("../../js/test/expect.js")),
     ("kittiwake:test/failure", include_str!("../../js/test/failure.js")),
@@ -50,6 +51,14 @@ impl Shard {
         Ok(())
     }
 
+    /// Evaluates what hears a test outside, in a page.
+    pub(super) async fn load_drive(&self, realm: RealmId) -> Result<(), TestFileError> {
+        let drive = Url::parse("kittiwake:test/drive").expect("a URL");
+        self.run_graph(realm, drive, Path::new("."), &mut BTreeSet::new()).await?;
+        self.client_messages_start(realm);
+        Ok(())
+    }
+
     /// Compiles a graph but for what an earlier one has, and evaluates it.
     async fn run_graph(
         &self,
@@ -67,7 +76,7 @@ impl Shard {
         let mut left = vec![(entry.clone(), source)];
         while let Some((key, source)) = left.pop() {
             let referrer = key.url.clone();
-            let compile = |done| Command::CompileModule { key, source, done };
+            let compile = |done| Command::CompileModule { key, source: source.into(), done };
             for import in self.ask_realm(realm, compile).await.map_err(script_error)? {
                 if seen.insert(import.key.clone()) {
                     let source = source_of(&import.key.url, root)

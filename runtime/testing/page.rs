@@ -3,7 +3,7 @@
 //! Invariant: a shard has one test page at most, and no other realm is answered as one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use kittiwake_ops::{RealmId, ScriptException, TestServices};
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use url::Url;
 
 use super::conduct::Order;
+use super::driven::Answered;
 use super::{SnapshotMode, Snapshots, TestCase, TestFailure, TestWorldOptions, Trace};
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::realm::{Call, ExtendableInit};
@@ -27,6 +28,10 @@ pub(crate) struct TestPage {
     pub(super) asks: RefCell<VecDeque<(u32, String)>>,
     pub(super) declared: RefCell<Option<Vec<TestCase>>>,
     pub(super) ended: RefCell<Option<Vec<TestFailure>>>,
+    /// What a test outside is to be told.
+    pub(super) answered: RefCell<Vec<Answered>>,
+    /// The other pages that hear a test outside.
+    pub(super) driven: RefCell<BTreeSet<RealmId>>,
     /// What the page's scripts threw and nobody caught.
     uncaught: RefCell<Vec<ScriptException>>,
     pub(super) events: RefCell<Vec<WorkerEvent>>,
@@ -96,6 +101,8 @@ impl TestPage {
             asks: RefCell::default(),
             declared: RefCell::default(),
             ended: RefCell::default(),
+            answered: RefCell::default(),
+            driven: RefCell::default(),
             uncaught: RefCell::default(),
             events: RefCell::default(),
             stored: options.snapshots.clone(),
@@ -151,7 +158,7 @@ impl TestServices for Shard {
     }
 
     fn test_call(&self, realm: RealmId, question: &str) -> String {
-        let answered = match self.test_page_of(realm) {
+        let answered = match self.page_with_door(realm) {
             Some(page) => self.answer_test_call(&page, question),
             None => Err("only a test page may ask".to_owned()),
         };
@@ -172,14 +179,22 @@ impl Shard {
         self.test_page().filter(|page| page.realm.get() == Some(realm))
     }
 
+    /// Those that have the door.
+    fn page_with_door(&self, realm: RealmId) -> Option<Rc<TestPage>> {
+        let page = self.test_page()?;
+        let has_door = page.realm.get() == Some(realm) || page.driven.borrow().contains(&realm);
+        has_door.then_some(page)
+    }
+
     /// Opens the test's page at the root of its origin, without a document of its own.
-    pub(super) fn open_test_page(&self, page: TestPage) -> RealmId {
+    /// Of the tests that its file declares, it keeps the wanted one, or all to list them.
+    pub(super) fn open_test_page(&self, page: TestPage, wanted: Option<usize>) -> RealmId {
         let url = page.origin.join("/").unwrap_or_else(|_| page.origin.clone());
         let id = format!("client-{}", self.next_id());
         let (realm, _) = self.start_page(id, url);
         page.realm.set(Some(realm));
         self.test.replace(Some(Rc::new(page)));
-        self.call_realm(realm, Call::LendTestDoor);
+        self.call_realm(realm, Call::LendTestDoor { wanted });
         realm
     }
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::driven::Answered;
 use super::page::Snapshot;
 use super::{TestCase, TestFailure, TestPage, UNPOISONED};
 use crate::dispatch::{EventOutcome, LastChance};
@@ -31,6 +32,7 @@ use crate::trace::{LifecycleSubject, TraceKind};
 enum Asked {
     Declared { tests: Vec<TestCase> },
     Ended { failures: Vec<TestFailure> },
+    Answered(Answered),
     Network { text: String },
     Server { origin: Url, route: String, answers: Value },
     Permission { name: String, state: PermissionState },
@@ -103,6 +105,10 @@ impl Shard {
             }
             Asked::Ended { failures } => {
                 page.ended.replace(Some(failures));
+                Value::Null
+            }
+            Asked::Answered(answered) => {
+                page.answered.borrow_mut().push(answered);
                 Value::Null
             }
             Asked::Network { text } => {
@@ -273,7 +279,7 @@ fn why_redundant(page: &TestPage, script: &str) -> String {
     let trace = page.trace.lock().expect(UNPOISONED);
     let ended = trace.iter().rposition(|event| {
         matches!(&event.kind, TraceKind::Lifecycle {
-            subject: LifecycleSubject::Worker, url, state: "redundant",
+            subject: LifecycleSubject::Worker, url, state: "redundant", ..
         } if url == script)
     });
     let errors = trace.iter().enumerate().rev().filter_map(|(place, event)| match &event.kind {

@@ -16,6 +16,7 @@ use crate::host::{Limits, ShardParts};
 use crate::http::Gate;
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::lifecycle::RegisterRequest;
+use crate::measure::Gauge;
 use crate::network::{NetworkSignal, NetworkState, Outlook};
 use crate::scheduler;
 use crate::simulation::ScriptedServers;
@@ -216,10 +217,14 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         limits: Limits::default(),
         user_agent: "test".to_owned(),
         seed: None,
+        keeps_code: false,
+        coverage: None,
+        inspector: None,
         sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
         push_service: Url::parse("https://push.test/").expect("a URL"),
         buckets: Default::default(),
         trace: Box::new(move |event| drop(trace.send(event.to_string()))),
+        gauge: Gauge::new(Box::new(|_| {})),
     })
 }

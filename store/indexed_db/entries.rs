@@ -26,3 +26,38 @@ pub(super) fn read<'a>(entries: &mut &'a [u8]) -> Result<Option<(u32, &'a [u8])>
     *entries = rest;
     Ok(Some((u32::from_be_bytes(*index), key)))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(all: Vec<(u32, Vec<u8>)>) {
+            let mut entries = Vec::new();
+            for (index, key) in &all {
+                write(&mut entries, *index, key);
+            }
+            let mut rest = &entries[..];
+            for (index, key) in &all {
+                prop_assert_eq!(read(&mut rest), Ok(Some((*index, &key[..]))));
+            }
+            prop_assert_eq!(read(&mut rest), Ok(None));
+        }
+
+        #[test]
+        fn whatever_is_read_is_written_with_the_same_bytes(mut bytes: Vec<u8>, short: bool) {
+            // A length that fits into the bytes.
+            if short && bytes.len() > 7 {
+                bytes[4..7].fill(0);
+            }
+            let (mut rest, mut written) = (&bytes[..], Vec::new());
+            while let Ok(Some((index, key))) = read(&mut rest) {
+                write(&mut written, index, key);
+            }
+            prop_assert_eq!(&written[..], &bytes[..bytes.len() - rest.len()]);
+        }
+    }
+}

@@ -13,10 +13,20 @@ pub enum IndexedDbError {
     /// More than one answer may hold, or one value: `UnknownError`, or `DataError`.
     #[error("{0}")]
     TooLarge(&'static str),
+    /// What a Blob or File object held is not there, or not whole: `NotReadableError`.
+    #[error("The data of a Blob or File object could not be read.")]
+    BlobGone,
     /// What the disk says: `QuotaExceededError` if it is full, or the quota is; else
     /// `UnknownError`.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl IndexedDbError {
+    /// Whether the bytes of the database are at fault.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_damage())
+    }
 }
 
 /// As [`IndexedDbError`], before it is known whose file it is.
@@ -43,6 +53,23 @@ impl From<IndexedDbError> for Interrupted {
 
 impl From<super::NotAKey> for Interrupted {
     fn from(error: super::NotAKey) -> Self {
+        Interrupted::damage(error)
+    }
+}
+
+/// Bytes that are not those that were written.
+#[derive(Debug, thiserror::Error)]
+#[error("a record has another checksum than it had")]
+pub(super) struct OtherChecksum;
+
+impl From<OtherChecksum> for Interrupted {
+    fn from(error: OtherChecksum) -> Self {
+        Interrupted::damage(error)
+    }
+}
+
+impl Interrupted {
+    fn damage(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         let kind = rusqlite::types::Type::Blob;
         Interrupted::Sqlite(rusqlite::Error::FromSqlConversionFailure(0, kind, Box::new(error)))
     }

@@ -14,6 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest, Sha256};
 
+use super::blobs::{self, HeldFiles};
 use super::schema::{bytes_of, units_of};
 use super::{
     CursorFrom, Direction, Durability, IndexedDatabase, IndexedDbError, ObjectStoreMetadata,
@@ -30,13 +31,22 @@ pub(super) const EXTENSION: &str = "sqlite";
 /// "KTWI": tells these files from those of other programs.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWI");
 /// The version of `schema.sql`.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
+
+/// From version 1, which had neither checksums nor files for blobs.
+const FROM_VERSION_1: &str = "
+    ALTER TABLE records ADD COLUMN checksum INTEGER;
+    ALTER TABLE blob_parts ADD COLUMN file INTEGER;
+    ALTER TABLE blob_parts ADD COLUMN size INTEGER;
+    CREATE INDEX blob_files ON blob_parts (file, size) WHERE file IS NOT NULL;
+";
 
 /// The databases of one origin: files in a folder, or nothing that lasts.
 #[derive(Clone, Debug)]
 pub struct IndexedDbFolder {
     folder: Option<PathBuf>,
     origin: String,
+    held: HeldFiles,
 }
 
 /// What a state folder has of one database.
@@ -56,7 +66,7 @@ impl IndexedDbFolder {
     /// The databases of an origin in a state folder, or in memory if there is none.
     pub fn new(state: Option<&Path>, origin: &str) -> Self {
         let folder = state.map(|state| state.join(FOLDER).join(digest(origin.as_bytes())));
-        Self { folder, origin: origin.to_owned() }
+        Self { folder, origin: origin.to_owned(), held: HeldFiles::default() }
     }
 
     pub(super) fn folder(&self) -> Option<&Path> {
@@ -72,8 +82,8 @@ impl IndexedDbFolder {
     ///
     /// # Errors
     ///
-    /// As [`crate::Store::open`]; a file that is [`StoreError::Corrupt`] or
-    /// [`StoreError::NotADatabase`] is set aside, so that the next call makes a new one.
+    /// As [`crate::Store::open`]; a file that is damaged is [`StoreError::SetAside`], so that the
+    /// next call makes a new one.
     pub fn open(&self, name: &[u16]) -> Result<IndexedDatabase, IndexedDbError> {
         let Some(folder) = &self.folder else {
             let path = PathBuf::from("in-memory database");
@@ -82,11 +92,29 @@ impl IndexedDbFolder {
         };
         create_folder(folder, &self.origin)?;
         let path = folder.join(file_name(name));
-        let result = open_file(&path, name);
-        if let Err(StoreError::Corrupt { .. } | StoreError::NotADatabase { .. }) = &result {
-            set_aside(&path)?;
+        let opened = open_file(&path, name);
+        let opened = opened.and_then(|database| database.with_files(self.held.clone()));
+        opened.map_err(|error| match error {
+            damage if damage.is_damage() => self.set_aside(name, damage).into(),
+            error => error.into(),
+        })
+    }
+
+    /// Gives a damaged file, which nobody has open, a name that nothing opens. The answer tells of
+    /// `damage` and of the name.
+    pub fn set_aside(&self, name: &[u16], damage: StoreError) -> StoreError {
+        let Some(folder) = &self.folder else { return damage };
+        let database = folder.join(file_name(name));
+        match set_aside(&database) {
+            Ok(aside) => {
+                let reason = match damage {
+                    StoreError::Corrupt { source, .. } => source.to_string(),
+                    _ => "it is no SQLite database".to_owned(),
+                };
+                StoreError::SetAside { database, aside, reason }
+            }
+            Err(error) => error,
         }
-        Ok(result?)
     }
 
     /// Whether there is a file of a database.
@@ -131,6 +159,8 @@ impl IndexedDbFolder {
                 Err(source) => return Err(folder::folder_error(folder, source).into()),
             }
         }
+        let blobs = self.held.remove_all(&folder.join(file_name(name)));
+        blobs.map_err(|source| folder::folder_error(folder, source))?;
         sync_folder(folder).map_err(|source| folder::folder_error(folder, source))?;
         Ok(())
     }
@@ -155,11 +185,26 @@ impl IndexedDbFolder {
             }
         }
         let each = origins.into_iter();
-        each.flat_map(|(origin, folder)| Self { folder: Some(folder), origin }.list(&[])).collect()
+        let each = each.map(|(origin, folder)| Self {
+            folder: Some(folder),
+            origin,
+            held: HeldFiles::default(),
+        });
+        each.flat_map(|folder| folder.list(&[])).collect()
     }
 }
 
 impl IndexedDbFile {
+    /// Bytes on disk, with the files of its blobs.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn bytes(&self) -> Result<u64, StoreError> {
+        let bytes = || Ok(fs::metadata(&self.path)?.len() + blobs::bytes_beside(&self.path)?);
+        bytes().map_err(|source| folder::folder_error(&self.path, source))
+    }
+
     /// Its object stores, and how many records each has. The file is not set aside if it is
     /// damaged. Nobody else may have it open.
     ///
@@ -249,18 +294,34 @@ fn opened(
     name: &[u16],
 ) -> Result<IndexedDatabase, StoreError> {
     let prepared = connection.and_then(|connection| prepare(connection, &path, name));
-    let connection = prepared.map_err(|failure| failure.at(&path))?;
+    let connection = prepared.map_err(|failure| match failure.at(&path) {
+        // The statements are right; so the file has a schema, or a format, that none of ours has.
+        StoreError::Statement { database, source } => StoreError::Corrupt { database, source },
+        error => error,
+    })?;
     let sql = "SELECT EXISTS (SELECT 1 FROM blob_parts)";
     let has_blobs = connection.query_row(sql, [], |row| row.get(0));
     let has_blobs = has_blobs.map_err(|error| Failure::from(error).at(&path))?;
     let durability = Durability::Strict;
     let generators = BTreeMap::new();
-    Ok(IndexedDatabase { connection, path, generators, durability, has_blobs, limit_pages: 0 })
+    let (blobs, limit_bytes, limit_pages) = (None, u64::MAX, 0);
+    Ok(IndexedDatabase {
+        connection,
+        path,
+        generators,
+        durability,
+        has_blobs,
+        blobs,
+        limit_bytes,
+        limit_pages,
+    })
 }
 
 /// As the store's own database: exclusive, in WAL, on disk when committed.
 fn prepare(connection: Connection, path: &Path, name: &[u16]) -> Result<Connection, Failure> {
     connection.busy_timeout(Duration::ZERO)?;
+    // A file that turns out to be damaged is not written to.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -277,6 +338,12 @@ fn prepare(connection: Connection, path: &Path, name: &[u16]) -> Result<Connecti
     match (number("application_id")?, number("user_version")?) {
         (0, 0) => create_schema(&connection, name)?,
         (APPLICATION_ID, SCHEMA_VERSION) => {}
+        (APPLICATION_ID, 1) => {
+            let transaction = connection.unchecked_transaction()?;
+            transaction.execute_batch(FROM_VERSION_1)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.commit()?;
+        }
         (APPLICATION_ID, found) => {
             let newest = SCHEMA_VERSION;
             return Err(StoreError::NewerSchema { database, found, newest }.into());
@@ -287,6 +354,7 @@ fn prepare(connection: Connection, path: &Path, name: &[u16]) -> Result<Connecti
     }
     // Meets a damaged schema now, and not in the middle of a transaction.
     connection.query_row("SELECT version FROM info", [], |_| Ok(()))?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
 }
 
@@ -314,18 +382,27 @@ fn create_folder(folder: &Path, origin: &str) -> Result<(), StoreError> {
 }
 
 /// Gives a damaged file and its log names that nothing opens.
-fn set_aside(path: &Path) -> Result<(), StoreError> {
+fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let aside = (1..).map(|number| path.with_extension(format!("damaged-{number}")));
     let free = aside.into_iter().find(|path| !path.exists());
     let free = free.expect("invariant: a folder has an end");
-    let log = log_of(path);
+    let mut blobs = free.clone().into_os_string();
+    blobs.push(".");
+    blobs.push(blobs::EXTENSION);
+    let beside = [
+        (log_of(path), log_of(&free)),
+        (path.with_extension(blobs::EXTENSION), PathBuf::from(blobs)),
+    ];
     let rename = || -> io::Result<()> {
-        if log.exists() {
-            fs::rename(&log, log_of(&free))?;
+        for (found, aside) in beside {
+            if found.exists() {
+                fs::rename(found, aside)?;
+            }
         }
         fs::rename(path, &free)
     };
-    rename().map_err(|source| folder::folder_error(path, source))
+    rename().map_err(|source| folder::folder_error(path, source))?;
+    Ok(free)
 }
 
 fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {

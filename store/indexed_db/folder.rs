@@ -7,12 +7,13 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use super::blobs::{self, bytes_beside};
 use super::file::{EXTENSION, FOLDER, IndexedDbFolder, ORIGIN_FILE, sync_folder};
 use crate::error::StoreError;
 use crate::folder;
 
 impl IndexedDbFolder {
-    /// Bytes of each database that is a file, by the file's name; nothing if they are in memory.
+    /// Bytes of each database that is a file, with the files of its blobs, by the file's name; nothing if they are in memory.
     ///
     /// # Errors
     ///
@@ -26,7 +27,7 @@ impl IndexedDbFolder {
                 let path = entry.path();
                 if path.extension().is_some_and(|extension| extension == EXTENSION) {
                     let name = entry.file_name().to_string_lossy().into_owned();
-                    sizes.insert(name, entry.metadata()?.len());
+                    sizes.insert(name, entry.metadata()?.len() + bytes_beside(&path)?);
                 }
             }
             Ok(sizes)
@@ -46,8 +47,9 @@ impl IndexedDbFolder {
         self.folder().map_or(Ok(()), remove)
     }
 
-    /// Deletes the folders of a state folder whose storage keys `keep` refuses: what a crash in
-    /// the deletion of a storage bucket left.
+    /// Deletes the folders of a state folder whose storage keys `keep` refuses, and files of blobs
+    /// whose database is gone: what a crash in the deletion of a storage bucket or of a database
+    /// left.
     ///
     /// # Errors
     ///
@@ -61,13 +63,29 @@ impl IndexedDbFolder {
         };
         for folder in folders {
             let folder = folder.map_err(|source| folder::folder_error(&root, source))?.path();
-            let key = fs::read_to_string(folder.join(ORIGIN_FILE));
-            if key.is_ok_and(|key| !keep(&key)) {
+            let Ok(key) = fs::read_to_string(folder.join(ORIGIN_FILE)) else { continue };
+            if !keep(&key) {
                 remove(&folder)?;
+            } else {
+                let swept = remove_strays(&folder);
+                swept.map_err(|source| folder::folder_error(&folder, source))?;
             }
         }
         Ok(())
     }
+}
+
+/// Removes the files of blobs that have no database beside them, nor one that was set aside.
+fn remove_strays(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_of = |database: &str| path.with_extension(database).exists();
+        let is_blobs = path.extension().is_some_and(|extension| extension == blobs::EXTENSION);
+        if is_blobs && !is_of(EXTENSION) && !is_of("") {
+            fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The mark goes last, so that what a crash leaves is still known as ours.

@@ -4,7 +4,7 @@
 //! the beginning of another, so that bytes may follow a key without changing the order.
 //!
 //! Invariant: `a < b` as IndexedDB compares keys if and only if the bytes of `a` are less than
-//! those of `b`; what is decoded equals what was encoded.
+//! those of `b`; what is decoded equals what was encoded, and a key has one encoding only.
 
 const NUMBER: u8 = 0x10;
 const DATE: u8 = 0x20;
@@ -24,6 +24,9 @@ const ONE_BYTE: u16 = 0x7f;
 /// Code units below this have two bytes.
 const TWO_BYTES: u16 = ONE_BYTE + 0x4000;
 
+/// The last millisecond that a date may have.
+const MAX_TIME: f64 = 8.64e15;
+
 /// How deep arrays may be nested, as in Chromium. Deeper ones are not valid keys.
 pub const MAX_DEPTH: usize = 2000;
 
@@ -32,7 +35,7 @@ pub const MAX_DEPTH: usize = 2000;
 pub enum Key {
     /// Any number but NaN. Negative zero is stored as zero, which it equals.
     Number(f64),
-    /// Milliseconds since the epoch; not NaN.
+    /// Milliseconds since the epoch, as a date has them: whole, and up to 8.64e15 from it.
     Date(f64),
     /// UTF-16 code units, lone surrogates included.
     String(Vec<u16>),
@@ -106,7 +109,7 @@ impl Key {
             bytes = rest;
             let mut key = match tag {
                 NUMBER => Key::Number(decode_number(&mut bytes)?),
-                DATE => Key::Date(decode_number(&mut bytes)?),
+                DATE => Key::Date(decode_time(&mut bytes)?),
                 STRING => Key::String(decode_string(&mut bytes)?),
                 BINARY => Key::Binary(decode_binary(&mut bytes)?),
                 ARRAY if open.len() < MAX_DEPTH => {
@@ -146,7 +149,15 @@ fn decode_number(bytes: &mut &[u8]) -> Result<f64, NotAKey> {
     let ordered = u64::from_be_bytes(*ordered);
     let bits = if ordered >> 63 == 1 { ordered & !(1 << 63) } else { !ordered };
     let number = f64::from_bits(bits);
-    if number.is_nan() { Err(NotAKey) } else { Ok(number) }
+    // Negative zero is written as zero.
+    let is_key = !number.is_nan() && !(number == 0.0 && number.is_sign_negative());
+    if is_key { Ok(number) } else { Err(NotAKey) }
+}
+
+/// <https://tc39.es/ecma262/#sec-timeclip>
+fn decode_time(bytes: &mut &[u8]) -> Result<f64, NotAKey> {
+    let time = decode_number(bytes)?;
+    if time.abs() <= MAX_TIME && time.fract() == 0.0 { Ok(time) } else { Err(NotAKey) }
 }
 
 fn encode_string(units: &[u16], bytes: &mut Vec<u8>) {
@@ -262,6 +273,14 @@ mod tests {
         ]
     }
 
+    fn time() -> impl Strategy<Value = f64> {
+        let edges = [0.0, -0.0, 1.0, -1.0, MAX_TIME, -MAX_TIME];
+        prop_oneof![
+            proptest::sample::select(edges.to_vec()),
+            (-MAX_TIME..MAX_TIME).prop_map(f64::trunc),
+        ]
+    }
+
     fn unit() -> impl Strategy<Value = u16> {
         let edges = [0, 1, 0x7e, 0x7f, 0x80, 0x407e, 0x407f, 0x4080, 0xd800, 0xffff];
         prop_oneof![proptest::sample::select(edges.to_vec()), any::<u16>()]
@@ -274,13 +293,28 @@ mod tests {
     fn key() -> impl Strategy<Value = Key> {
         let leaf = prop_oneof![
             number().prop_map(Key::Number),
-            number().prop_map(Key::Date),
+            time().prop_map(Key::Date),
             proptest::collection::vec(unit(), 0..4).prop_map(Key::String),
             proptest::collection::vec(byte(), 0..4).prop_map(Key::Binary),
         ];
         leaf.prop_recursive(3, 12, 3, |inner| {
             proptest::collection::vec(inner, 0..3).prop_map(Key::Array)
         })
+    }
+
+    /// The bytes of a key of which some are others, or which go on, or are no key's at all.
+    fn damaged() -> impl Strategy<Value = Vec<u8>> {
+        let changes = proptest::collection::vec((any::<proptest::sample::Index>(), byte()), 0..3);
+        let damaged = (key(), changes, any::<Vec<u8>>()).prop_map(|(key, changes, tail)| {
+            let mut bytes = key.encode();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes.extend(tail);
+            bytes
+        });
+        prop_oneof![damaged, any::<Vec<u8>>()]
     }
 
     proptest! {
@@ -311,9 +345,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_key_with_these_bytes_or_none(bytes: Vec<u8>) {
-            if let Ok(key) = Key::decode(&bytes) {
-                prop_assert_eq!(Key::decode(&key.encode()).unwrap(), key);
+        fn any_bytes_begin_with_a_key_of_these_bytes_or_none(bytes in damaged()) {
+            if let Ok((key, rest)) = Key::decode_first(&bytes) {
+                prop_assert_eq!(key.encode(), &bytes[..bytes.len() - rest.len()]);
             }
         }
     }

@@ -5,6 +5,7 @@
 //! starts no transaction whose scope overlaps that of a live one that writes, so that what a
 //! transaction reads is a snapshot.
 
+mod blobs;
 mod entries;
 mod error;
 mod file;
@@ -19,13 +20,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
-use crate::error::Failure;
+use self::blobs::{BlobFolder, HeldFiles};
+use crate::error::{Failure, StoreError};
 
+pub use self::blobs::{BlobContents, BlobFile, BlobPart, BlobSource, NewBlobPart};
 pub use self::error::IndexedDbError;
 pub use self::file::{IndexedDbFile, IndexedDbFolder};
 pub use self::key::{Key, MAX_DEPTH, NotAKey};
-pub use self::records::{BlobPart, IndexKeys, Put};
+pub use self::records::{IndexKeys, Put};
 pub use self::retrieval::{
     CursorFrom, Direction, Query, Range, Record, Retrieved, Source, StoredValue,
 };
@@ -52,7 +56,11 @@ pub struct IndexedDatabase {
     durability: Durability,
     /// Whether a record may have parts of blobs: most databases have none, and need not look.
     has_blobs: bool,
-    /// How many pages it may have; 0 before [`IndexedDatabase::limit`].
+    /// `None` where all is in memory.
+    blobs: Option<BlobFolder>,
+    /// How many bytes it may have, its files included.
+    limit_bytes: u64,
+    /// How many pages of the database that leaves; 0 before [`IndexedDatabase::limit`].
     limit_pages: u64,
 }
 
@@ -149,6 +157,19 @@ pub enum Outcome {
 }
 
 impl IndexedDatabase {
+    /// Lets it keep files beside its own, and removes those that a crash has left.
+    fn with_files(mut self, held: HeldFiles) -> Result<Self, StoreError> {
+        let named = || -> rusqlite::Result<BTreeMap<i64, i64>> {
+            let sql = "SELECT file, size FROM blob_parts WHERE file IS NOT NULL";
+            let mut statement = self.connection.prepare(sql)?;
+            let named = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            named.collect()
+        };
+        let named = named().map_err(|error| Failure::from(error).at(&self.path))?;
+        self.blobs = Some(BlobFolder::open(&self.path, held, &named)?);
+        Ok(self)
+    }
+
     /// Begins a read/write transaction. There is none for reading: see the module's invariant.
     ///
     /// # Errors
@@ -180,7 +201,14 @@ impl IndexedDatabase {
                     this.connection.prepare_cached(sql)?.execute((id, generator.next))?;
                 }
             }
-            Ok(this.connection.execute_batch("COMMIT")?)
+            if let Some(blobs) = &this.blobs {
+                blobs.before_commit(this.durability).map_err(IndexedDbError::Store)?;
+            }
+            this.connection.execute_batch("COMMIT")?;
+            if let Some(blobs) = &mut this.blobs {
+                blobs.after_commit();
+            }
+            Ok(())
         })
     }
 
@@ -191,6 +219,15 @@ impl IndexedDatabase {
             // It fails only where SQLite has rolled back on its own, because of the same disk.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
+        if let Some(blobs) = &mut self.blobs {
+            blobs.after_roll_back();
+        }
+    }
+
+    /// Closes a damaged database without another write to its file.
+    pub fn abandon(self) {
+        // Whether it succeeds or not, the connection is closed.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     /// Makes one step. A step that fails changes nothing, and the transaction may go on, but for
@@ -226,8 +263,19 @@ impl IndexedDatabase {
         work(self).map_err(|interrupted| match interrupted {
             error::Interrupted::Known(error) => error,
             error::Interrupted::Sqlite(error) => {
-                IndexedDbError::Store(Failure::from(error).at(&self.path))
+                IndexedDbError::Store(match Failure::from(error).at(&self.path) {
+                    // Rows that contradict each other: those that this build writes do not.
+                    StoreError::Statement { database, source } if is_contradiction(&source) => {
+                        StoreError::Corrupt { database, source }
+                    }
+                    error => error,
+                })
             }
         })
     }
+}
+
+fn is_contradiction(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::QueryReturnedNoRows)
+        || error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }

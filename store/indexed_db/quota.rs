@@ -1,10 +1,11 @@
 //! How much a database holds, and may hold.
 //!
-//! Invariant: a database never has more pages than its limit says, but for those that it had when
-//! the limit was set.
+//! Invariant: a database never has more pages, nor files, than its limit says, but for those that
+//! it had when the limit was set.
 
 use rusqlite::ErrorCode;
 
+use super::blobs::BlobFolder;
 use super::error::Interrupted;
 use super::{IndexedDatabase, IndexedDbError, Operation};
 use crate::error::StoreError;
@@ -19,7 +20,7 @@ impl IndexedDatabase {
     ///
     /// What the disk says.
     pub fn bytes(&mut self) -> Result<u64, IndexedDbError> {
-        self.run(|this| Ok(this.pages()? * this.page_size()?))
+        self.run(|this| Ok(this.pages()? * this.page_size()? + this.blob_bytes()))
     }
 
     /// Lets the database hold so many bytes and no more; in between, it keeps what it has.
@@ -29,6 +30,8 @@ impl IndexedDatabase {
     /// What the disk says.
     pub fn limit(&mut self, bytes: u64) -> Result<(), IndexedDbError> {
         self.run(|this| {
+            this.limit_bytes = bytes;
+            let bytes = bytes.saturating_sub(this.blob_bytes());
             let pages = (bytes / this.page_size()?).clamp(1, u64::from(u32::MAX) - 1);
             if this.limit_pages != pages {
                 this.connection.pragma_update_and_check(
@@ -41,6 +44,21 @@ impl IndexedDatabase {
             }
             Ok(())
         })
+    }
+
+    fn blob_bytes(&self) -> u64 {
+        self.blobs.as_ref().map_or(0, BlobFolder::bytes)
+    }
+
+    /// Refuses what is too much before it is written.
+    pub(super) fn require_room(&self, bytes: u64) -> Result<(), Interrupted> {
+        let needed_bytes = self.pages()? * self.page_size()? + self.blob_bytes() + bytes;
+        if needed_bytes <= self.limit_bytes {
+            return Ok(());
+        }
+        let (origin, quota_bytes) = (self.path.display().to_string(), self.limit_bytes);
+        let refused = StoreError::QuotaExceeded { origin, quota_bytes, needed_bytes };
+        Err(IndexedDbError::Store(refused).into())
     }
 
     fn pages(&self) -> rusqlite::Result<u64> {

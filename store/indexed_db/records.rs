@@ -3,12 +3,16 @@
 //! Invariant: an index has an entry if and only if the record that it names says so; a step looks
 //! for what it would break before it writes.
 
+use std::sync::Arc;
+
 use rusqlite::OptionalExtension;
 
+use super::blobs::{BlobContents, BlobFile, BlobFolder, BlobPart, NewBlobPart};
 use super::error::{IndexedDbError, Interrupted};
 use super::key::{Key, after};
 use super::retrieval::Range;
 use super::{Generator, IndexedDatabase, entries};
+use crate::error::file_error;
 
 /// 2^53: <https://w3c.github.io/IndexedDB/#generate-a-key>
 const LAST_GENERATED: i64 = 1 << 53;
@@ -22,7 +26,7 @@ pub struct Put {
     /// What V8's serialiser wrote.
     pub value: Vec<u8>,
     /// The contents of its Blob and File objects.
-    pub blobs: Vec<BlobPart>,
+    pub blobs: Vec<NewBlobPart>,
     /// One for each index of the object store.
     pub indexes: Vec<IndexKeys>,
     /// Whether a record with this key may be there already.
@@ -32,18 +36,9 @@ pub struct Put {
 impl Put {
     /// Bytes of the value and of what it refers to.
     pub(super) fn bytes(&self) -> u64 {
-        let blobs = self.blobs.iter().map(|blob| blob.bytes.len() as u64);
-        (*self.value).as_ref().len() as u64 + blobs.sum::<u64>()
+        let blobs = self.blobs.iter().map(|blob| blob.source.bytes());
+        self.value.len() as u64 + blobs.sum::<u64>()
     }
-}
-
-/// The bytes of a Blob or File object, or of a part of one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BlobPart {
-    /// By which the value names it.
-    pub part: String,
-    /// Its content.
-    pub bytes: Vec<u8>,
 }
 
 /// A record's keys in one index.
@@ -55,6 +50,14 @@ pub struct IndexKeys {
     pub unique: bool,
     /// Without duplicates; more than one only in an index with multiple entries.
     pub keys: Vec<Key>,
+}
+
+/// By which damage to a record shows.
+pub(super) fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(key);
+    checksum.update(value);
+    checksum.finalize()
 }
 
 impl IndexedDatabase {
@@ -73,9 +76,10 @@ impl IndexedDatabase {
         let primary = key.encode();
         let (entries, mut added) = self.entries_of(&primary, &put.indexes, &key)?;
         let has_blobs = !put.blobs.is_empty();
-        let row = (put.object_store, &primary, &put.value, &entries, has_blobs);
+        let checksum = checksum(&primary, &put.value);
+        let row = (put.object_store, &primary, &put.value, &entries, has_blobs, checksum);
         // Most records are new: then there is nothing to forget.
-        let sql = "INSERT OR IGNORE INTO records VALUES (?1, ?2, ?3, ?4, ?5)";
+        let sql = "INSERT OR IGNORE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         if self.connection.prepare_cached(sql)?.execute(row)? == 0 {
             if !put.overwrite {
                 let text = "Key already exists in the object store.";
@@ -84,7 +88,7 @@ impl IndexedDatabase {
             if self.forget_other_entries(put.object_store, &primary, entries.as_deref())? {
                 added.clear();
             }
-            let sql = "UPDATE records SET value = ?3, entries = ?4, has_blobs = ?5
+            let sql = "UPDATE records SET value = ?3, entries = ?4, has_blobs = ?5, checksum = ?6
                        WHERE object_store = ?1 AND key = ?2";
             self.connection.prepare_cached(sql)?.execute(row)?;
         }
@@ -95,16 +99,54 @@ impl IndexedDatabase {
         if self.has_blobs {
             self.delete_blobs(put.object_store, &primary, &after(&primary))?;
         }
-        for BlobPart { part, bytes } in &put.blobs {
-            self.has_blobs = true;
-            let sql = "INSERT INTO blob_parts VALUES (?1, ?2, ?3, ?4)";
-            let row = (put.object_store, &primary, part, bytes);
-            self.connection.prepare_cached(sql)?.execute(row)?;
+        for blob in &put.blobs {
+            self.put_blob(put.object_store, &primary, blob)?;
         }
         Ok(key)
     }
 
-    fn delete_blobs(&self, object_store: u32, low: &[u8], high: &[u8]) -> Result<(), Interrupted> {
+    fn put_blob(
+        &mut self,
+        object_store: u32,
+        primary: &[u8],
+        NewBlobPart { part, source }: &NewBlobPart,
+    ) -> Result<(), Interrupted> {
+        self.has_blobs = true;
+        self.require_room(source.bytes())?;
+        let mut bytes = Vec::new();
+        let file = match &mut self.blobs {
+            Some(blobs) if blobs.wants(&**source) => {
+                let written = blobs.write(&**source, self.durability);
+                Some((written.map_err(IndexedDbError::Store)?, source.bytes().cast_signed()))
+            }
+            _ => {
+                let unreadable = |error| file_error(&self.path, error);
+                source.write_to(&mut bytes).map_err(unreadable).map_err(IndexedDbError::Store)?;
+                None
+            }
+        };
+        let sql = "INSERT INTO blob_parts VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let (file, size) = file.unzip();
+        let row = (object_store, primary, part, bytes, file, size);
+        self.connection.prepare_cached(sql)?.execute(row)?;
+        Ok(())
+    }
+
+    fn delete_blobs(
+        &mut self,
+        object_store: u32,
+        low: &[u8],
+        high: &[u8],
+    ) -> Result<(), Interrupted> {
+        if let Some(blobs) = &mut self.blobs {
+            let sql = "SELECT file, size FROM blob_parts
+                       WHERE object_store = ?1 AND key >= ?2 AND key < ?3 AND file IS NOT NULL";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query((object_store, low, high))?;
+            while let Some(row) = rows.next()? {
+                blobs.unname(row.get(0)?, row.get(1)?);
+            }
+        }
         let sql = "DELETE FROM blob_parts WHERE object_store = ?1 AND key >= ?2 AND key < ?3";
         self.connection.prepare_cached(sql)?.execute((object_store, low, high))?;
         Ok(())
@@ -116,12 +158,28 @@ impl IndexedDatabase {
         object_store: u32,
         primary: &[u8],
     ) -> Result<Vec<BlobPart>, Interrupted> {
-        let sql = "SELECT part, bytes FROM blob_parts WHERE object_store = ?1 AND key = ?2";
+        let sql = "SELECT part, bytes, file, size FROM blob_parts
+                   WHERE object_store = ?1 AND key = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let blobs = statement.query_map((object_store, primary), |row| {
-            Ok(BlobPart { part: row.get(0)?, bytes: row.get(1)? })
-        })?;
-        Ok(blobs.collect::<Result<_, _>>()?)
+        let mut rows = statement.query((object_store, primary))?;
+        let mut parts = Vec::new();
+        while let Some(row) = rows.next()? {
+            let contents = match row.get(2)? {
+                None => BlobContents::Bytes(row.get(1)?),
+                Some(file) => BlobContents::File(self.blob_file(file, row.get(3)?)?),
+            };
+            parts.push(BlobPart { part: row.get(0)?, contents });
+        }
+        Ok(parts)
+    }
+
+    fn blob_file(&self, file: i64, bytes: i64) -> Result<Arc<BlobFile>, Interrupted> {
+        let bytes = bytes.cast_unsigned();
+        let held = match &self.blobs {
+            Some(blobs) => blobs.hold(file, bytes),
+            None => BlobFolder::hold_beside(&self.path, file, bytes),
+        };
+        if held.is_whole() { Ok(held) } else { Err(IndexedDbError::BlobGone.into()) }
     }
 
     /// Gives a key if there is none, and lets the generator follow the one that there is.
@@ -230,7 +288,7 @@ impl IndexedDatabase {
         Ok(())
     }
 
-    pub(super) fn delete(&self, object_store: u32, range: &Range) -> Result<(), Interrupted> {
+    pub(super) fn delete(&mut self, object_store: u32, range: &Range) -> Result<(), Interrupted> {
         let (low, high) = range.bounds();
         let sql = "SELECT key, entries FROM records
                    WHERE object_store = ?1 AND key >= ?2 AND key < ?3 AND entries IS NOT NULL";
@@ -241,6 +299,8 @@ impl IndexedDatabase {
             let entries = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
             self.delete_entries(entries, primary)?;
         }
+        drop(rows);
+        drop(statement);
         let sql = "DELETE FROM records WHERE object_store = ?1 AND key >= ?2 AND key < ?3";
         self.connection.prepare_cached(sql)?.execute((object_store, &low, &high))?;
         if self.has_blobs {
@@ -249,16 +309,15 @@ impl IndexedDatabase {
         Ok(())
     }
 
-    pub(super) fn clear(&self, object_store: u32) -> Result<(), Interrupted> {
+    pub(super) fn clear(&mut self, object_store: u32) -> Result<(), Interrupted> {
         for sql in [
             "DELETE FROM index_entries
              WHERE index_id IN (SELECT id FROM indexes WHERE object_store = ?1)",
             "DELETE FROM records WHERE object_store = ?1",
-            "DELETE FROM blob_parts WHERE object_store = ?1",
         ] {
             self.connection.prepare_cached(sql)?.execute([object_store])?;
         }
-        Ok(())
+        self.delete_blobs(object_store, &[], &after(&[]))
     }
 
     /// Adds what a new index has of records that are there.

@@ -6,9 +6,10 @@
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::error::{IndexedDbError, Interrupted};
+use super::blobs::BlobPart;
+use super::error::{IndexedDbError, Interrupted, OtherChecksum};
 use super::key::{Key, after};
-use super::records::BlobPart;
+use super::records::checksum;
 use super::{IndexedDatabase, Outcome};
 
 /// What one answer may hold, so that a script cannot fill the host's memory.
@@ -147,18 +148,38 @@ impl IndexedDatabase {
         })
     }
 
+    /// The record of a key: what most scripts ask for, and cheaper than a range.
+    fn retrieve_one(
+        &self,
+        query: &Query,
+        key: &Key,
+        found: &mut Answer,
+    ) -> Result<(), Interrupted> {
+        let sql = "SELECT key, value, has_blobs, checksum FROM records
+                   WHERE object_store = ?1 AND key = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query((query.source.object_store, key.encode()))?;
+        if let Some(row) = rows.next()? {
+            self.add_record(row, query, found)?;
+        }
+        Ok(())
+    }
+
     fn retrieve_all(&self, query: &Query, found: &mut Answer) -> Result<(), Interrupted> {
+        if let (None, Some(key)) = (query.source.index, query.only()) {
+            return self.retrieve_one(query, key, found);
+        }
         let descending = matches!(query.direction, Direction::Prev | Direction::PrevUnique);
         let (low, high) = query.bounds();
         let mut statement =
             self.connection.prepare_cached(match (query.source.index, descending) {
                 (None, false) => {
-                    "SELECT key, value, has_blobs FROM records WHERE object_store = ?1 AND key >= ?2
-                 AND key < ?3 ORDER BY key LIMIT ?4 OFFSET ?5"
+                    "SELECT key, value, has_blobs, checksum FROM records
+                 WHERE object_store = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4 OFFSET ?5"
                 }
                 (None, true) => {
-                    "SELECT key, value, has_blobs FROM records WHERE object_store = ?1 AND key >= ?2
-                 AND key < ?3 ORDER BY key DESC LIMIT ?4 OFFSET ?5"
+                    "SELECT key, value, has_blobs, checksum FROM records
+                 WHERE object_store = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4 OFFSET ?5"
                 }
                 (Some(_), false) => {
                     "SELECT entry, key_length FROM index_entries WHERE index_id = ?1 AND entry >= ?2
@@ -232,12 +253,13 @@ impl IndexedDatabase {
         let primary = entry.get(key_length as usize..).unwrap_or_default();
         let mut value = None;
         if query.retrieved != Retrieved::Keys {
-            let sql = "SELECT value, has_blobs FROM records WHERE object_store = ?1 AND key = ?2";
+            let sql = "SELECT key, value, has_blobs, checksum FROM records
+                       WHERE object_store = ?1 AND key = ?2";
             let mut statement = self.connection.prepare_cached(sql)?;
             let store = query.source.object_store;
-            let both = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-            let (bytes, has_blobs) = statement.query_row((store, primary), both)?;
-            value = Some(self.value_of(bytes, has_blobs, store, primary)?);
+            let mut rows = statement.query((store, primary))?;
+            let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            value = Some(self.value_of(row, store, primary)?);
         }
         if query.retrieved == Retrieved::Values {
             return found.add_value(value);
@@ -256,7 +278,7 @@ impl IndexedDatabase {
         let mut value = None;
         if query.retrieved != Retrieved::Keys {
             let store = query.source.object_store;
-            value = Some(self.value_of(row.get(1)?, row.get(2)?, store, primary)?);
+            value = Some(self.value_of(row, store, primary)?);
         }
         match query.retrieved {
             Retrieved::Values => found.add_value(value),
@@ -264,13 +286,19 @@ impl IndexedDatabase {
         }
     }
 
+    /// Of a row of key, value, whether it has blobs, and checksum.
     fn value_of(
         &self,
-        bytes: Vec<u8>,
-        has_blobs: bool,
+        row: &Row<'_>,
         object_store: u32,
         primary: &[u8],
     ) -> Result<StoredValue, Interrupted> {
+        let bytes: Vec<u8> = row.get(1)?;
+        let written: Option<i64> = row.get(3)?;
+        if written.is_some_and(|written| written != i64::from(checksum(primary, &bytes))) {
+            return Err(OtherChecksum.into());
+        }
+        let has_blobs: bool = row.get(2)?;
         let blobs = if has_blobs { self.blobs_of(object_store, primary)? } else { vec![] };
         Ok(StoredValue { bytes, blobs })
     }
@@ -295,6 +323,13 @@ impl IndexedDatabase {
 }
 
 impl Query {
+    /// The key that is meant, if that is one.
+    fn only(&self) -> Option<&Key> {
+        let Range { lower, upper, lower_open, upper_open } = &self.range;
+        let is_one = lower == upper && !lower_open && !upper_open;
+        lower.as_ref().filter(|_| is_one && self.from.is_none() && self.skip == 0)
+    }
+
     /// The bytes of the range, from where the cursor stands.
     fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
         let (low, high) = self.range.bounds();
@@ -351,7 +386,8 @@ impl Answer {
     fn make_room(&mut self, value: Option<&StoredValue>) -> Result<(), Interrupted> {
         self.bytes += size_of::<Record>();
         if let Some(StoredValue { bytes, blobs }) = value {
-            self.bytes += bytes.len() + blobs.iter().map(|blob| blob.bytes.len()).sum::<usize>();
+            let blobs = blobs.iter().map(|blob| blob.contents.held_bytes());
+            self.bytes += bytes.len() + blobs.sum::<usize>();
         }
         if self.bytes > ANSWER_BYTES {
             let text = "The result is too large: ask for fewer records at a time.";

@@ -39,6 +39,9 @@ CREATE TABLE records (
     entries BLOB,
     -- Whether its value has parts in blob_parts.
     has_blobs INTEGER NOT NULL CHECK (has_blobs IN (0, 1)),
+    -- CRC-32 of key and value, because SQLite notices only damage to its own structures; NULL if the
+    -- record was written before there was one.
+    checksum INTEGER,
     PRIMARY KEY (object_store, key)
 ) STRICT, WITHOUT ROWID;
 
@@ -48,10 +51,15 @@ CREATE TABLE blob_parts (
     key BLOB NOT NULL,
     -- By which the value names it.
     part TEXT NOT NULL,
-    bytes BLOB NOT NULL
+    -- Nothing if they have a file.
+    bytes BLOB NOT NULL,
+    -- The name of the file (blobs.rs), and how many bytes it has; NULL if there is none.
+    file INTEGER,
+    size INTEGER
 ) STRICT;
 
 CREATE INDEX blob_parts_of_records ON blob_parts (object_store, key);
+CREATE INDEX blob_files ON blob_parts (file, size) WHERE file IS NOT NULL;
 
 CREATE TABLE index_entries (
     index_id INTEGER NOT NULL,

@@ -51,6 +51,8 @@ pub enum PeriodicSyncEvent {
     },
     /// A script called `unregister(tag)`.
     Unregistered,
+    /// Somebody wants it to be due now, whatever its period; it stays in its period.
+    MadeDue,
     /// It was due and chosen for dispatch; the commit of this comes before the dispatch.
     Fired,
     /// Its event ended.
@@ -96,7 +98,9 @@ pub fn next_periodic(
     policy: &SyncPolicy,
     moment: Moment,
 ) -> Result<Option<PeriodicSyncRecord>, IllegalPeriodicTransition> {
-    use PeriodicSyncEvent::{Fired, HandedBack, Interrupted, Registered, Settled, Unregistered};
+    use PeriodicSyncEvent::{
+        Fired, HandedBack, Interrupted, MadeDue, Registered, Settled, Unregistered,
+    };
     use PeriodicSyncState::{Firing, Pending, ReregisteredWhileFiring};
 
     let illegal = IllegalPeriodicTransition { state: current.map(|record| record.state), event };
@@ -105,7 +109,7 @@ pub fn next_periodic(
             Registered { min_interval_ms } => Ok(Some(registered(min_interval_ms, policy, moment))),
             // unregister() took the registration away in mid-event: nothing is left to settle.
             Unregistered | Settled(_) | HandedBack => Ok(None),
-            Fired | Interrupted => Err(illegal),
+            Fired | Interrupted | MadeDue => Err(illegal),
         };
     };
     // No wildcard: a new state or event must be decided here before it compiles.
@@ -129,6 +133,10 @@ pub fn next_periodic(
                 }),
             }
         }
+        (Pending, MadeDue) => {
+            let due_at_ms = record.due_at_ms.min(moment.now_ms);
+            Some(PeriodicSyncRecord { due_at_ms, ..record })
+        }
         (Pending, Fired) => Some(PeriodicSyncRecord { state: Firing, ..record }),
         (Firing | ReregisteredWhileFiring, Settled(outcome)) => {
             Some(settled(record, outcome, policy, moment))
@@ -138,7 +146,7 @@ pub fn next_periodic(
             Some(interrupted(record, policy, moment))
         }
         (Pending, Settled(_) | HandedBack | Interrupted)
-        | (Firing | ReregisteredWhileFiring, Fired) => return Err(illegal),
+        | (Firing | ReregisteredWhileFiring, Fired | MadeDue) => return Err(illegal),
     };
     Ok(after)
 }
@@ -198,6 +206,7 @@ impl fmt::Display for PeriodicSyncEvent {
         formatter.write_str(match self {
             Self::Registered { .. } => "registered",
             Self::Unregistered => "unregistered",
+            Self::MadeDue => "made due",
             Self::Fired => "fired",
             Self::Settled(Outcome::Fulfilled) => "settled as fulfilled",
             Self::Settled(Outcome::Rejected) => "settled as rejected",

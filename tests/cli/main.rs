@@ -2,6 +2,9 @@
 //!
 //! Invariant: every claim is about what the process writes, sends, keeps, and its exit code.
 
+#[path = "../debugger/mod.rs"]
+mod debugger;
+mod inspect;
 mod mistakes;
 mod periodic;
 #[path = "../process/mod.rs"]

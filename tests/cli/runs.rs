@@ -71,6 +71,11 @@ fn json_lines_have_the_keys_that_machines_rely_on() {
         assert!(sync["tag"] == "mail" && sync["state"].is_string(), "{sync}");
         assert!(sync["attempt"].is_u64() && sync["last_chance"].is_boolean(), "{sync}");
     }
+    let workers = of_kind("lifecycle").filter(|line| line["subject"] == "worker");
+    for worker in workers {
+        assert!(worker["worker"].is_u64(), "which one it is: {worker}");
+        assert!(worker["scope"].as_str().is_some_and(|scope| scope.ends_with('/')), "{worker}");
+    }
     let states: Vec<&Value> = of_kind("sync").map(|sync| &sync["state"]).collect();
     assert_eq!(states, ["registered", "firing", "done"]);
     assert!(of_kind("network").all(|line| line["state"].is_string()));
@@ -97,6 +102,20 @@ fn a_waiting_sync_says_in_json_why_and_for_how_long() {
     }
     assert_eq!(waits, [5 * 60_000, 15 * 60_000]);
     assert_eq!(run.lines_with("\"gave-up\"").len(), 1);
+}
+
+#[test]
+fn a_fetch_says_in_json_how_long_it_took() {
+    let folder =
+        folder(&[("sw.js", ""), ("page.js", "fetch('/sw.js').then(() => fetch('/sw.js'))")]);
+    let network = ["--clock", "simulated", "--network", "latency=250ms,online@250ms"];
+    let options =
+        [&["run", "sw.js", "--page", "page.js", "--format", "json"], &network[..]].concat();
+    let run = run(folder.path(), &options).expect_code(0);
+    let fetches = run.lines_with("\"fetch\"").into_iter();
+    let fetches = fetches.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let took: Vec<_> = fetches.map(|fetch| fetch["elapsed_ms"].as_u64()).collect();
+    assert_eq!(took, [Some(250), None], "{run:#?}");
 }
 
 #[test]

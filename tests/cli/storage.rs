@@ -64,9 +64,133 @@ fn a_damaged_database_is_unknown_error_to_the_script_and_told_to_the_operator() 
     let options = ["run", "reader.js", "--state", "state", "--format", "json"];
     let run = run(project.path(), &options);
     assert_eq!(run.lines_with("refused: UnknownError").len(), 1, "{run:#?}");
-    assert_eq!(run.lines_with("is not an SQLite database").len(), 1, "{run:#?}");
+    assert_eq!(run.lines_with("it is no SQLite database").len(), 1, "{run:#?}");
     let aside = fs::read(path.with_extension("damaged-1")).expect("it was set aside");
     assert!(aside.starts_with(b"something else "));
+}
+
+/// Puts 2,000 records; the page that damages come to is in the middle of them.
+const WRITER: &str = r#"
+self.addEventListener("install", (event) => event.waitUntil((async () => {
+  for (const name of ["mail", "other"]) {
+    const request = indexedDB.open(name);
+    request.onupgradeneeded = () => {
+      const store = request.result.createObjectStore("store");
+      for (let key = 0; key < 2000; key++) store.put("x".repeat(100), key);
+    };
+    await new Promise((resolve) => request.onsuccess = resolve);
+  }
+})()));
+"#;
+
+const READER: &str = r#"
+const ended = (request, names) => new Promise((resolve) => {
+  for (const name of names) request.addEventListener(name, () => resolve(name));
+});
+self.addEventListener("install", (event) => event.waitUntil((async () => {
+  const other = indexedDB.open("other");
+  await ended(other, ["success"]);
+  const request = indexedDB.open("mail");
+  await ended(request, ["success"]);
+  const closed = ended(request.result, ["close"]);
+  const reading = request.result.transaction("store");
+  const all = reading.objectStore("store").getAll();
+  const how = await ended(reading, ["complete", "abort"]);
+  console.log(`${how}: ${reading.error?.name}, then ${await closed}`);
+  const again = indexedDB.open("mail");
+  again.onupgradeneeded = ({ oldVersion }) => console.log(`anew from ${oldVersion}`);
+  await ended(again, ["success"]);
+  const count = other.result.transaction("store").objectStore("store").count();
+  await ended(count, ["success"]);
+  console.log(`the other has ${count.result}`);
+})()));
+"#;
+
+#[test]
+fn damage_that_shows_in_a_transaction_ends_it_and_the_connections_and_keeps_the_file() {
+    let project = folder(&[("sw.js", WRITER), ("reader.js", READER)]);
+    run(project.path(), &["run", "sw.js", "--state", "state"]).expect_code(0);
+    let listed = run(project.path(), &["storage", "--state", "state", "--format", "json"]);
+    let line: serde_json::Value = serde_json::from_str(&listed.stdout[0]).expect("JSON");
+    assert_eq!(line["name"], "mail");
+    let path = project.path().join(line["path"].as_str().expect("a path"));
+    let mut bytes = fs::read(&path).expect("the file is there");
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 4096].fill(0xa5);
+    fs::write(&path, &bytes).expect("the file is there");
+
+    let run = run(project.path(), &["run", "reader.js", "--state", "state", "--format", "json"]);
+    assert_eq!(run.lines_with("abort: UnknownError, then close").len(), 1, "{run:#?}");
+    assert_eq!(run.lines_with("it is kept as").len(), 1, "{run:#?}");
+    assert_eq!(run.lines_with("anew from 0").len(), 1, "{run:#?}");
+    assert_eq!(run.lines_with("the other has 2000").len(), 1, "{run:#?}");
+    let aside = fs::read(path.with_extension("damaged-1")).expect("it was set aside");
+    assert!(aside == bytes, "it has every byte");
+}
+
+#[test]
+fn blobs_have_files_that_count_and_go_with_their_record() {
+    let writer = r#"
+        const ended = (request, name) => new Promise((resolve) => request["on" + name] = resolve);
+        self.addEventListener("install", (event) => event.waitUntil((async () => {
+          const request = indexedDB.open("mail");
+          request.onupgradeneeded = () => request.result.createObjectStore("files");
+          await ended(request, "success");
+          const begin = () => request.result.transaction("files", "readwrite");
+          const bytes = new Uint8Array(3_000_000).map((_, at) => at % 251);
+          let writing = begin();
+          writing.objectStore("files").put(new File([bytes], "a.bin"), "a");
+          writing.objectStore("files").put({ blob: new Blob([bytes, "end"]) }, "b");
+          await ended(writing, "complete");
+          writing = begin();
+          const get = writing.objectStore("files").get("b");
+          writing.objectStore("files").delete("b");
+          await ended(writing, "complete");
+          // It is read a piece at a time, and outlives its record.
+          let [at, pieces, largest] = [0, 0, 0];
+          for await (const piece of get.result.blob.stream()) {
+            pieces += 1;
+            largest = Math.max(largest, piece.length);
+            if (piece.some((byte, i) => at + i < 3_000_000 && byte !== (at + i) % 251)) throw at;
+            at += piece.length;
+          }
+          console.log(`${at} bytes, pieces: ${pieces}, largest ${largest}`);
+        })()));
+    "#;
+    let reader = r#"
+        self.addEventListener("install", (event) => event.waitUntil(new Promise((resolve) => {
+          const request = indexedDB.open("mail");
+          request.onsuccess = () => {
+            const get = request.result.transaction("files").objectStore("files").get("a");
+            get.onsuccess = async () => {
+              const tail = new Uint8Array(await get.result.slice(2_000_000).arrayBuffer());
+              console.log(`${get.result.name}: ${tail.length} from ${tail[0]}`);
+              resolve();
+            };
+            get.onerror = () => resolve(console.log(`refused: ${get.error.name}`));
+          };
+        })));
+    "#;
+    let project = folder(&[("sw.js", writer), ("reader.js", reader)]);
+    let run_with_state = |script| ["run", script, "--state", "state", "--format", "json"];
+    let first = run(project.path(), &run_with_state("sw.js")).expect_code(0);
+    let read = "3000003 bytes, pieces: 4, largest 1048576";
+    assert_eq!(first.lines_with(read).len(), 1, "{first:#?}");
+    let listed = run(project.path(), &["storage", "--state", "state", "--format", "json"]);
+    let line: serde_json::Value = serde_json::from_str(&listed.stdout[0]).expect("JSON");
+    let bytes = line["bytes"].as_u64().expect("a number");
+    assert!((3_000_000..3_100_000).contains(&bytes), "{line}");
+    let second = run(project.path(), &run_with_state("reader.js")).expect_code(0);
+    let tail = format!("a.bin: 1000000 from {}", 2_000_000 % 251);
+    assert_eq!(second.lines_with(&tail).len(), 1, "{second:#?}");
+
+    let path = project.path().join(line["path"].as_str().expect("a path"));
+    let files = fs::read_dir(path.with_extension("blobs")).expect("a folder of files");
+    for file in files {
+        fs::remove_file(file.expect("an entry").path()).expect("a file");
+    }
+    let third = run(project.path(), &run_with_state("reader.js"));
+    assert_eq!(third.lines_with("refused: NotReadableError").len(), 1, "{third:#?}");
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! Invariant: no file and no command of the guide is left out.
 
 use std::path::Path;
+use std::process::Command;
 
-use super::process::{Finished, run};
-use super::{text, write};
+use super::process::{Finished, Process, run};
+use super::{is_there, text, write};
 
 /// A fenced block: what stands after the back quotes, and its lines.
 struct Block {
@@ -45,6 +46,18 @@ fn without_times(text: &str) -> String {
     text.lines().map(without).collect::<Vec<_>>().join("\n")
 }
 
+/// As a reader has it who installed the package.
+fn node<'a>(folder: &Path, arguments: impl Iterator<Item = &'a str>) -> Finished {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("npm");
+    let modules = folder.join("node_modules");
+    std::fs::create_dir_all(&modules).expect("a folder");
+    std::os::unix::fs::symlink(package, modules.join("kittiwake")).expect("a link");
+    let mut node = Command::new("node");
+    node.args(arguments).current_dir(folder).env_remove("NODE_TEST_CONTEXT");
+    node.env("KITTIWAKE_BINARY", env!("CARGO_BIN_EXE_kittiwake"));
+    Process::start(&mut node).finish()
+}
+
 #[test]
 fn the_guide_does_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
@@ -59,8 +72,15 @@ fn the_guide_does_what_it_says() {
             }
             ("sh", outcome) => {
                 let mut words = block.split_whitespace();
-                assert_eq!(words.next(), Some("kittiwake"), "{block}");
-                let finished = run(folder.path(), &words.collect::<Vec<_>>());
+                let finished = match words.next() {
+                    Some("kittiwake") => run(folder.path(), &words.collect::<Vec<_>>()),
+                    Some("node") if is_there("node") => node(folder.path(), words),
+                    Some("node") => {
+                        println!("skipped: there is no node for: {block}");
+                        continue;
+                    }
+                    _ => panic!("nobody knows how to run: {block}"),
+                };
                 let expected = i32::from(outcome == "fails");
                 last = Some(finished.expect_code(expected));
                 commands += 1;
@@ -72,5 +92,5 @@ fn the_guide_does_what_it_says() {
             other => panic!("nobody knows what {other:?} is"),
         }
     }
-    assert_eq!((files, commands), (3, 4));
+    assert_eq!((files, commands), (4, if is_there("node") { 6 } else { 5 }));
 }

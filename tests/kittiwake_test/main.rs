@@ -4,12 +4,19 @@
 //! Invariant: every claim is about what the process writes and its exit code.
 
 mod bad_input;
+mod browser;
+mod coverage;
+#[path = "../debugger/mod.rs"]
+mod debugger;
+mod drive;
 mod guide;
 mod habits;
+mod inspect;
 #[path = "../process/mod.rs"]
 mod process;
 mod reporters;
 mod same_run;
+mod trace_page;
 mod verbs;
 
 use std::path::Path;
@@ -57,6 +64,12 @@ fn test_file(body: &str) -> String {
 fn test(body: &str, options: &[&str]) -> Finished {
     let app = app(&[("app.test.js", &test_file(body))]);
     run(app.path(), &[&["test"], options].concat())
+}
+
+/// Whether this machine has a program.
+fn is_there(program: &str) -> bool {
+    let version = std::process::Command::new(program).arg("--version").output();
+    version.is_ok_and(|output| output.status.success())
 }
 
 /// All of what was printed.

@@ -42,7 +42,7 @@ test("busy", async ({ clock, host, network, server, worker }) => {
 
 async fn run_once(file: &std::path::Path, options: &TestWorldOptions) -> TestRun {
     let world = TestWorld::open(file, options).await.unwrap();
-    let run = world.run(0).await.unwrap();
+    let run = world.run(&world.tests()[0]).await.unwrap();
     world.close().await.unwrap();
     assert_eq!(run.failures, [], "{}", run.trace.join("\n"));
     run
@@ -58,6 +58,8 @@ async fn one_seed_has_one_trace() {
         seed: 7,
         limit: Duration::from_secs(120),
         snapshots: Arc::new(Snapshots::default()),
+        coverage: None,
+        inspector: None,
     };
     let first = run_once(&file, &options).await.trace;
     assert!(first.len() > 30, "{}", first.join("\n"));

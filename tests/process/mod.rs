@@ -6,7 +6,7 @@
 #![allow(dead_code)]
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -29,6 +29,7 @@ pub struct Process {
     stdout: Receiver<String>,
     seen: Vec<String>,
     stderr: Option<JoinHandle<String>>,
+    stderr_lines: Receiver<String>,
 }
 
 /// A process that has ended by itself.
@@ -70,13 +71,19 @@ impl Process {
                 }
             }
         });
-        let mut err = child.stderr.take().expect("it is piped");
+        let mut err = BufReader::new(child.stderr.take().expect("it is piped"));
+        let (send, stderr_lines) = channel();
         let stderr = spawn(move || {
             let mut text = String::new();
-            err.read_to_string(&mut text).expect("it writes UTF-8");
+            let mut start = 0;
+            while err.read_line(&mut text).expect("it writes UTF-8") > 0 {
+                // Nobody may be listening any more.
+                let _ = send.send(text[start..].to_owned());
+                start = text.len();
+            }
             text
         });
-        Process { child, stdout, seen: Vec::new(), stderr: Some(stderr) }
+        Process { child, stdout, seen: Vec::new(), stderr: Some(stderr), stderr_lines }
     }
 
     /// Its identifier, as the system knows it.
@@ -94,6 +101,20 @@ impl Process {
             if line.contains(part) {
                 return line;
             }
+        }
+    }
+
+    /// Waits for a line of standard error that contains `part`.
+    pub fn wait_for_stderr(&mut self, part: &str) {
+        let mut seen = Vec::new();
+        loop {
+            let Ok(line) = self.stderr_lines.recv_timeout(PATIENCE) else {
+                panic!("no line with {part:?} came to standard error; there were {seen:#?}");
+            };
+            if line.contains(part) {
+                return;
+            }
+            seen.push(line);
         }
     }
 

@@ -1,4 +1,5 @@
-//! `kittiwake serve`: a worker behind an HTTP server, to be looked at with curl or a browser.
+//! `kittiwake serve`: a worker behind an HTTP server, to be looked at with curl or a browser; or,
+//! without a script, the daemon (`cli/daemon/`). Their options, and which belong to which.
 //!
 //! Invariant: nothing is answered before the worker is activated; and the runtime is shut down in
 //! order after the last answer.
@@ -7,15 +8,15 @@ mod exchange;
 mod push;
 mod server;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use kittiwake::{Builder, Permission, PermissionState, Runtime};
 use tokio::net::TcpListener;
 use url::{Host, Url};
 
+use crate::daemon::{self, DaemonOptions, Listen, Setup};
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
 use crate::output::{Format, printer};
 use crate::run::{Network, WorkerType, failure, follow, register};
@@ -23,16 +24,40 @@ use crate::servers::ServerOptions;
 use crate::{Refusal, asked_to_stop, block_on, usage};
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 /// The options of `kittiwake serve`.
 pub struct ServeOptions {
-    /// A service worker script: a file; an https URL; http on this machine
+    /// A service worker script: a file; an https URL; http on this machine. Without it, a daemon
+    /// hosts the workers of --state, which are registered over its control API
     #[arg(value_name = "SCRIPT")]
-    script: String,
+    script: Option<String>,
     /// Where to listen: an IP address with a port, `localhost:PORT`, or PORT on this machine alone;
-    /// port 0 picks one
+    /// port 0 picks one. A daemon also listens at `unix:PATH`
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: Listen,
+    /// Keeps registrations, caches and databases in this folder [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// online, offline, real, or a timeline like `online,offline@10s` that starts when the worker
+    /// is activated, as in `kittiwake run` [default: online; of a daemon: real]
+    #[arg(long, value_name = "SIGNAL")]
+    network: Option<Network>,
+    /// Denies a permission: background-fetch, background-sync, notifications or
+    /// periodic-background-sync; repeatable
+    #[arg(long, value_name = "PERMISSION")]
+    deny: Vec<Permission>,
+    #[command(flatten)]
+    site: SiteOptions,
+    #[command(flatten)]
+    daemon: DaemonOptions,
+    #[command(flatten)]
+    servers: ServerOptions,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "With SCRIPT: one worker behind HTTP")]
+/// The options that only a worker behind HTTP has.
+struct SiteOptions {
     /// The server behind the worker: what the worker leaves to the network or fetches of its own
     /// origin goes there, unless the folder has a file for it [default: the folder alone]
     #[arg(long, value_name = "URL", value_parser = parse_upstream)]
@@ -45,27 +70,18 @@ pub struct ServeOptions {
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// What the script is: classic, or module, as in register(url, { type: "module" })
-    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = WorkerType::Classic)]
-    worker_type: WorkerType,
-    /// Keeps registrations, caches and databases in this folder [default: in memory]
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
-    /// online, offline, real, or a timeline like `online,offline@10s` that starts when the worker
-    /// is activated, as in `kittiwake run` [default: online]
-    #[arg(long, value_name = "SIGNAL")]
-    network: Option<Network>,
-    /// Denies a permission: background-fetch, background-sync, notifications or
-    /// periodic-background-sync; repeatable
-    #[arg(long, value_name = "PERMISSION")]
-    deny: Vec<Permission>,
-    #[command(flatten)]
-    servers: ServerOptions,
-    /// How the trace is written
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    /// [default: classic]
+    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    worker_type: Option<WorkerType>,
+    /// How the trace is written [default: text]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
 }
 
-const EXAMPLES: &str = "Examples:
+const USAGE: &str = "kittiwake serve SCRIPT [--listen ADDR] [--upstream URL] [OPTIONS]
+       kittiwake serve --state DIR [--listen ADDR] [OPTIONS]";
+
+const EXAMPLES: &str = "Examples, one worker:
   kittiwake serve sw.js
   kittiwake serve sw.js --listen 127.0.0.1:8080 --upstream http://localhost:3000
   kittiwake serve dist/sw.js --root dist --state ./state --network online,offline@30s
@@ -75,26 +91,17 @@ const EXAMPLES: &str = "Examples:
 A request with `Sec-Fetch-Mode: navigate` is a navigation, and so is a GET that accepts text/html
 before anything else; every other request is a page's. Cookies stay in Kittiwake, which is the
 browser here: whoever connects shares its cookies and its HTTP cache. Ctrl-C or SIGTERM finishes
-what is under way, for 10 s at most.";
+what is under way, for 10 s at most.
 
-/// What `--listen` says.
-#[derive(Clone, Copy)]
-struct Listen(SocketAddr);
+Examples, a daemon:
+  kittiwake serve --state /var/lib/kittiwake
+  kittiwake serve --state ./state --listen unix:./kittiwake.sock --log-format json
+  curl http://127.0.0.1:8080/v1/registrations -H \"Authorization: Bearer $(cat ./state/token)\" \\
+    --json '{\"script\": \"https://app.example/sw.js\"}'
+  curl --unix-socket ./kittiwake.sock http://localhost/v1/syncs
 
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let port = text.strip_prefix("localhost:").unwrap_or(text);
-        match port.parse::<u16>() {
-            Ok(port) => Ok(Listen((Ipv4Addr::LOCALHOST, port).into())),
-            Err(_) => text
-                .parse()
-                .map(Listen)
-                .map_err(|error| format!("{error}; write 127.0.0.1:8080, [::1]:8080 or 8080")),
-        }
-    }
-}
+http://127.0.0.1:8080/ is a page for people, /openapi.json describes the API, /metrics is for
+Prometheus. SIGTERM or Ctrl-C lets what is under way end, for --drain; a second one does not.";
 
 fn parse_upstream(text: &str) -> Result<Url, String> {
     let remedy = "write http://127.0.0.1:3000 or https://app.example";
@@ -110,24 +117,59 @@ fn parse_upstream(text: &str) -> Result<Url, String> {
 
 /// Serves until somebody asks it to stop.
 pub fn serve(options: ServeOptions) -> Result<ExitCode, Refusal> {
-    block_on(served(options))??;
+    let Some(script) = options.script.clone() else { return host(options) };
+    if let Some(option) = options.daemon.given() {
+        return usage(format!("{option} is for a daemon, which has no SCRIPT; leave one out"));
+    }
+    let Listen::Tcp(address) = options.listen else {
+        return usage(format!("a worker is served over TCP, not at {}", options.listen));
+    };
+    block_on(served(&options, &script, address))??;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn served(options: ServeOptions) -> Result<(), Refusal> {
-    let Listen(address) = options.listen;
+/// Without a script.
+fn host(options: ServeOptions) -> Result<ExitCode, Refusal> {
+    let own = [
+        ("--upstream", options.site.upstream.is_some()),
+        ("--origin", options.site.origin.is_some()),
+        ("--root", options.site.root.is_some()),
+        ("--type", options.site.worker_type.is_some()),
+        ("--format", options.site.format.is_some()),
+    ];
+    if let Some((option, _)) = own.iter().find(|(_, given)| *given) {
+        return usage(format!("{option} is about one worker: give its SCRIPT"));
+    }
+    let Some(state) = options.state else {
+        return usage("give a SCRIPT to put behind HTTP, or --state DIR for a daemon");
+    };
+    let deny = |builder: Builder, permission: &Permission| {
+        builder.permission(*permission, PermissionState::Denied)
+    };
+    let builder = options.deny.iter().fold(Runtime::builder(), deny);
+    daemon::run(Setup {
+        builder: options.servers.apply(builder),
+        state,
+        listen: options.listen,
+        network: options.network,
+        options: options.daemon,
+    })
+}
+
+async fn served(options: &ServeOptions, script: &str, address: SocketAddr) -> Result<(), Refusal> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
         Refusal::Failure(format!(
             "cannot listen at {address}: {error}; give another --listen, or port 0 for a free one"
         ))
     })?;
     let address = listener.local_addr().map_err(Refusal::failure)?;
-    let site = Site::from(&options, address)?;
+    let site = Site::from(options, script, address)?;
     let runtime = site.builder.start().map_err(Refusal::failure)?;
-    let (script, network) = (site.script, options.network.unwrap_or_default());
+    let (script, network) = (site.script, options.network.clone().unwrap_or_default());
     let activated = async {
         // A state folder may bring syncs, which wait for the signal; the worker is to be had first.
-        register(&runtime, script, options.worker_type).await?;
+        let worker_type = options.site.worker_type.unwrap_or(WorkerType::Classic);
+        register(&runtime, script, worker_type).await?;
         follow(&runtime, network).await
     };
     let result = tokio::select! {
@@ -150,11 +192,12 @@ struct Site {
 }
 
 impl Site {
-    fn from(options: &ServeOptions, address: SocketAddr) -> Result<Site, Refusal> {
+    fn from(options: &ServeOptions, script: &str, address: SocketAddr) -> Result<Site, Refusal> {
+        let SiteOptions { upstream, origin, root, format, .. } = &options.site;
         let mut builder = Runtime::builder()
             .await_network_signal()
             .push_service(own_origin(address).join(push::PATH).expect("a path"))
-            .on_trace(printer(options.format, Default::default()));
+            .on_trace(printer(format.unwrap_or(Format::Text), Default::default()));
         if let Some(state) = &options.state {
             builder = builder.state_folder(state);
         }
@@ -162,26 +205,25 @@ impl Site {
             builder = builder.permission(*permission, PermissionState::Denied);
         }
         builder = options.servers.apply(builder);
-        let (origin, script) = match url_of(&options.script) {
-            Some(_) if options.root.is_some() || options.origin.is_some() => {
-                let url = &options.script;
+        let (origin, script) = match url_of(script) {
+            Some(_) if root.is_some() || origin.is_some() => {
                 return usage(format!(
-                    "{url} is served by its own server; leave out --root, --origin"
+                    "{script} is served by its own server; leave out --root, --origin"
                 ));
             }
             Some(url) => (url.join("/").unwrap_or(url.clone()), require_secure(url)?),
             None => {
-                let origin = options.origin.clone().unwrap_or_else(|| own_origin(address));
-                let script = Path::new(&options.script);
+                let origin = origin.clone().unwrap_or_else(|| own_origin(address));
+                let script = Path::new(script);
                 let folder = script.parent().filter(|parent| !parent.as_os_str().is_empty());
-                let root = options.root.as_deref().or(folder).unwrap_or(Path::new("."));
+                let root = root.as_deref().or(folder).unwrap_or(Path::new("."));
                 let files = LocalFiles { origin, root: Some(root.to_owned()) };
                 let script = files.url_of(script)?;
                 builder = builder.serve(files.origin.clone(), root);
                 (files.origin, script)
             }
         };
-        if let Some(upstream) = &options.upstream {
+        if let Some(upstream) = upstream {
             if is_here(upstream, address) {
                 return usage(format!("{upstream} is where this command listens itself"));
             }

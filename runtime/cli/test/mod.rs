@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever one test does, the others run, and the exit code is 1 if one of them failed.
 
+mod coverage;
 mod discovery;
 mod failed;
 mod failure;
@@ -20,13 +21,18 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+use kittiwake::Inspector;
 use url::Url;
 
 use crate::files::{default_origin, parse_origin};
+use crate::inspect::InspectOptions;
+use crate::output::fail;
+use crate::trace_page::{TracePage, TracedRun};
 use crate::{Refusal, asked_to_stop, block_on};
+use coverage::{Counts, CoverageOptions};
 use discovery::{Suite, discover};
 use report::{Choice, Report, Reporters, Summary};
-use run::{Listener, run_all};
+use run::{Listener, Onlookers, run_all};
 use watch::{Watched, touches};
 
 pub use first_test::{InitOptions, init};
@@ -82,6 +88,13 @@ pub struct TestOptions {
     /// [default: pretty]
     #[arg(long, value_name = "NAME[=FILE]")]
     reporter: Vec<Choice>,
+    /// Writes a page that shows what happened in each test over time, to be opened in a browser
+    #[arg(long, value_name = "FILE")]
+    trace_html: Option<PathBuf>,
+    #[command(flatten)]
+    coverage: CoverageOptions,
+    #[command(flatten)]
+    inspect: InspectOptions,
 }
 
 /// A part of the files.
@@ -112,7 +125,10 @@ const EXAMPLES: &str = "Examples:
   kittiwake test --watch                        # on every save
   kittiwake test --only-failed --bail           # until it is mended
   kittiwake test --shard 1/4 --ci --reporter github --reporter junit=report.xml
+  kittiwake test --coverage --coverage-reporter text --coverage-reporter html
+  kittiwake test --inspect-brk --filter 'sends it again'
   kittiwake test --repeat 100 --filter lossy    # with 100 seeds
+  kittiwake test --trace-html trace.html        # look at what happened, in a browser
 
 A test:
   import { test, expect } from \"kittiwake:test\";
@@ -134,19 +150,29 @@ fn parse_limit(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Nobody lives to see the end of it.
+const ENDLESS: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Looks for tests, runs them, and tells what became of them.
-pub fn run(options: TestOptions) -> Result<ExitCode, Refusal> {
+pub fn run(mut options: TestOptions) -> Result<ExitCode, Refusal> {
+    if options.inspect.is_on() {
+        // Whoever looks at one thing takes their time.
+        options.jobs = Some(NonZeroUsize::MIN);
+        options.timeout = ENDLESS;
+    }
     block_on(async {
         let suites = suites(&options)?;
+        let inspector = options.inspect.listen()?;
         if options.watch {
             tokio::select! {
-                ended = run_again_and_again(&options, suites) => return ended,
+                ended = run_again_and_again(&options, suites, inspector.clone()) => return ended,
                 () = asked_to_stop() => return Ok(ExitCode::SUCCESS),
             }
         }
         let is_part = options.shard.is_some();
-        let summary = run_once(&options, suites).await?;
+        let (summary, covered) = run_once(&options, suites, inspector).await?;
         let good = summary.is_good() || is_part && summary.failed == 0;
+        let good = good && covered == Covered::Enough;
         Ok(ExitCode::from(u8::from(!good)))
     })?
 }
@@ -163,10 +189,11 @@ fn suites(options: &TestOptions) -> Result<Vec<Suite>, Refusal> {
 async fn run_again_and_again(
     options: &TestOptions,
     mut touched: Vec<Suite>,
+    inspector: Option<Inspector>,
 ) -> Result<ExitCode, Refusal> {
     loop {
         let mut watched = Watched::new(&suites(options)?);
-        run_once(options, touched).await?;
+        run_once(options, touched, inspector.clone()).await?;
         note("waiting for a change; Ctrl-C ends");
         touched = loop {
             let changed = watched.changed().await;
@@ -181,7 +208,18 @@ async fn run_again_and_again(
     }
 }
 
-async fn run_once(options: &TestOptions, suites: Vec<Suite>) -> Result<Summary, Refusal> {
+/// Whether as much of the app ran as has to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Covered {
+    Enough,
+    TooLittle,
+}
+
+async fn run_once(
+    options: &TestOptions,
+    suites: Vec<Suite>,
+    inspector: Option<Inspector>,
+) -> Result<(Summary, Covered), Refusal> {
     let unusable =
         |error| Refusal::Failure(format!("cannot keep which tests failed in .kittiwake: {error}"));
     let failed = failed::Names::load().map_err(unusable)?;
@@ -189,25 +227,41 @@ async fn run_once(options: &TestOptions, suites: Vec<Suite>) -> Result<Summary, 
     if options.only_failed && only.is_none() {
         note("no test failed last; all run");
     }
-    let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed };
-    let summary = run_all(options, suites, only, &mut telling).await?;
+    let page = options.trace_html.clone().map(TracePage::create).transpose()?;
+    let traced = page.is_some().then(Vec::new);
+    let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed, traced };
+    let counts = Counts::new(&options.coverage, suites.len());
+    let onlookers = Onlookers { counts: counts.clone(), inspector };
+    let summary = run_all(options, &suites, onlookers, only, &mut telling).await?;
     telling.reporters.finish(&summary).map_err(|(file, error)| {
         Refusal::Failure(format!("cannot write {}: {error}", file.display()))
     })?;
     telling.failed.save().map_err(unusable)?;
-    Ok(summary)
+    if let (Some(page), Some(runs)) = (page, telling.traced) {
+        page.write("kittiwake test", &runs)?;
+    }
+    let missed = coverage::report(&options.coverage, &options.origin(), &suites, &counts)?;
+    for missed in &missed {
+        fail(missed);
+    }
+    Ok((summary, if missed.is_empty() { Covered::Enough } else { Covered::TooLittle }))
 }
 
 /// The reporters, and the list of what failed.
 struct Telling {
     reporters: Reporters,
     failed: failed::Names,
+    /// For the page, if one is to be written.
+    traced: Option<Vec<TracedRun>>,
 }
 
 impl Listener for Telling {
-    fn tell(&mut self, report: &Report) {
-        self.failed.update(report);
-        self.reporters.tell(report);
+    fn tell(&mut self, report: Report) {
+        self.failed.update(&report);
+        self.reporters.tell(&report);
+        if let Some(traced) = &mut self.traced {
+            traced.extend(report.traced());
+        }
     }
 
     fn progress(&mut self, ended: usize, known: usize) {

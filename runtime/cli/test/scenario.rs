@@ -4,42 +4,52 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use kittiwake::{
-    Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun, TraceEvent,
-    UnsettledSync,
+    Coverage, Inspector, Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun,
+    TraceEvent, UnsettledSync,
 };
 use tokio::time::Instant;
 
 use super::report::{Ended, Outcome};
+use crate::trace_page::Recorder;
+
+/// Who counts, and who lets debuggers in.
+type Onlookers = (Option<Coverage>, Option<Inspector>);
 
 const GOLDEN: &str = "trace.txt";
 
 /// Runs a scenario and compares, or with `update` writes its trace.
-pub async fn run_scenario(folder: &Path, update: bool) -> (TestCase, Ended) {
+pub async fn run_scenario(folder: &Path, update: bool, onlookers: Onlookers) -> (TestCase, Ended) {
     let started = Instant::now();
     let name = folder.file_name().unwrap_or_default().to_string_lossy().replace('_', " ");
     let case = TestCase {
+        number: 0,
         path: vec![name],
         mode: TestMode::Run,
         timeout_ms: None,
         file: None,
         line: None,
     };
-    let failures = match check(folder, update).await {
+    let recorder = Recorder::default();
+    let failures = match check(folder, update, &recorder, onlookers).await {
         Ok(()) => Vec::new(),
         Err(failure) => vec![failure],
     };
     let outcome = if failures.is_empty() { Outcome::Passed } else { Outcome::Failed };
-    let run = TestRun { failures, ..TestRun::default() };
+    let run = TestRun { failures, events: recorder.take(), ..TestRun::default() };
     (case, Ended { outcome, run, elapsed: started.elapsed() })
 }
 
-async fn check(folder: &Path, update: bool) -> Result<(), TestFailure> {
+async fn check(
+    folder: &Path,
+    update: bool,
+    recorder: &Recorder,
+    onlookers: Onlookers,
+) -> Result<(), TestFailure> {
     let failed = |message| TestFailure { message, ..TestFailure::default() };
     let scenario = Scenario::load(folder).map_err(|error| failed(error.to_string()))?;
-    let actual = traced(scenario).await;
+    let actual = traced(scenario, recorder, onlookers).await;
     let golden = folder.join(GOLDEN);
     if update {
         let written = std::fs::write(&golden, actual);
@@ -62,15 +72,17 @@ async fn check(folder: &Path, update: bool) -> Result<(), TestFailure> {
 }
 
 /// All that a run says.
-async fn traced(scenario: Scenario) -> String {
-    let events = Arc::new(Mutex::new(String::new()));
-    let sink = events.clone();
-    let builder = Runtime::builder().on_trace(move |event: &TraceEvent| {
-        let mut text = sink.lock().expect("nothing panics while it holds this");
-        writeln!(text, "{event}").expect("a string takes all");
-    });
+async fn traced(
+    scenario: Scenario,
+    recorder: &Recorder,
+    (coverage, inspector): Onlookers,
+) -> String {
+    let (sink, builder) = (recorder.clone(), Runtime::builder());
+    let builder = builder.coverage(coverage).inspector(inspector);
+    let builder = builder.on_trace(move |event: &TraceEvent| sink.record(event));
     let result = scenario.run(builder).await;
-    let mut text = std::mem::take(&mut *events.lock().expect("nothing panics while it holds this"));
+    let mut text = String::new();
+    recorder.each(|event| writeln!(text, "{event}").expect("a string takes all"));
     match result {
         Ok(unsettled) => unsettled.iter().for_each(|sync| left(&mut text, sync)),
         Err(error) => writeln!(text, "failed: {error}").expect("a string takes all"),

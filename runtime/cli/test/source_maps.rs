@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use kittiwake::TestFailure;
-use sourcemap::{DecodedMap, decode_slice};
+use sourcemap::{DecodedMap, SourceMap, decode_slice};
 use url::Url;
 
 /// What stands before the URL of a map, in the last lines of a script.
@@ -61,6 +61,13 @@ impl Sources<'_> {
         Some(format!("{}:{line}:{column}", Url::from_file_path(file).ok()?))
     }
 
+    /// The file that a script's or document's URL is answered with.
+    pub fn document_of(&self, url: &Url) -> Option<PathBuf> {
+        let is_app = url.scheme() == "file" || url.origin() == self.origin.origin();
+        let path = url.path().ends_with('/').then(|| url.join("index.html").ok()).flatten();
+        is_app.then(|| self.file_of(path.as_ref().unwrap_or(url))).flatten()
+    }
+
     fn file_of(&self, url: &Url) -> Option<PathBuf> {
         let file = match url.scheme() {
             "file" => url.to_file_path().ok()?,
@@ -73,21 +80,32 @@ impl Sources<'_> {
     }
 }
 
-/// The place from which this one was made, if the script has a map.
-fn original(script: &Path, line: u32, column: u32) -> Option<(PathBuf, u32, u32)> {
-    let source = std::fs::read_to_string(script).ok()?;
+/// The map that a script names, and the path that its sources are next to. A script without a path
+/// can have its map in itself only.
+pub fn map_of(source: &str, script: Option<&Path>) -> Option<(SourceMap, PathBuf)> {
     let reference = source.lines().rev().find_map(|line| line.trim().strip_prefix(MARK))?;
     let (map, base) = match reference.strip_prefix("data:") {
         Some(data) => {
             let (_, encoded) = data.split_once(";base64,")?;
-            (BASE64_STANDARD.decode(encoded).ok()?, script.to_owned())
+            let base = script.unwrap_or(Path::new("")).to_owned();
+            (BASE64_STANDARD.decode(encoded).ok()?, base)
         }
         None => {
-            let file = script.with_file_name("").join(reference);
+            let file = script?.with_file_name("").join(reference);
             (std::fs::read(&file).ok()?, file)
         }
     };
-    let map: DecodedMap = decode_slice(&map).ok()?;
+    match decode_slice(&map).ok()? {
+        DecodedMap::Regular(map) => Some((map, base)),
+        DecodedMap::Index(parts) => Some((parts.flatten().ok()?, base)),
+        DecodedMap::Hermes(_) => None,
+    }
+}
+
+/// The place from which this one was made, if the script has a map.
+fn original(script: &Path, line: u32, column: u32) -> Option<(PathBuf, u32, u32)> {
+    let source = std::fs::read_to_string(script).ok()?;
+    let (map, base) = map_of(&source, Some(script))?;
     let token = map.lookup_token(line.checked_sub(1)?, column.checked_sub(1)?)?;
     let file = base.with_file_name("").join(token.get_source()?);
     Some((file, token.get_src_line() + 1, token.get_src_col() + 1))

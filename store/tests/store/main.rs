@@ -6,11 +6,15 @@ mod buckets;
 mod caches;
 mod fetch;
 mod indexed_db;
+mod indexed_db_blobs;
+mod indexed_db_damage;
+mod listing;
 mod model;
 mod open;
 mod periodic;
 mod power;
 mod registrations;
+mod script_code;
 mod sync;
 mod transitions;
 

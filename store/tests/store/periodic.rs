@@ -14,10 +14,11 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const PERIOD_MS: i64 = 12 * HOUR_MS;
 
-const EVENTS: [PeriodicSyncEvent; 10] = [
+const EVENTS: [PeriodicSyncEvent; 11] = [
     PeriodicSyncEvent::Registered { min_interval_ms: 7 },
     PeriodicSyncEvent::Registered { min_interval_ms: 24 * HOUR_MS },
     PeriodicSyncEvent::Unregistered,
+    PeriodicSyncEvent::MadeDue,
     PeriodicSyncEvent::Fired,
     PeriodicSyncEvent::Settled(Outcome::Fulfilled),
     PeriodicSyncEvent::Settled(Outcome::Rejected),
@@ -49,6 +50,7 @@ not there                  handed back            not there
 pending                    registered             pending 1 1 0
 pending                    registered             pending 0 0 1441
 pending                    unregistered           not there
+pending                    made due               pending 1 1 0
 pending                    fired                  firing 1 1 0
 firing                     registered             reregistered-while-firing 1 1 0
 firing                     registered             firing 0 1 0
@@ -392,7 +394,10 @@ proptest! {
                 prop_assert!(after.interruptions < policy.max_interruptions);
                 let moved = current.is_none_or(|before| before.due_at_ms != after.due_at_ms);
                 let delay_ms = after.due_at_ms - now_ms;
-                if moved && after.attempts == 0 {
+                if event == PeriodicSyncEvent::MadeDue {
+                    // Only a person's wish may break the rules, and only towards now.
+                    prop_assert!(!moved || delay_ms == 0);
+                } else if moved && after.attempts == 0 {
                     let wished_ms = after.min_interval_ms.max(PERIOD_MS);
                     prop_assert!(delay_ms >= PERIOD_MS);
                     prop_assert!(delay_ms >= wished_ms || delay_ms == others_in_ms.max(0));

@@ -14,10 +14,11 @@ use clap::ValueEnum;
 use kittiwake::{TestCase, TestFailure, TestRun};
 
 use super::discovery::Suite;
-use super::run::Listener;
+use super::failure;
+use crate::trace_page::TracedRun;
 use machine::{Junit, Tap};
 use pretty::Pretty;
-pub use pretty::{BOLD, DIM, GREEN, RED};
+pub use pretty::{BOLD, DIM, GREEN, RED, YELLOW};
 
 /// Stands for the tests of a file that could not be evaluated.
 pub const THE_FILE: &str = "(the file)";
@@ -28,6 +29,23 @@ pub struct Report {
     pub suite: Suite,
     /// In the order of the file.
     pub tests: Vec<(TestCase, Ended)>,
+}
+
+impl Report {
+    /// Its tests as the page of `--trace-html` shows them.
+    pub fn traced(self) -> impl Iterator<Item = TracedRun> {
+        let place = match &self.suite {
+            Suite::File { path, .. } => Some(path.as_path()),
+            Suite::Scenario(folder) => folder.parent(),
+        };
+        let file = place.map(|path| path.display().to_string());
+        let told = self.tests.into_iter().filter(|(_, ended)| ended.is_told());
+        told.map(move |(case, Ended { outcome, run, elapsed })| {
+            let failures = run.failures.iter().map(failure::plain).collect();
+            let (name, file) = (name(&case), file.clone());
+            TracedRun::new(name, file, outcome.word(), elapsed, failures, run.events)
+        })
+    }
 }
 
 /// A test that has ended.
@@ -211,16 +229,8 @@ impl Reporters {
         Ok(())
     }
 
-    fn clear_progress(&self) {
-        if self.watched {
-            // Only for somebody who watches.
-            let _ = write!(io::stderr(), "\r\u{1b}[K");
-        }
-    }
-}
-
-impl Listener for Reporters {
-    fn tell(&mut self, report: &Report) {
+    /// Tells of a suite whose tests have all ended.
+    pub fn tell(&mut self, report: &Report) {
         self.clear_progress();
         for (reporter, file, whole) in &mut self.all {
             let text = reporter.tell(report);
@@ -228,10 +238,18 @@ impl Listener for Reporters {
         }
     }
 
-    fn progress(&mut self, ended: usize, known: usize) {
+    /// So many of so many tests that are known have ended.
+    pub fn progress(&mut self, ended: usize, known: usize) {
         self.clear_progress();
         if self.watched && ended < known {
             let _ = write!(io::stderr(), "{ended} of {known} tests");
+        }
+    }
+
+    fn clear_progress(&self) {
+        if self.watched {
+            // Only for somebody who watches.
+            let _ = write!(io::stderr(), "\r\u{1b}[K");
         }
     }
 }
@@ -268,6 +286,11 @@ fn write_to(file: Option<&PathBuf>, whole: &mut String, text: &str) {
         whole.push_str(&anstream::adapter::strip_str(text).to_string());
         return;
     }
+    print(text);
+}
+
+/// To standard output, with colours if a person looks on.
+pub fn print(text: &str) {
     let mut out = anstream::stdout().lock();
     // Whoever read this may have had enough; the exit code still tells.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

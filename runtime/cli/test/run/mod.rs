@@ -8,15 +8,16 @@ mod worlds;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kittiwake::{SnapshotMode, Snapshots, TestCase, TestMode, TestRun};
+use kittiwake::{Inspector, SnapshotMode, Snapshots, TestCase, TestMode, TestRun};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::TestOptions;
+use super::coverage::Counts;
 use super::discovery::Suite;
 use super::report::{Ended, Outcome, Report, Summary, name};
 use super::{failed, snapshots};
@@ -46,16 +47,27 @@ struct Shared {
     suites: Vec<Suite>,
     /// By suite.
     snapshots: Vec<Arc<Snapshots>>,
+    /// The tests of each suite, once somebody has looked into it.
+    tests: Vec<OnceLock<Vec<TestCase>>>,
+    onlookers: Onlookers,
     /// Only these run, if there are any.
     only: Option<failed::Names>,
     queue: Queue,
     bailed: AtomicBool,
 }
 
+/// Who looks into the worlds while tests run there.
+pub struct Onlookers {
+    /// Coverage.
+    pub counts: Counts,
+    /// Debuggers.
+    pub inspector: Option<Inspector>,
+}
+
 /// Who hears of what happens.
 pub trait Listener {
     /// A suite's tests have all ended.
-    fn tell(&mut self, report: &Report);
+    fn tell(&mut self, report: Report);
     /// So many of so many tests that are known have ended.
     fn progress(&mut self, ended: usize, known: usize);
 }
@@ -63,7 +75,8 @@ pub trait Listener {
 /// Runs every test of the suites and tells of each suite.
 pub async fn run_all(
     options: &TestOptions,
-    suites: Vec<Suite>,
+    suites: &[Suite],
+    onlookers: Onlookers,
     only: Option<failed::Names>,
     listener: &mut dyn Listener,
 ) -> Result<Summary, Refusal> {
@@ -71,8 +84,10 @@ pub async fn run_all(
     let shared = Arc::new(Shared {
         options: options.clone(),
         snapshots: suites.iter().map(|suite| stored(suite, options)).collect::<Result<_, _>>()?,
+        tests: suites.iter().map(|_| OnceLock::new()).collect(),
         queue: Queue::new(suites.len()),
-        suites,
+        suites: suites.to_vec(),
+        onlookers,
         only,
         bailed: AtomicBool::new(false),
     });
@@ -160,7 +175,7 @@ impl<'a> Progress<'a> {
             let before = &self.shared.snapshots[self.told];
             self.summary.snapshots_written += keep_snapshots(&report, before)?;
             self.summary.add(&report);
-            listener.tell(&report);
+            listener.tell(report);
             self.told += 1;
         }
         Ok(())
@@ -243,6 +258,12 @@ fn has_failed(ended: &Ended) -> bool {
 }
 
 impl Shared {
+    /// Real time that a test may take.
+    fn limit_of(&self, case: &TestCase) -> Duration {
+        let own = case.timeout_ms.filter(|_| self.onlookers.inspector.is_none());
+        own.map_or(self.options.timeout, Duration::from_millis)
+    }
+
     /// Each test as often as it is to be run, or with why it is not.
     fn chosen(&self, suite: usize, cases: &[TestCase]) -> Vec<Found> {
         let only = cases.iter().any(|case| case.mode == TestMode::Only);
@@ -255,7 +276,8 @@ impl Shared {
                     .is_none_or(|names| names.contains(self.suites[suite].path(), &name(case)))
         };
         let mut found = Vec::new();
-        for (number, case) in cases.iter().enumerate() {
+        for case in cases {
+            let number = case.number;
             let outcome = match case.mode {
                 TestMode::Todo => Some(Outcome::Todo),
                 TestMode::Skip => Some(Outcome::Skipped),

@@ -2,8 +2,6 @@
 //!
 //! Invariant: a world runs one test. The one in which a file was looked into is as good as new.
 
-use std::time::Duration;
-
 use kittiwake::{TestCase, TestFailure, TestFileError, TestMode, TestWorld, TestWorldOptions};
 use tokio::time::Instant;
 
@@ -18,16 +16,18 @@ use crate::test::source_maps::Sources;
 pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
     let world = match &shared.suites[suite] {
         Suite::Scenario(folder) => {
-            let (case, ended) = run_scenario(folder, shared.options.update).await;
+            let onlookers = (shared.onlookers.counts.of(suite), shared.onlookers.inspector.clone());
+            let (case, ended) = run_scenario(folder, shared.options.update, onlookers).await;
             tell(News::Found { suite, tests: vec![Found::ended(case, ended)] });
             return shared.queue.add(Vec::new());
         }
-        Suite::File { .. } => open(shared, suite, 0, shared.options.timeout).await,
+        Suite::File { .. } => open(shared, suite, None).await,
     };
     let world = match world {
         Ok(world) => world,
         Err(failure) => {
             let case = TestCase {
+                number: 0,
                 path: vec![THE_FILE.to_owned()],
                 mode: TestMode::Run,
                 timeout_ms: None,
@@ -39,19 +39,19 @@ pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
             return shared.queue.add(Vec::new());
         }
     };
-    let tests = shared.chosen(suite, world.tests());
+    let tests = shared.tests[suite].get_or_init(|| world.tests().to_vec());
+    let tests = shared.chosen(suite, tests);
     let mut runs: Vec<_> = tests
         .iter()
         .enumerate()
         .filter(|(_, test)| test.ended.is_none())
         .map(|(place, Found { case, number, round, .. })| {
-            let own = case.timeout_ms.map(Duration::from_millis);
-            let limit = own.unwrap_or(shared.options.timeout);
+            let limit = shared.limit_of(case);
             OneRun { suite, place, number: *number, round: *round, limit }
         })
         .collect();
     // A limit of its own is also that of its world's turns.
-    let fits = |run: &&OneRun| tests[run.place].case.timeout_ms.is_none() && run.round == 0;
+    let fits = |run: &&OneRun| run.limit == shared.options.timeout && run.round == 0;
     let first = runs.first().filter(fits).copied();
     runs.drain(..usize::from(first.is_some()));
     tell(News::Found { suite, tests });
@@ -68,7 +68,7 @@ pub async fn look(shared: &Shared, suite: usize, tell: &dyn Fn(News)) {
 
 /// Runs a test in a world that is made for it.
 pub async fn run_one(shared: &Shared, run: &OneRun) -> Ended {
-    match open(shared, run.suite, run.round, run.limit).await {
+    match open(shared, run.suite, Some(run)).await {
         Ok(world) => conduct(shared, world, run).await,
         Err(failure) => Ended::failed(failure),
     }
@@ -76,7 +76,7 @@ pub async fn run_one(shared: &Shared, run: &OneRun) -> Ended {
 
 async fn conduct(shared: &Shared, world: TestWorld, run: &OneRun) -> Ended {
     let started = Instant::now();
-    let ended = world.run(run.number).await;
+    let ended = world.run(shared.test(run)).await;
     let elapsed = started.elapsed();
     let closed = world.close().await;
     match ended.and_then(|ended| closed.map(|()| ended)) {
@@ -93,11 +93,11 @@ async fn conduct(shared: &Shared, world: TestWorld, run: &OneRun) -> Ended {
     }
 }
 
+/// A world for one run, or for a look.
 async fn open(
     shared: &Shared,
     suite: usize,
-    round: u64,
-    limit: Duration,
+    run: Option<&OneRun>,
 ) -> Result<TestWorld, TestFailure> {
     let Suite::File { path, root } = &shared.suites[suite] else {
         unreachable!("a scenario is opened by itself")
@@ -105,11 +105,17 @@ async fn open(
     let options = TestWorldOptions {
         origin: shared.options.origin(),
         root: root.clone(),
-        seed: shared.options.seed.wrapping_add(round),
-        limit,
+        seed: shared.options.seed.wrapping_add(run.map_or(0, |run| run.round)),
+        limit: run.map_or(shared.options.timeout, |run| run.limit),
         snapshots: shared.snapshots[suite].clone(),
+        coverage: shared.onlookers.counts.of(suite),
+        inspector: shared.onlookers.inspector.clone(),
     };
-    TestWorld::open(path, &options).await.map_err(|error| {
+    let opened = match run {
+        Some(run) => TestWorld::open_for(shared.test(run), path, &options).await,
+        None => TestWorld::open(path, &options).await,
+    };
+    opened.map_err(|error| {
         let message = error.to_string();
         let stack = match error {
             TestFileError::Script(exception) => exception.stack,
@@ -119,6 +125,13 @@ async fn open(
         sources(shared, suite).map_failure(&mut failure);
         failure
     })
+}
+
+impl Shared {
+    fn test(&self, run: &OneRun) -> &TestCase {
+        let tests = self.tests[run.suite].get();
+        &tests.expect("invariant: tests run after they were found")[run.number]
+    }
 }
 
 fn sources(shared: &Shared, suite: usize) -> Sources<'_> {

@@ -1,0 +1,75 @@
+//! Which idle workers stay in memory: those that had an event last.
+//!
+//! Invariant: no worker is stopped for room while it has an event or installs, and a page never is.
+
+use std::rc::Rc;
+
+use kittiwake_ops::RealmId;
+
+use crate::host::{RealmOwner, Shard};
+use crate::lifecycle::Worker;
+
+/// How many realms may stay in memory, and how much of it they may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResidencyLimits {
+    pub(crate) realms: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Default for ResidencyLimits {
+    fn default() -> Self {
+        ResidencyLimits { realms: 256, bytes: 2 << 30 }
+    }
+}
+
+impl Shard {
+    /// Stops the workers that have been idle for longest, until one more realm is within the
+    /// budget. Where all others are at work the budget is exceeded, because one of them may wait
+    /// for the one that is to start; how many are at work is bounded where events come from.
+    pub(crate) fn make_room(&self) {
+        let mut idle = None;
+        while self.realms.borrow().len() >= self.limits.residency.realms || self.is_over_bytes() {
+            let idle = idle.get_or_insert_with(|| self.idle_workers());
+            let Some(worker) = idle.pop() else { return };
+            self.stop_worker(&worker);
+        }
+    }
+
+    /// What a realm has taken of memory since it was last asked.
+    pub(crate) fn note_memory(&self, realm: RealmId, bytes: usize) {
+        if let Some(handle) = self.realms.borrow().get(&realm) {
+            let before = handle.bytes.replace(bytes);
+            self.resident_bytes.set(self.resident_bytes.get() - before + bytes);
+        }
+        if self.is_over_bytes() {
+            self.make_room();
+        }
+    }
+
+    /// In a simulation nobody counts bytes: they are not the same in every run.
+    fn is_over_bytes(&self) -> bool {
+        self.seed.is_none() && self.resident_bytes.get() > self.limits.residency.bytes
+    }
+
+    /// The one that has been idle for longest comes last.
+    fn idle_workers(&self) -> Vec<Rc<Worker>> {
+        let realms = self.realms.borrow();
+        let workers = realms.values().filter_map(|handle| match &handle.owner {
+            RealmOwner::Worker(worker) => Some(worker.clone()),
+            RealmOwner::Page(_) => None,
+        });
+        let mut idle: Vec<_> = workers.filter(|worker| worker.may_be_stopped()).collect();
+        idle.sort_by_key(|worker| std::cmp::Reverse(worker.idle_since()));
+        idle
+    }
+
+    /// Lets go of what the realms of an origin share, once it has none and no event for one is
+    /// under way: what a message brings along may be in there.
+    pub(crate) fn let_go_of(&self, origin: &str) {
+        let is_used = !self.realms_of(origin).is_empty()
+            || self.registrations_of(origin).iter().any(|registration| registration.is_at_work());
+        if !is_used {
+            self.shares.borrow_mut().remove(origin);
+        }
+    }
+}

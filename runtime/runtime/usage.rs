@@ -1,0 +1,43 @@
+//! What a runtime uses right now.
+
+use super::{Error, Runtime};
+use crate::host::{RealmOwner, Shard};
+
+/// What a runtime uses: for metrics, and for whoever sets limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Workers that are in memory, at work or idle.
+    pub workers: usize,
+    /// Pages that are open.
+    pub pages: usize,
+    /// Sync events under way.
+    pub syncs: usize,
+    /// Bytes of memory that all realms had together, each when it last came to rest: asked at most
+    /// once a second.
+    pub memory_bytes: usize,
+}
+
+impl Runtime {
+    /// What is in memory and under way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn usage(&self) -> Result<Usage, Error> {
+        self.ask(|shard| async move { shard.usage() }).await
+    }
+}
+
+impl Shard {
+    fn usage(&self) -> Usage {
+        let realms = self.realms.borrow();
+        let is_worker = |owner: &RealmOwner| matches!(owner, RealmOwner::Worker(_));
+        let workers = realms.values().filter(|handle| is_worker(&handle.owner)).count();
+        Usage {
+            workers,
+            pages: realms.len() - workers,
+            syncs: self.firing.borrow().len(),
+            memory_bytes: self.resident_bytes.get(),
+        }
+    }
+}
