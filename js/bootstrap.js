@@ -46,7 +46,7 @@ import { refuseToClone } from "ext:kittiwake/platform_object.js";
 import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
-import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { installHostClock, installHostEntropy } from "ext:kittiwake/simulation.js";
 import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
@@ -391,7 +391,8 @@ function start(options) {
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
   globalThis[webidl.brand] = webidl.brand;
   location.setLocationHref(options.url);
-  if (options.simulated) installSimulatedClock();
+  if (options.hostClock) installHostClock();
+  if (options.hostEntropy) installHostEntropy();
   performance.setTimeOrigin();
   if (!options.rehearsal) { // the engine keeps these of realms alone
     installErrorReporting();

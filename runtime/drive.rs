@@ -11,11 +11,14 @@ use deno_core::futures::future::poll_fn;
 use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use url::Url;
 
 use crate::activity::Busy;
 use crate::helper::let_helper_work;
 use crate::host::{RealmOwner, Shard};
-use crate::realm::{Call, EventLoop, ModuleImport, ModuleKey, Realm, RealmError};
+use crate::realm::{
+    Call, Ended, EventLoop, ModuleImport, ModuleKey, Realm, RealmError, TopLevelAwait, answer,
+};
 use crate::trace::TraceKind;
 
 /// What the host wants of a realm at its next turn.
@@ -33,20 +36,31 @@ pub(crate) enum Command {
         script: ScriptSource,
         done: oneshot::Sender<Result<(), RealmError>>,
     },
+    /// `url` is where its source has come from.
     CompileModule {
         key: ModuleKey,
+        url: Url,
         source: ScriptSource,
         done: Compiled,
     },
     /// The code of what the realm has compiled from text.
     TakeCode {
-        done: oneshot::Sender<Result<Vec<(String, Vec<u8>)>, RealmError>>,
+        done: CodeTaken,
     },
     EvaluateModule {
         root: ModuleKey,
-        done: oneshot::Sender<Result<(), RealmError>>,
+        top_level_await: TopLevelAwait,
+        done: Ended,
+    },
+    /// The graph of an `import()` is compiled, or what is wrong with it.
+    SettleImport {
+        id: u32,
+        loaded: Result<ModuleKey, String>,
     },
 }
+
+/// Takes the code of scripts, by their URLs.
+pub(crate) type CodeTaken = oneshot::Sender<Result<Vec<(String, Vec<u8>)>, RealmError>>;
 
 /// Takes what a module imports.
 pub(crate) type Compiled = oneshot::Sender<Result<Vec<ModuleImport>, RealmError>>;
@@ -73,22 +87,30 @@ pub(crate) async fn drive(
                 Poll::Pending => break,
             }
         }
-        loop {
+        let event_loop = loop {
             match realm.poll_event_loop(context) {
-                Ok(EventLoop::Busy) => {
-                    let_helper_work();
-                    busy.get_or_insert_with(|| shard.activity.begin());
-                    return Poll::Pending;
-                }
-                Ok(EventLoop::Quiet) => {
-                    busy = None;
-                    memory.ask(&shard, id, &mut realm);
-                    return Poll::Pending;
-                }
+                Ok(event_loop) => break event_loop,
                 Err(RealmError::Exception(exception)) => shard.exception(id, exception),
                 Err(ended) => return Poll::Ready(Some(ended)),
             }
+        };
+        for import in realm.take_imports() {
+            shard.import_dynamically(id, import);
         }
+        if let Err(ended) = realm.answer_awaiting() {
+            return Poll::Ready(Some(ended));
+        }
+        match event_loop {
+            EventLoop::Busy => {
+                let_helper_work();
+                busy.get_or_insert_with(|| shard.activity.begin());
+            }
+            EventLoop::Quiet => {
+                busy = None;
+                memory.ask(&shard, id, &mut realm);
+            }
+        }
+        Poll::Pending
     })
     .await;
     if let Some(error) = ended {
@@ -128,10 +150,13 @@ fn run_command(
         },
         Command::Evaluate { url, script, done } => answer(done, realm.evaluate(&url, script)),
         Command::TakeCode { done } => answer(done, realm.take_code()),
-        Command::CompileModule { key, source, done } => {
-            answer(done, realm.compile_module(key, source))
+        Command::CompileModule { key, url, source, done } => {
+            answer(done, realm.compile_module(key, url, source))
         }
-        Command::EvaluateModule { root, done } => answer(done, realm.evaluate_module(&root)),
+        Command::EvaluateModule { root, top_level_await, done } => {
+            realm.evaluate_module(&root, top_level_await, done)
+        }
+        Command::SettleImport { id, loaded } => realm.settle_import(id, loaded),
     }
 }
 
@@ -152,20 +177,6 @@ fn run_call(shard: &Shard, id: RealmId, realm: &mut Realm, call: Call) -> Result
         }
         other => other,
     }
-}
-
-/// Tells whoever asked, and whether the realm has ended.
-fn answer<T>(
-    done: oneshot::Sender<Result<T, RealmError>>,
-    result: Result<T, RealmError>,
-) -> Result<(), RealmError> {
-    let ended = match &result {
-        Err(RealmError::Terminated(limit)) => Err(RealmError::Terminated(*limit)),
-        _ => Ok(()),
-    };
-    // Whoever asked has gone: the result is of no use.
-    let _ = done.send(result);
-    ended
 }
 
 impl Shard {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
-use kittiwake_store::{RegistrationId, ScriptCodeLimits, Store, StoreError, SyncPolicy, SyncType};
+use kittiwake_store::{RegistrationId, ScriptCodeLimits, Store, SyncPolicy, SyncType};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
@@ -22,7 +22,8 @@ use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
 use crate::coverage::Coverage;
-use crate::doors::{Clock, Entropy};
+use crate::door_guard::DoorGuard;
+use crate::doors::{Clock, Entropy, HostDoors};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
@@ -35,7 +36,7 @@ use crate::lifecycle::{Jobs, ScopeMap, Worker};
 use crate::locks::Locks;
 use crate::measure::Gauge;
 use crate::message_ports::MessagePorts;
-use crate::network::{Conditions, NetworkState, Outlook};
+use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
@@ -46,6 +47,7 @@ use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
+use crate::trace_hub::TraceHub;
 use crate::watchdog::Watchdog;
 use crate::windows::Windows;
 
@@ -99,6 +101,8 @@ pub(crate) struct Shard {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
+    pub(crate) host_doors: HostDoors,
+    pub(crate) door_guard: DoorGuard,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
@@ -115,6 +119,8 @@ pub(crate) struct Shard {
     pub(crate) time_jumped: Notify,
     pub(crate) time_of_day: TimeOfDay,
     pub(crate) signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
+    /// One that has started and is about to be followed.
+    pub(crate) prepared_signal: RefCell<Option<Box<dyn NetworkSignal>>>,
     /// The origins that are served from this machine's files, and where these are.
     pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
@@ -150,7 +156,7 @@ pub(crate) struct Shard {
     /// Set in the world of a test.
     pub(crate) test: RefCell<Option<Rc<TestPage>>>,
     pub(crate) turns: Turns,
-    trace: RefCell<TraceSink>,
+    trace: Arc<TraceHub>,
     pub(crate) gauge: Gauge,
     pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
@@ -176,6 +182,8 @@ pub(crate) struct ShardParts {
     pub(crate) store: Store,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
+    pub(crate) host_doors: HostDoors,
+    pub(crate) door_guard: DoorGuard,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) network: Rc<Cell<NetworkState>>,
@@ -195,7 +203,9 @@ pub(crate) struct ShardParts {
     pub(crate) push_service: Url,
     pub(crate) buckets: Buckets,
     pub(crate) keeps_code: bool,
-    pub(crate) trace: TraceSink,
+    pub(crate) trace: Arc<TraceHub>,
+    /// When the runtime started, if that was not just now: the same for all shards.
+    pub(crate) started: Option<Instant>,
     pub(crate) gauge: Gauge,
 }
 
@@ -234,6 +244,8 @@ impl Shard {
             store: Arc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
+            host_doors: parts.host_doors,
+            door_guard: parts.door_guard,
             http: parts.http,
             cors: parts.cors,
             preflights: Rc::default(),
@@ -247,6 +259,7 @@ impl Shard {
             time_jumped: Notify::default(),
             time_of_day,
             signal: RefCell::default(),
+            prepared_signal: RefCell::default(),
             served: parts.served,
             policy: parts.policy,
             permissions: RefCell::new(parts.permissions),
@@ -276,9 +289,9 @@ impl Shard {
             held_pushes: RefCell::default(),
             test: RefCell::default(),
             turns: Turns::default(),
-            trace: RefCell::new(parts.trace),
+            trace: parts.trace,
             gauge: parts.gauge,
-            started: Instant::now(),
+            started: parts.started.unwrap_or_else(Instant::now),
             watchdog: Rc::new(Watchdog::start(debugged)),
             realms: RefCell::default(),
             events: RefCell::default(),
@@ -319,25 +332,12 @@ impl Shard {
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
-        let at_ms = self.elapsed_ms();
-        (self.trace.borrow_mut())(&TraceEvent { at_ms, kind });
+        self.trace.tell(|| self.elapsed_ms(), kind);
     }
 
     /// Since the runtime started, by its clock.
     pub(crate) fn elapsed_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
-    }
-
-    /// Tells the operator what failed in the store; the script has been told what it may know.
-    pub(crate) fn trace_store_error(&self, error: &StoreError) {
-        let exception = ScriptException {
-            message: error.to_string(),
-            file: None,
-            line: None,
-            column: None,
-            stack: None,
-        };
-        self.trace(TraceKind::Error { exception });
     }
 
     // --- realms ---
@@ -349,6 +349,7 @@ impl Shard {
         let share = self.shares.borrow_mut().entry(start.origin.clone()).or_default().clone();
         let (commands, incoming) = mpsc::unbounded_channel();
         let created = Instant::now();
+        let resolver = owner.resolver();
         let wants_code = Cell::new(self.keeps_code && matches!(owner, RealmOwner::Worker(_)));
         let handle = RealmHandle { commands, owner, created, wants_code, bytes: Cell::default() };
         self.realms.borrow_mut().insert(id, handle);
@@ -356,6 +357,7 @@ impl Shard {
             id,
             services,
             share,
+            resolver,
             seed: self.seed.map(|seed| seed.wrapping_add(u64::from(id.0))),
             watchdog: self.watchdog.clone(),
             turn_limit: self.limits.turn,
@@ -419,17 +421,14 @@ impl Shard {
 
     /// Calls into a realm at its next turn; a realm that is gone takes no calls.
     pub(crate) fn call_realm(&self, id: RealmId, call: Call) {
-        if let Some(handle) = self.realms.borrow().get(&id) {
-            // The task may have ended in this very moment: then the realm is gone too.
-            let _ = handle.commands.send((Command::Call(call), self.activity.begin()));
-        }
+        self.command_realm(id, Command::Call(call));
     }
 
-    /// Has a realm hear of its port at its next turn.
-    pub(crate) fn call_port(&self, id: RealmId, port: u32) {
+    /// Has a realm do something at its next turn; one that is gone does nothing.
+    pub(crate) fn command_realm(&self, id: RealmId, command: Command) {
         if let Some(handle) = self.realms.borrow().get(&id) {
-            // As above.
-            let _ = handle.commands.send((Command::Port(port), self.activity.begin()));
+            // The task may have ended in this very moment: then the realm is gone too.
+            let _ = handle.commands.send((command, self.activity.begin()));
         }
     }
 

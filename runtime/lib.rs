@@ -6,18 +6,23 @@
 
 mod activity;
 mod background_fetch;
+pub mod blocking;
 mod buckets;
 mod caches;
 mod client_fetch;
 mod commits;
+pub mod conformance;
 mod connectivity;
 mod content_index;
 mod cookies;
 mod coverage;
 mod dispatch;
+mod document;
+mod door_guard;
 mod doors;
 mod drive;
 mod dump;
+mod embedders_doors;
 mod ending;
 mod engine;
 mod extension;
@@ -29,6 +34,7 @@ mod helper;
 mod history;
 mod host;
 mod http;
+mod import_map;
 mod indexed_db;
 mod inspector;
 mod keepalive;
@@ -42,6 +48,7 @@ mod navigation;
 mod navigation_preload;
 mod network;
 mod notifications;
+mod page_modules;
 mod pages;
 mod permissions;
 mod policy;
@@ -61,6 +68,8 @@ mod sync;
 mod testing;
 mod time_jumps;
 mod trace;
+mod trace_hub;
+mod turnstile;
 mod watchdog;
 mod web_socket;
 mod windows;
@@ -70,9 +79,13 @@ pub use client_fetch::{
 };
 pub use coverage::{CountedRange, Coverage, FunctionCoverage, ScriptCoverage};
 pub use dispatch::{EventOutcome, LastChance};
+pub use door_guard::{Door, DoorFault};
+pub use doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 pub use dump::dump_databases;
 pub use fetch::{Cors, ResponseSource};
-pub use http::{HostRule, NetworkPolicy};
+pub use http::{
+    DoorAnswer, DoorBody, DoorError, DoorRequest, DoorResponse, HostRule, HttpDoor, NetworkPolicy,
+};
 pub use inspector::{Inspector, InspectorStart, InspectorTarget};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{
@@ -107,6 +120,7 @@ pub use trace::{
     DispatchTraceState, LifecycleSubject, MessageRecipient, NotificationTraceState, SyncTraceState,
     TraceEvent, TraceKind,
 };
+pub use trace_hub::{TraceItem, TraceStream};
 
 /// The README's example, compiled and run with the tests of the documentation.
 #[cfg(doctest)]

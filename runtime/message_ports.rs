@@ -11,6 +11,7 @@ use kittiwake_ops::{
     MessagePortServices, OpError, PortEnd, RealmId, SerializedMessage, Transferred,
 };
 
+use crate::drive::Command;
 use crate::host::Shard;
 use crate::realm::Call;
 
@@ -135,7 +136,7 @@ impl MessagePortServices for Shard {
         let listening = peer_port.owner.filter(|_| peer_port.started);
         drop(ports);
         if let Some(owner) = listening {
-            self.call_port(owner, peer);
+            self.command_realm(owner, Command::Port(peer));
         }
         Ok(())
     }
@@ -147,7 +148,7 @@ impl MessagePortServices for Shard {
             queued
         });
         for _ in 0..queued.unwrap_or(0) {
-            self.call_port(realm, port);
+            self.command_realm(realm, Command::Port(port));
         }
     }
 
@@ -204,7 +205,7 @@ impl Shard {
             let has_ended = received.end.is_some();
             drop(ports);
             if has_ended {
-                self.call_port(realm, port);
+                self.command_realm(realm, Command::Port(port));
             }
         }
     }
@@ -251,7 +252,7 @@ impl Shard {
         let owner = peer_port.owner;
         drop(ports);
         if let Some(owner) = owner {
-            self.call_port(owner, peer);
+            self.command_realm(owner, Command::Port(peer));
         }
     }
 

@@ -46,7 +46,21 @@ impl Shard {
 
     /// Fetches a classic script: <https://html.spec.whatwg.org/#fetch-a-classic-script>
     pub(crate) async fn load_script(&self, page: &Page, url: &Url) -> Result<Loaded, String> {
-        let mut request = request_of(url.clone(), "script", Mode::NoCors);
+        self.load_for(page, request_of(url.clone(), "script", Mode::NoCors)).await
+    }
+
+    /// Fetches a module script: <https://html.spec.whatwg.org/#fetch-a-single-module-script>
+    pub(crate) async fn load_module_script(
+        &self,
+        page: &Page,
+        url: &Url,
+    ) -> Result<Loaded, String> {
+        let mut request = request_of(url.clone(), "script", Mode::Cors);
+        request.credentials = Credentials::SameOrigin;
+        self.load_for(page, request).await
+    }
+
+    async fn load_for(&self, page: &Page, mut request: Request) -> Result<Loaded, String> {
         request.origin = page.url.origin();
         request.referrer = Referrer::Url(page.url.clone());
         let client = EventClient { client_id: page.id.clone(), ..EventClient::default() };

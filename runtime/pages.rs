@@ -5,18 +5,19 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use html5gum::{DefaultEmitter, Token, Tokenizer};
 use kittiwake_ops::{
     ClientState, HistoryHandling, MessagePortServices, RealmId, ServiceWorkerState,
 };
 use url::Url;
 
+use crate::document::{PageScript, ScriptContent, ScriptKind, scripts_of};
 use crate::drive::Command;
 use crate::history::Target;
 use crate::host::{RealmOwner, Shard};
 use crate::lifecycle::{Registration, Worker, decode, is_javascript, plain_exception};
 use crate::message_ports::Posted;
-use crate::realm::{Call, RealmError, RealmKind, StartOptions};
+use crate::page_modules::{PageModules, inline_key};
+use crate::realm::{Call, ModuleKey, ModuleKind, RealmError, RealmKind, StartOptions};
 use crate::runtime::Error;
 use crate::trace::{LifecycleSubject, TraceKind};
 use crate::windows::Window;
@@ -31,6 +32,7 @@ pub(crate) struct Page {
     pub(crate) document_url: RefCell<Url>,
     pub(crate) origin: String,
     pub(crate) controller: RefCell<Option<Rc<Worker>>>,
+    pub(crate) modules: Rc<PageModules>,
     /// The client message queue while it is disabled: until the document is loaded, or the page
     /// wants them. <https://w3c.github.io/ServiceWorker/#dfn-client-message-queue>
     pub(crate) held_messages: RefCell<Option<Vec<HeldMessage>>>,
@@ -47,7 +49,7 @@ pub(crate) type HeldMessage = (Posted, Option<ServiceWorkerState>);
 pub enum PageSource {
     /// Whatever its URL answers: HTML, or a script.
     Url,
-    /// This HTML: its classic scripts run in order; nothing is rendered.
+    /// This HTML: its scripts run in order; nothing is rendered.
     Html(String),
     /// This script alone, under this URL.
     Script(Url, String),
@@ -110,7 +112,7 @@ impl Shard {
         if window.realm.get() != NO_REALM {
             self.leave(window.realm.get()).await;
         }
-        let (realm, page) = self.put_page(window, target, id, url);
+        let (realm, page) = self.put_page(window, target, id, url, PageModules::of_network());
         let result = self.run_page(realm, &page, scripts).await;
         self.client_messages_start(realm);
         self.call_realm(realm, Call::DispatchSimple { name: "load" });
@@ -118,9 +120,14 @@ impl Shard {
     }
 
     /// Makes the realm of a page in a window of its own, which has run no script yet.
-    pub(crate) fn start_page(&self, id: String, url: Url) -> (RealmId, Rc<Page>) {
+    pub(crate) fn start_page(
+        &self,
+        id: String,
+        url: Url,
+        modules: PageModules,
+    ) -> (RealmId, Rc<Page>) {
         let target = Target::new(url.clone(), PageSource::Url, HistoryHandling::Push);
-        self.put_page(&self.new_window(), target, id, url)
+        self.put_page(&self.new_window(), target, id, url, modules)
     }
 
     /// Makes the realm of a page, in the place of the one that its window shows.
@@ -130,6 +137,7 @@ impl Shard {
         target: Target,
         id: String,
         url: Url,
+        modules: PageModules,
     ) -> (RealmId, Rc<Page>) {
         let controller = self.match_registration(url.as_str()).and_then(|found| found.active());
         let page = Rc::new(Page {
@@ -139,13 +147,15 @@ impl Shard {
             document_url: RefCell::new(url.clone()),
             url,
             controller: RefCell::new(controller),
+            modules: Rc::new(modules),
             held_messages: RefCell::new(Some(Vec::new())),
         });
         let start = StartOptions {
             kind: RealmKind::Page,
             url: page.url.to_string(),
             origin: page.origin.clone(),
-            simulated: self.seed.is_some(),
+            host_clock: self.host_doors.clock,
+            host_entropy: self.host_doors.entropy,
             user_agent: self.user_agent.clone(),
             module: false,
             registration: None,
@@ -171,9 +181,10 @@ impl Shard {
         scripts: Vec<PageScript>,
     ) -> Result<(), RealmError> {
         let mut result = Ok(());
-        for script in scripts {
-            let Some((url, source)) = self.source_of(page, script).await else { continue };
-            let evaluated = self.evaluate(realm, &url, source.into()).await;
+        let (deferred, at_once): (Vec<_>, Vec<_>) =
+            scripts.into_iter().partition(|script| script.deferred);
+        for (place, script) in at_once.into_iter().chain(deferred).enumerate() {
+            let evaluated = self.run_script(realm, page, script, place).await;
             if page.window.realm.get() != realm {
                 break; // a script has moved the window
             }
@@ -209,7 +220,7 @@ impl Shard {
                 Ok((url, scripts))
             }
             PageSource::Script(script, source) => {
-                Ok((url, vec![PageScript::Inline { url: script, source }]))
+                Ok((url, vec![PageScript::alone(script, source)]))
             }
             PageSource::Url => {
                 let loaded = self
@@ -222,28 +233,58 @@ impl Shard {
                     return Ok((url, scripts));
                 }
                 let folder = url.join("./").unwrap_or_else(|_| url.clone());
-                Ok((folder, vec![PageScript::Inline { url, source }]))
+                Ok((folder, vec![PageScript::alone(url, source)]))
             }
         }
     }
 
-    /// The script's URL and text. The document goes on without one that cannot be loaded, as in a
-    /// browser.
-    async fn source_of(&self, page: &Page, script: PageScript) -> Option<(String, String)> {
-        let url = match script {
-            PageScript::Inline { url, source } => return Some((url.to_string(), source)),
-            PageScript::External(url) => url,
-        };
-        match self.load_script(page, &url).await {
-            Ok(loaded) => Some((url.to_string(), decode(&loaded.body))),
-            Err(reason) => {
-                self.trace_exception(plain_exception(format!(
-                    "{url}, a script of {}, was not loaded: {reason}",
-                    page.url
-                )));
-                None
+    /// Runs a script. The document goes on without one that cannot be loaded, as in a browser, and
+    /// while a module awaits at its top level.
+    async fn run_script(
+        &self,
+        realm: RealmId,
+        page: &Page,
+        script: PageScript,
+        place: usize,
+    ) -> Result<(), RealmError> {
+        match (script.kind, script.content) {
+            (ScriptKind::Classic, ScriptContent::Inline(url, source)) => {
+                self.evaluate(realm, url.as_str(), source.into()).await
+            }
+            (ScriptKind::Classic, ScriptContent::External(url)) => {
+                match self.load_script(page, &url).await {
+                    Ok(loaded) => {
+                        self.evaluate(realm, url.as_str(), decode(&loaded.body).into()).await
+                    }
+                    Err(reason) => {
+                        self.trace_not_loaded(page, &url, &reason);
+                        Ok(())
+                    }
+                }
+            }
+            (ScriptKind::Module, ScriptContent::Inline(url, source)) => {
+                self.run_module_script(realm, page, inline_key(url, place), Some(source)).await
+            }
+            (ScriptKind::Module, ScriptContent::External(url)) => {
+                let key = ModuleKey { url, kind: ModuleKind::JavaScript };
+                self.run_module_script(realm, page, key, None).await
+            }
+            (ScriptKind::ImportMap, ScriptContent::Inline(_, text)) => {
+                let added = page.modules.add_import_map(&text, &page.url);
+                added.map_err(|message| RealmError::Exception(plain_exception(message)))
+            }
+            (ScriptKind::ImportMap, ScriptContent::External(url)) => {
+                let reason = "an import map is written in its document";
+                self.trace_not_loaded(page, &url, reason);
+                Ok(())
             }
         }
+    }
+
+    fn trace_not_loaded(&self, page: &Page, url: &Url, reason: &str) {
+        let page = &page.url;
+        let message = format!("{url}, a script of {page}, was not loaded: {reason}");
+        self.trace_exception(plain_exception(message));
     }
 
     /// Tells a page that it is left: <https://html.spec.whatwg.org/#unload-a-document>
@@ -265,50 +306,4 @@ impl Shard {
         let found = pages.iter().find(|(_, page)| page.id == id);
         found.map(|(realm, page)| (*realm, page.clone()))
     }
-}
-
-/// A script of a page, in the order of the document.
-enum PageScript {
-    Inline { url: Url, source: String },
-    External(Url),
-}
-
-/// The classic scripts of a document, in order: <https://html.spec.whatwg.org/#prepare-the-script-element>
-fn scripts_of(base: &Url, html: &str) -> Vec<PageScript> {
-    let mut emitter = DefaultEmitter::default();
-    emitter.naively_switch_states(true);
-    let (mut scripts, mut inline) = (Vec::new(), None);
-    for Ok(token) in Tokenizer::new_with_emitter(html, emitter) {
-        match token {
-            Token::StartTag(tag) if tag.name.as_slice() == b"script" => {
-                let attribute = |name: &[u8]| {
-                    tag.attributes.get(name).map(|value| decode(value)).unwrap_or_default()
-                };
-                let classic = matches!(
-                    attribute(b"type").to_ascii_lowercase().as_str(),
-                    "" | "text/javascript" | "application/javascript"
-                );
-                let source = attribute(b"src");
-                match (classic, base.join(&source)) {
-                    (true, Ok(url)) if !source.is_empty() => {
-                        scripts.push(PageScript::External(url));
-                    }
-                    (true, _) => inline = Some(String::new()),
-                    (false, _) => {}
-                }
-            }
-            Token::String(text) => {
-                if let Some(inline) = &mut inline {
-                    inline.push_str(&decode(&text));
-                }
-            }
-            Token::EndTag(tag) if tag.name.as_slice() == b"script" => {
-                let inline = inline.take();
-                scripts
-                    .extend(inline.map(|source| PageScript::Inline { url: base.clone(), source }));
-            }
-            _ => {}
-        }
-    }
-    scripts
 }

@@ -9,6 +9,7 @@
 mod calls;
 mod code_cache;
 mod coverage;
+mod graphs;
 mod inspect;
 mod modules;
 
@@ -24,6 +25,7 @@ use kittiwake_ops::{
     ServiceWorkerState, Services, compile_script,
 };
 use serde::Serialize;
+use url::Url;
 
 use crate::coverage::Coverage;
 use crate::extension::{OriginShare, extensions};
@@ -33,7 +35,13 @@ use crate::watchdog::{Limit, Struck, Watchdog};
 use code_cache::Leaving;
 
 pub(crate) use calls::{Call, ExtendableInit, Message, MessageSource};
-pub(crate) use modules::{ModuleImport, ModuleKey, ModuleKind};
+pub(crate) use graphs::{Ended, answer};
+pub(crate) use modules::{
+    DynamicImport, ModuleImport, ModuleKey, ModuleKind, Resolve, TopLevelAwait, UrlsAlone,
+    resolve_url, unresolved,
+};
+
+use modules::{DynamicImports, ModuleMap};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
 
@@ -42,6 +50,8 @@ pub(crate) struct RealmOptions {
     pub(crate) id: RealmId,
     pub(crate) services: Rc<dyn Services>,
     pub(crate) share: OriginShare,
+    /// Says what its modules import.
+    pub(crate) resolver: Rc<dyn Resolve>,
     /// Seeds `crypto`'s random source in a simulation.
     pub(crate) seed: Option<u64>,
     pub(crate) watchdog: Rc<Watchdog>,
@@ -63,7 +73,9 @@ pub(crate) struct StartOptions {
     pub(crate) kind: RealmKind,
     pub(crate) url: String,
     pub(crate) origin: String,
-    pub(crate) simulated: bool,
+    /// Whether `Date` and `Math.random` ask the host's doors, and not the engine.
+    pub(crate) host_clock: bool,
+    pub(crate) host_entropy: bool,
     pub(crate) user_agent: String,
     /// Whether its script is a module: such a worker has no `importScripts()`.
     pub(crate) module: bool,
@@ -103,6 +115,9 @@ pub(crate) struct Realm {
     // Both are Some until `drop`.
     runtime: Option<JsRuntime>,
     host_call: Option<v8::Global<v8::Function>>,
+    modules: Option<Rc<ModuleMap>>,
+    /// Graphs that await at their top level, and who waits for them.
+    awaiting: Vec<(v8::Global<v8::Promise>, Ended)>,
     leaving: Leaving,
     counting: Option<coverage::Counting>,
     inspected: Option<Inspected>,
@@ -133,9 +148,17 @@ impl Realm {
         let host = Host { realm: options.id, services: options.services, blobs };
         runtime.op_state().borrow_mut().put(host);
         let host_call = take_host_call(&mut runtime);
+        let imports = match options.start.kind {
+            RealmKind::ServiceWorker => DynamicImports::Refused,
+            RealmKind::Page => DynamicImports::Allowed,
+        };
+        let base = Url::parse(&options.start.url).expect("invariant: a realm has a URL");
+        let modules = {
+            deno_core::scope!(scope, &mut runtime);
+            modules::install(scope, options.resolver, base, imports)
+        };
         {
             deno_core::scope!(scope, &mut runtime);
-            modules::install(scope);
             scope.set_slot(Rc::new(CompiledScripts::default()));
         }
         let inspected = options.inspector.map(|(inspector, debugged)| {
@@ -147,6 +170,8 @@ impl Realm {
         let mut realm = Realm {
             runtime: Some(runtime),
             host_call: Some(host_call),
+            modules: Some(modules),
+            awaiting: Vec::new(),
             leaving: Leaving::default(),
             counting,
             inspected,
@@ -192,28 +217,6 @@ impl Realm {
         self.turn(|turn| {
             deno_core::scope!(scope, turn.runtime);
             Ok(leaving.take_all(scope))
-        })
-    }
-
-    /// Compiles one module of a graph and answers what it imports.
-    pub(crate) fn compile_module(
-        &mut self,
-        key: ModuleKey,
-        source: ScriptSource,
-    ) -> Result<Vec<ModuleImport>, RealmError> {
-        let source = self.with_code(key.url.as_str(), source);
-        self.turn(|turn| {
-            deno_core::scope!(scope, turn.runtime);
-            modules::compile(scope, key, &source)
-        })
-    }
-
-    /// Runs a module whose graph is compiled, then a microtask checkpoint.
-    pub(crate) fn evaluate_module(&mut self, root: &ModuleKey) -> Result<(), RealmError> {
-        self.wait_for_debugger(root.url.as_str());
-        self.turn(|turn| {
-            deno_core::scope!(scope, turn.runtime);
-            modules::evaluate(scope, root)
         })
     }
 
@@ -265,6 +268,8 @@ impl Realm {
 impl Drop for Realm {
     fn drop(&mut self) {
         self.host_call.take();
+        self.modules.take();
+        self.awaiting.clear();
         // Nobody connects any more.
         self.inspected.take();
         let mut runtime = self.runtime.take().expect("a realm is dropped once");

@@ -5,8 +5,9 @@
 use std::rc::Rc;
 
 use kittiwake_ops::RealmId;
+use kittiwake_store::ScriptCodeLimits;
 
-use crate::host::{RealmOwner, Shard};
+use crate::host::{Limits, RealmOwner, Shard};
 use crate::lifecycle::Worker;
 
 /// How many realms may stay in memory, and how much of it they may have.
@@ -19,6 +20,21 @@ pub(crate) struct ResidencyLimits {
 impl Default for ResidencyLimits {
     fn default() -> Self {
         ResidencyLimits { realms: 256, bytes: 2 << 30 }
+    }
+}
+
+impl Limits {
+    /// What one of so many shards may have of what is for all.
+    pub(crate) fn part_of(self, shards: usize) -> Limits {
+        let part = |whole: usize| whole.div_ceil(shards);
+        let ResidencyLimits { realms, bytes } = self.residency;
+        let ScriptCodeLimits { script_bytes, total_bytes } = self.code;
+        Limits {
+            syncs: part(self.syncs),
+            residency: ResidencyLimits { realms: part(realms), bytes: part(bytes) },
+            code: ScriptCodeLimits { script_bytes, total_bytes: total_bytes / shards as u64 },
+            ..self
+        }
     }
 }
 

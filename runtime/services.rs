@@ -11,7 +11,7 @@ use kittiwake_ops::{
     RegistrationState, RequestBody, RouterRule, ScriptException, ScriptSource, ServiceWorkerState,
     Services, WorkerState,
 };
-use kittiwake_store::{SyncChange, SyncType};
+use kittiwake_store::{StoreError, SyncChange, SyncType};
 use tokio::task::JoinSet;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
@@ -220,6 +220,18 @@ impl Services for Shard {
 
 impl Shard {
     pub(crate) fn trace_exception(&self, exception: ScriptException) {
+        self.trace(TraceKind::Error { exception });
+    }
+
+    /// Tells the operator what failed in the store; the script has been told what it may know.
+    pub(crate) fn trace_store_error(&self, error: &StoreError) {
+        let exception = ScriptException {
+            message: error.to_string(),
+            file: None,
+            line: None,
+            column: None,
+            stack: None,
+        };
         self.trace(TraceKind::Error { exception });
     }
 

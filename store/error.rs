@@ -100,6 +100,21 @@ pub enum StoreError {
         newest: i32,
     },
 
+    /// The state folder is divided over another number of shards than was asked for.
+    #[error(
+        "state folder {} is divided over {found} shard{}, not {asked}: start it with {found} or \
+         without a number, or choose another state folder",
+        folder.display(), if *found == 1 { "" } else { "s" }
+    )]
+    Shards {
+        /// The state folder.
+        folder: PathBuf,
+        /// How many it has.
+        found: usize,
+        /// How many were asked for.
+        asked: usize,
+    },
+
     /// The database contradicts itself. Usually a failing disk, or a copy of a database in use.
     #[error(
         "{} is damaged ({source}): restore the state folder from a backup, \
@@ -113,11 +128,11 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
 
-    /// As [`StoreError::Corrupt`] or [`StoreError::NotADatabase`], of a database of a script's: it has
-    /// another name from now on, with every byte, and the script may begin anew.
+    /// As [`StoreError::Corrupt`] or [`StoreError::NotADatabase`], of a database of a script's: it
+    /// has another name from now on, with every byte, and the script may begin anew.
     #[error(
-        "{} is damaged ({reason}): it is kept as {}, and whoever opens it next finds an empty one; \
-         restore the state folder from a backup, or delete what was kept",
+        "{} is damaged ({reason}): it is kept as {}, and whoever opens it next finds an empty \
+         one; restore the state folder from a backup, or delete what was kept",
         database.display(), aside.display()
     )]
     SetAside {
@@ -206,10 +221,10 @@ pub enum StoreError {
         source: IllegalPeriodicTransition,
     },
 
-    /// The file of a body in the Cache API cannot be read or written.
+    /// The file of a body in the Cache API, or of a Blob in IndexedDB, cannot be read or written.
     #[error(
-        "the body {} of a cached response cannot be used ({source}): check the disk, and that this \
-         user may write the file and its folder",
+        "the file {} of a cached body or a blob cannot be used ({source}): check the disk, and \
+         that this user may write the file and its folder",
         file.display()
     )]
     BodyUnusable {

@@ -1,7 +1,7 @@
 // IDBCursor: https://w3c.github.io/IndexedDB/#cursor-interface
 //
-// Invariant: a cursor holds nothing on the host: it is where it stands. It reads ahead only in a
-// transaction that does not write, whose records do not change.
+// Invariant: a cursor holds nothing on the host: it is where it stands. What it has read ahead is
+// of use only until its transaction asks for a change of records.
 
 import { core, primordials } from "ext:core/mod.js";
 import { only, validKey } from "ext:kittiwake/indexed_db/key_range.js";
@@ -9,6 +9,7 @@ import { compareKeys, toKey } from "ext:kittiwake/indexed_db/keys.js";
 import { storeValue } from "ext:kittiwake/indexed_db/put.js";
 import * as retrieval from "ext:kittiwake/indexed_db/retrieval.js";
 import {
+  changing,
   execute,
   executeKnown,
   requireActive,
@@ -142,7 +143,7 @@ export class IDBCursor {
   delete() {
     const state = this.#state;
     requireRecord(state, on("delete"), "delete");
-    const { id } = transactionState(state.transaction);
+    const { id } = changing(state.transaction);
     const source = { store: state.store, index: null };
     const range = only(state.primaryPosition);
     const send = (request) => retrieval.query(id, request, retrieval.deleting, source, range);
@@ -186,6 +187,8 @@ export function openCursor(source, transaction, store, index, range, direction, 
     ahead: nothing,
     next: 0,
     page: 1,
+    // How many changes its transaction had asked for when it read ahead.
+    changes: 0,
   };
   const Interface = keyOnly ? IDBCursor : IDBCursorWithValue;
   const cursor = new Interface(hostKey, state);
@@ -204,19 +207,22 @@ function iterate(cursor, state, from) {
 function step(cursor, state) {
   state.gotValue = false;
   const { ahead, next, request, transaction } = state;
-  if (next < ahead[0].length) {
+  if (state.changes !== transactionState(transaction).changes) {
+    state.page = 1;
+  } else if (next < ahead[0].length) {
     const finish = () => moveTo(cursor, state, ahead, next);
     if (executeKnown(transaction, request, finish)) return;
     state.page = 1;
+  } else {
+    state.page = MathMin(state.page * 2, maxPage);
   }
-  const { mode } = transactionState(transaction);
-  state.page = mode === "readonly" ? MathMin(state.page * 2, maxPage) : 1;
   ask(cursor, state, behind(state), state.page);
 }
 
 function ask(cursor, state, from, limit) {
   const { direction, index, keyOnly, range, source, store, transaction } = state;
-  const { id } = transactionState(transaction);
+  const { changes, id } = transactionState(transaction);
+  state.changes = changes;
   const kind = keyOnly ? retrieval.keysOnly : retrieval.withValues;
   const options = { direction, limit, from, isPage: true };
   const send = (request) =>

@@ -11,6 +11,7 @@ import { storeValue } from "ext:kittiwake/indexed_db/put.js";
 import * as retrieval from "ext:kittiwake/indexed_db/retrieval.js";
 import { sortedList } from "ext:kittiwake/indexed_db/string_list.js";
 import {
+  changing,
   execute,
   requireActive,
   requireWritable,
@@ -102,6 +103,7 @@ export class IDBObjectStore {
     requireArguments(arguments.length, 1, on("delete"));
     requireUsable(state, on("delete"), true);
     const range = toRange(query, on("delete"), true);
+    changing(state.transaction);
     return ask(this, state, retrieval.deleting, range, () => undefined);
   }
 
@@ -109,6 +111,7 @@ export class IDBObjectStore {
   clear() {
     const state = this.#state;
     requireUsable(state, on("clear"), true);
+    changing(state.transaction);
     return ask(this, state, retrieval.clearing, {}, () => undefined);
   }
 

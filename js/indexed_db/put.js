@@ -13,7 +13,12 @@ import {
   recipe as keyRecipe,
 } from "ext:kittiwake/indexed_db/key_path.js";
 import { compareKeys, generated, invalid } from "ext:kittiwake/indexed_db/keys.js";
-import { execute, requireActive, transactionState } from "ext:kittiwake/indexed_db/transaction.js";
+import {
+  changing,
+  execute,
+  requireActive,
+  transactionState,
+} from "ext:kittiwake/indexed_db/transaction.js";
 import { blobParts, deserialize, serialize } from "ext:kittiwake/indexed_db/values.js";
 import { webidl } from "ext:kittiwake/webidl.js";
 
@@ -27,7 +32,7 @@ const { ArrayPrototypePush, ObjectPrototype } = primordials;
  */
 export function storeValue(transaction, store, value, key, options) {
   const { mustKeep, overwrite, prefix, source } = options;
-  const state = transactionState(transaction);
+  const state = changing(transaction);
   const request = state.lastRequest + 1;
   const recipe = mustKeep === undefined && state.held === null ? recipeOf(state, store) : null;
   state.phase = "inactive";

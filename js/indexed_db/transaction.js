@@ -27,7 +27,7 @@ import {
 const { Event, EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_indexed_db_end, op_indexed_db_serve } = core.ops;
-const { ArrayPrototypePush, ArrayPrototypeShift, SafeMap } = primordials;
+const { ArrayPrototypePush, SafeMap } = primordials;
 
 /** The state of a transaction that a script cannot reach. */
 export let transactionState;
@@ -130,10 +130,14 @@ export function createTransaction(id, db, connection, mode, scope, durability, u
     handles: new SafeMap(),
     // Numbers of requests that have no answer yet -> the requests, in their order.
     requests: new SafeMap(),
-    // Requests whose results are here already, and the number of the request before each.
-    known: [],
+    // Requests whose results are here already, with the number of the request before each: the
+    // first, which knows the next, and the last.
+    known: null,
+    lastKnown: null,
     lastAnswered: 0,
     lastRequest: 0,
+    // How many changes of records it has asked for.
+    changes: 0,
     // Whether events of its requests are being dispatched.
     delivering: false,
     // What waits for an index to be filled.
@@ -185,6 +189,13 @@ export function requireWritable(state, prefix) {
   throw new DOMException(`${prefix}: The transaction is read-only.`, "ReadOnlyError");
 }
 
+/** The state of a transaction that is about to ask for a change of records. */
+export function changing(transaction) {
+  const state = transactionState(transaction);
+  state.changes += 1;
+  return state;
+}
+
 /**
  * https://w3c.github.io/IndexedDB/#asynchronously-execute-a-request: `send` is given its number.
  * `reused` is a cursor's request.
@@ -216,7 +227,10 @@ export function executeKnown(transaction, request, finish) {
   requested.done = false;
   requested.result = undefined;
   requested.finish = finish;
-  ArrayPrototypePush(state.known, { request, behind: state.lastRequest });
+  const known = { request, behind: state.lastRequest, next: null };
+  if (state.known === null) state.known = known;
+  else state.lastKnown.next = known;
+  state.lastKnown = known;
   return true;
 }
 
@@ -261,7 +275,7 @@ export function commit(state) {
 }
 
 function hasRequests({ requests, known }) {
-  return requests.size > 0 || known.length > 0;
+  return requests.size > 0 || known !== null;
 }
 
 export function commitIfIdle(state) {
@@ -278,7 +292,7 @@ export function abort(transaction, error) {
   state.error = error;
   state.aborted = unanswered(state);
   state.requests.clear();
-  state.known = [];
+  state.known = null;
   state.held = null;
   state.upgrade?.revert(transaction);
   op_indexed_db_end(state.id, false);
@@ -287,14 +301,14 @@ export function abort(transaction, error) {
 /** The script's requests that are not over, in their order. */
 function unanswered({ known, requests }) {
   const list = [];
-  let next = 0;
+  let next = known;
   for (const [id, request] of requests) {
-    while (next < known.length && known[next].behind < id) {
-      ArrayPrototypePush(list, known[next++].request);
+    for (; next !== null && next.behind < id; next = next.next) {
+      ArrayPrototypePush(list, next.request);
     }
     if (isRequest(request)) ArrayPrototypePush(list, request);
   }
-  while (next < known.length) ArrayPrototypePush(list, known[next++].request);
+  for (; next !== null; next = next.next) ArrayPrototypePush(list, next.request);
   return list;
 }
 
@@ -332,8 +346,9 @@ function deliverAnswers(transaction, state, answers) {
 
 /** Those that come next and need no answer; each may be followed by another. */
 function settleKnown(transaction, state) {
-  while (state.known.length > 0 && state.known[0].behind <= state.lastAnswered) {
-    const { request } = ArrayPrototypeShift(state.known);
+  while (state.known !== null && state.known.behind <= state.lastAnswered) {
+    const { next, request } = state.known;
+    state.known = next;
     settle(transaction, state, request, succeeded, undefined);
   }
 }

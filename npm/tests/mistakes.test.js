@@ -65,6 +65,15 @@ test("a script without an end is ended, and its page with it", async () => {
   await app.close();
 });
 
+test("what takes too long is given up, and the app goes on", async () => {
+  const app = await launch({ root, timeout: 100 });
+  await app.page.evaluate(() => void setInterval(() => {}, 1));
+  const code = "timed-out";
+  await assert.rejects(app.clock.advance("1000h"), { code, message: /within 100ms/ });
+  assert.equal(await app.page.evaluate("1 + 1"), 2);
+  await app.close();
+});
+
 /** Runs a module in a node of its own; answers it and what it prints first. */
 async function nodeWith(script) {
   const args = ["--input-type=module", "--eval", script];

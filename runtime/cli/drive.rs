@@ -5,6 +5,7 @@
 //! when standard input does.
 
 use std::io::{BufRead, Read, Write};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -79,7 +80,7 @@ struct Launch {
     root: Option<PathBuf>,
     origin: Option<String>,
     seed: Option<u64>,
-    timeout_ms: Option<u64>,
+    timeout_ms: Option<NonZeroU64>,
     trace_html: Option<PathBuf>,
 }
 
@@ -216,7 +217,7 @@ impl Session {
             origin: origin.clone(),
             root: root.clone(),
             seed: launch.seed.unwrap_or(0),
-            limit: Duration::from_millis(launch.timeout_ms.unwrap_or(10_000)),
+            limit: Duration::from_millis(launch.timeout_ms.map_or(10_000, NonZeroU64::get)),
             snapshots: Arc::new(Snapshots::default()),
             coverage: None,
             inspector: None,

@@ -89,8 +89,11 @@ struct Connection {
     database: Rc<Database>,
     /// <https://w3c.github.io/IndexedDB/#connection-close-pending-flag>
     close_pending: Cell<bool>,
-    /// Whoever waits for the end of its `versionchange` event.
-    version_change: RefCell<Option<oneshot::Sender<()>>>,
+    /// Whoever waits for the end of its `versionchange` event, to hear whether connections that
+    /// have had one are open then.
+    version_change: RefCell<Option<oneshot::Sender<bool>>>,
+    /// Whether it has had such an event.
+    asked_to_close: Cell<bool>,
 }
 
 impl IndexedDbs {
@@ -291,10 +294,12 @@ impl IndexedDb for Shard {
     }
 
     fn indexed_db_acknowledge(&self, realm: RealmId, connection: u32) {
-        let connection = self.indexed_db.connection(realm, connection);
-        if let Some(waiting) = connection.and_then(|each| each.version_change.take()) {
+        let Some(connection) = self.indexed_db.connection(realm, connection) else { return };
+        if let Some(waiting) = connection.version_change.take() {
+            let connections = connection.database.connections.borrow();
+            let mut asked = connections.values().filter(|each| each.asked_to_close.get());
             // Whoever waited may have given up.
-            let _ = waiting.send(());
+            let _ = waiting.send(asked.any(|each| !each.close_pending.get()));
         }
     }
 

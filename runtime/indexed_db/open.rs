@@ -114,6 +114,7 @@ impl Shard {
             database: database.clone(),
             close_pending: Cell::new(false),
             version_change: RefCell::default(),
+            asked_to_close: Cell::default(),
         });
         let id = connection.id;
         database.connections.borrow_mut().insert(id, connection.clone());
@@ -144,16 +145,19 @@ impl Shard {
             }
             let (done, end) = oneshot::channel();
             *connection.version_change.borrow_mut() = Some(done);
+            connection.asked_to_close.set(true);
             let id = connection.id;
             let event = IndexedDbEvent::VersionChange { connection: id, old_version, new_version };
             self.notify_realm(connection.realm, event);
             dispatched.push(end);
         }
+        // As it was when the last of the events was over: this task may hear of it later.
+        let mut open = Vec::new();
         for end in dispatched {
             // A realm that ended meanwhile has closed its connections.
-            let _ = end.await;
+            open.extend(end.await.ok());
         }
-        if others().iter().any(|each| !each.close_pending.get()) {
+        if !open.is_empty() && !open.contains(&false) {
             self.notify_realm(realm, IndexedDbEvent::Blocked { request, old_version, new_version });
         }
         while !others().is_empty() {

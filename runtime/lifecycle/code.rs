@@ -1,5 +1,5 @@
-//! What V8 made of a worker's scripts, kept beside them: the worker's next start reads it instead of
-//! compiling.
+//! What V8 made of a worker's scripts, kept beside them: the worker's next start reads it instead
+//! of compiling.
 //!
 //! Invariant: nothing that a script or the trace could tell depends on it.
 

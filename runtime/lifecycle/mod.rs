@@ -34,6 +34,7 @@ use crate::static_routing::Router;
 use crate::trace::{LifecycleSubject, TraceKind};
 
 pub(crate) use jobs::{Done, Job, Jobs};
+pub(crate) use modules::{check_type, data_module};
 pub(crate) use refusal::{Refusal, RegisterError, refused};
 pub(crate) use register::{RegisterRequest, registration_of};
 pub(crate) use scopes::ScopeMap;

@@ -16,7 +16,7 @@ use super::script::{decode, is_javascript, mime_essence, resource};
 use crate::drive::Command;
 use crate::host::Shard;
 use crate::http::{HttpError, HttpRequest, Loaded};
-use crate::realm::{ModuleImport, ModuleKey, ModuleKind, RealmError};
+use crate::realm::{ModuleImport, ModuleKey, ModuleKind, RealmError, TopLevelAwait};
 
 /// More modules than any bundle leaves unbundled; a server could invent them without end.
 const MAX_MODULES: usize = 4096;
@@ -37,7 +37,8 @@ impl Shard {
             let mut wanted = Vec::new();
             for (key, source) in level {
                 let referrer = key.url.clone();
-                let compile = |done| Command::CompileModule { key, source, done };
+                let url = key.url.clone();
+                let compile = |done| Command::CompileModule { key, url, source, done };
                 for import in self.ask_realm(realm, compile).await? {
                     if seen.insert(import.key.clone()) {
                         wanted.push((referrer.clone(), import));
@@ -55,7 +56,9 @@ impl Shard {
             let sources = join_all(sources).await.into_iter().collect::<Result<Vec<_>, _>>()?;
             level = wanted.into_iter().map(|(_, import)| import.key).zip(sources).collect();
         }
-        self.ask_realm(realm, |done| Command::EvaluateModule { root, done }).await
+        let top_level_await = TopLevelAwait::Refused;
+        let evaluate = |done| Command::EvaluateModule { root, top_level_await, done };
+        self.ask_realm(realm, evaluate).await
     }
 
     async fn module_source(
@@ -153,7 +156,7 @@ fn referrer_of(referrer: &Url, target: &Url) -> String {
     format!("{}/", referrer.origin().ascii_serialization())
 }
 
-fn data_module(url: &Url, kind: ModuleKind) -> Result<Vec<u8>, String> {
+pub(crate) fn data_module(url: &Url, kind: ModuleKind) -> Result<Vec<u8>, String> {
     let data = DataUrl::process(url.as_str()).map_err(|error| error.to_string())?;
     let (body, _) = data.decode_to_vec().map_err(|_| "its base64 is invalid".to_owned())?;
     let content_type = Some(data.mime_type().to_string());
@@ -161,17 +164,17 @@ fn data_module(url: &Url, kind: ModuleKind) -> Result<Vec<u8>, String> {
         .map(|loaded| loaded.body)
 }
 
-fn check_type(loaded: Loaded, kind: ModuleKind) -> Result<Loaded, String> {
+pub(crate) fn check_type(loaded: Loaded, kind: ModuleKind) -> Result<Loaded, String> {
     let essence = mime_essence(&loaded);
     let fits = match kind {
-        ModuleKind::JavaScript => is_javascript(&loaded),
+        ModuleKind::JavaScript | ModuleKind::Inline(_) => is_javascript(&loaded),
         ModuleKind::Json => is_json(&essence.to_ascii_lowercase()),
     };
     if fits {
         return Ok(loaded);
     }
     let wanted = match kind {
-        ModuleKind::JavaScript => "JavaScript",
+        ModuleKind::JavaScript | ModuleKind::Inline(_) => "JavaScript",
         ModuleKind::Json => "JSON",
     };
     Err(format!("its MIME type '{essence}' is not that of {wanted}"))

@@ -107,6 +107,9 @@ impl TryFrom<String> for Timeline {
     }
 }
 
+/// Clocks count on for longer than that, and not for ever.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Reads one item; the error is the remedy.
 fn parse_item(item: &str, previous: Option<&Change>) -> Result<Change, String> {
     let (network, time) = match item.rsplit_once('@') {
@@ -120,6 +123,9 @@ fn parse_item(item: &str, previous: Option<&Change>) -> Result<Change, String> {
         None if previous.is_none() => Duration::ZERO,
         None => return Err(format!("say when it happens, as in `{network}@10s`")),
     };
+    if after > LONGEST {
+        return Err("that is more than 100 years from the start: write an earlier time".to_owned());
+    }
     match previous {
         None if after.is_zero() => {}
         None => {
@@ -186,6 +192,47 @@ mod tests {
             seen.push(Network { state, conditions: timeline.conditions() }.to_string());
         }
         assert_eq!(seen, ["online", "online+latency=1s", "online"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_the_text_is_it_is_a_timeline_that_ends_or_a_mistake() {
+        const WORDS: [&str; 24] = [
+            "online",
+            "offline",
+            "portal",
+            "latency=1s",
+            "loss=10%",
+            "bandwidth=64kbit",
+            "down=a.b",
+            "@",
+            "@10s",
+            "@1m",
+            "@99999999999y",
+            "@-1s",
+            ",",
+            "+",
+            "=",
+            " ",
+            "%",
+            "0",
+            "18446744073709551616",
+            "portal=",
+            "https://",
+            "\u{0}",
+            "é",
+            "loss=",
+        ];
+        let mut random = fastrand::Rng::with_seed(6);
+        let mut timelines = 0;
+        for _ in 0..20_000 {
+            let count = random.usize(1..7);
+            let text: String = (0..count).map(|_| WORDS[random.usize(..WORDS.len())]).collect();
+            let Ok(mut timeline) = text.parse::<Timeline>() else { continue };
+            timelines += 1;
+            assert_eq!(timeline.to_string(), text);
+            while timeline.next().await.is_some() {}
+        }
+        assert!(timelines > 100, "too few were timelines: {timelines}");
     }
 
     #[test]

@@ -18,9 +18,10 @@ const MAX_BYTES: usize = 64 << 20;
 /// Scripts that are known, with code or without.
 const MAX_SCRIPTS: usize = 1024;
 
-/// The scripts whose code a realm is to leave: by their URLs, with their texts.
+/// The scripts whose code a realm is to leave: by their URLs, with their texts. Nothing at the URLs
+/// of those that nobody wants, and at those of several scripts: a document's own have one.
 #[derive(Default)]
-pub(super) struct Leaving(BTreeMap<String, (Key, String)>);
+pub(super) struct Leaving(BTreeMap<String, Option<(Key, String)>>);
 
 /// The script's URL, and a hash of its text.
 type Key = (String, u64);
@@ -57,6 +58,7 @@ enum Answer {
 impl Leaving {
     /// The script, with the code that another realm left, if it has none of its own.
     pub(super) fn with_code(&mut self, url: &str, mut script: ScriptSource) -> ScriptSource {
+        let is_alone = self.0.insert(url.to_owned(), None).is_none();
         if script.code.is_some() || script.text.len() < MIN_LENGTH {
             return script;
         }
@@ -64,10 +66,10 @@ impl Leaving {
         script.text.hash(&mut hasher);
         match shelf().ask((url.to_owned(), hasher.finish()), &script.text) {
             Answer::Code(code) => script.code = Some(code),
-            Answer::Wanted(key) => {
-                self.0.insert(url.to_owned(), (key, script.text.clone()));
+            Answer::Wanted(key) if is_alone => {
+                self.0.insert(url.to_owned(), Some((key, script.text.clone())));
             }
-            Answer::New => {}
+            Answer::Wanted(_) | Answer::New => {}
         }
         script
     }
@@ -84,13 +86,13 @@ impl Leaving {
     /// Leaves the code that others want: at the realm's end, when the functions that run have
     /// theirs.
     pub(super) fn leave_wanted(mut self, scope: &mut v8::PinScope<'_, '_>) {
-        for (url, code) in take_code(scope, |url| self.0.contains_key(url)) {
+        for (url, code) in take_code(scope, |url| matches!(self.0.get(url), Some(Some(_)))) {
             self.leave(&url, &code);
         }
     }
 
     fn leave(&mut self, url: &str, code: &[u8]) {
-        if let Some((key, text)) = self.0.remove(url) {
+        if let Some(Some((key, text))) = self.0.remove(url) {
             shelf().put(key, Made { text, code: Arc::from(code) });
         }
     }
@@ -161,6 +163,19 @@ mod tests {
         let Answer::Code(code) = shelf.ask(key("a"), "text") else { panic!("not there") };
         assert_eq!(*code, [7]);
         assert!(matches!(shelf.ask(key("a"), "another text of this hash"), Answer::New));
+    }
+
+    #[test]
+    fn two_scripts_of_one_url_leave_nothing() {
+        let url = "https://app.test/two-scripts";
+        let script = |text: &str| ScriptSource::from(text.repeat(MIN_LENGTH));
+        for texts in [["a", "b"], ["b", "a"]] {
+            let mut leaving = Leaving::default();
+            for text in texts {
+                leaving.with_code(url, script(text));
+            }
+            assert!(leaving.0.values().all(Option::is_none), "{texts:?}");
+        }
     }
 
     #[test]

@@ -3,21 +3,26 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kittiwake_ops::{Permission, PermissionState};
-use kittiwake_store::SyncPolicy;
+use kittiwake_store::{Store, SyncPolicy};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use url::Url;
 
-use super::thread::run_host_thread;
-use super::{Error, Runtime};
+use super::thread::{ShardPlace, run_host_thread};
+use super::{Command, Error, Runtime};
 use crate::coverage::Coverage;
+use crate::door_guard::DoorFaults;
+use crate::doors::{Clock, Entropy};
 use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::{Limits, TraceSink};
-use crate::http::NetworkPolicy;
+use crate::http::{HttpDoor, NetworkPolicy};
 use crate::inspector::Inspector;
 use crate::measure::{MeasureSink, Measurement};
 use crate::permissions::PermissionPolicy;
@@ -25,15 +30,22 @@ use crate::policy::require_forward_time;
 use crate::residency::ResidencyLimits;
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
+use crate::trace_hub::TraceHub;
+use crate::turnstile::{Admissions, Turnstile};
 
 /// How many commands may wait before a sender has to.
 const COMMAND_QUEUE: usize = 64;
 
 /// What a [`Runtime`] is made of. See each method for what holds without it.
+#[derive(Clone)]
 pub struct Builder {
     pub(super) state: Option<PathBuf>,
+    pub(super) shards: Option<usize>,
     pub(super) time: Time,
     pub(super) signal_is_known: bool,
+    pub(super) clock: Option<Arc<dyn Clock>>,
+    pub(super) entropy: Option<Arc<dyn Entropy>>,
+    pub(super) http: Option<Arc<dyn HttpDoor>>,
     pub(super) servers: Option<ScriptedServers>,
     /// What comes before files.
     pub(super) servers_first: Option<ScriptedServers>,
@@ -49,8 +61,9 @@ pub struct Builder {
     pub(super) push_service: Url,
     pub(super) coverage: Option<Coverage>,
     pub(super) inspector: Option<Inspector>,
-    pub(super) trace: TraceSink,
-    pub(super) measure: MeasureSink,
+    admissions: Admissions,
+    trace: Arc<Mutex<TraceSink>>,
+    pub(super) measure: Arc<Mutex<MeasureSink>>,
 }
 
 #[derive(Clone, Copy)]
@@ -64,8 +77,12 @@ impl Default for Builder {
         let version = env!("CARGO_PKG_VERSION");
         Builder {
             state: None,
+            shards: None,
             time: Time::Real,
             signal_is_known: true,
+            clock: None,
+            entropy: None,
+            http: None,
             servers: None,
             servers_first: None,
             files: Vec::new(),
@@ -80,8 +97,9 @@ impl Default for Builder {
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
             coverage: None,
             inspector: None,
-            trace: Box::new(|_| {}),
-            measure: Box::new(|_| {}),
+            admissions: Admissions::default(),
+            trace: Arc::new(Mutex::new(Box::new(|_| {}))),
+            measure: Arc::new(Mutex::new(Box::new(|_| {}))),
         }
     }
 }
@@ -94,10 +112,46 @@ impl Builder {
         self
     }
 
+    /// Divides origins over so many host threads, so that they use so many cores: whatever is of
+    /// one origin is on one of them, and the threads have nothing in common. A state folder is
+    /// divided in the same way for ever: without a number, it is what the folder says, or 1.
+    ///
+    /// Limits of realms, of memory, of kept code and of sync events are for all together, and each
+    /// shard has its part; every shard has a page in front of its own.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
     /// Simulates: time stands still but for waits, which take no time at all; dates start at
     /// 2025-01-01, random numbers follow `seed`, and requests go to the scripted servers only.
     pub fn simulated(mut self, seed: u64) -> Self {
         self.time = Time::Simulated { seed };
+        self
+    }
+
+    /// Asks this clock what time it is, instead of the machine's: for `Date`, for due times, for
+    /// what expires. Timers and limits count real time all the same, and a clock that is set ahead
+    /// is noticed within five seconds. Not in a simulation, whose clock moves with its timers
+    /// ([`Error::ClockInSimulation`]).
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Takes the numbers of `Math.random` from here, in a simulation too. Keys and identifiers come
+    /// from the crypto library all the same.
+    pub fn entropy(mut self, entropy: impl Entropy + 'static) -> Self {
+        self.entropy = Some(Arc::new(entropy));
+        self
+    }
+
+    /// Sends requests by this door instead of by the network: those of scripts and those that
+    /// Kittiwake loads itself. [`Builder::serve`] and [`Builder::upstream`] come before it;
+    /// WebSockets find no server. Of a [`NetworkPolicy`] it keeps what is about names and bodies;
+    /// the addresses are the door's own to check.
+    pub fn http(mut self, door: impl HttpDoor) -> Self {
+        self.http = Some(Arc::new(door));
         self
     }
 
@@ -199,6 +253,16 @@ impl Builder {
         self
     }
 
+    /// How much may be under way at once of what handles ask for (registrations, requests until
+    /// their head is there, sync and push events), in all and of one origin. Whoever asks for more
+    /// waits, in the caller's own future, and origins that wait take turns. By default 1024 and
+    /// 256.
+    pub fn request_concurrency(mut self, total: usize, per_origin: usize) -> Self {
+        let (total, per_origin) = (total.max(1), per_origin.max(1));
+        self.admissions = Admissions { total, per_origin };
+        self
+    }
+
     /// Fires no registered sync, whatever the network: on disk each stays as it is.
     /// [`Runtime::dispatch_sync`] still dispatches.
     pub fn hold_syncs(mut self) -> Self {
@@ -238,9 +302,9 @@ impl Builder {
     }
 
     /// How many realms stay in memory (workers and pages), and how many bytes they may have: where
-    /// one more is to start, the workers that have been idle for longest are stopped, and their next
-    /// events start them again. Workers that have an event, and pages, are never stopped for room.
-    /// By default 256 realms and 2 GiB. In a simulation bytes are not counted.
+    /// one more is to start, the workers that have been idle for longest are stopped, and their
+    /// next events start them again. Workers that have an event, and pages, are never stopped for
+    /// room. By default 256 realms and 2 GiB. In a simulation bytes are not counted.
     pub fn resident_limit(mut self, realms: usize, bytes: usize) -> Self {
         self.limits.residency = ResidencyLimits { realms, bytes };
         self
@@ -267,32 +331,130 @@ impl Builder {
         self
     }
 
-    /// Calls `watch` for each event, in order, on the host thread: what blocks it, blocks all.
+    /// Calls `watch` for each event, in order, on a host thread: what blocks it, blocks all. For a
+    /// reader that may be slow there is [`Runtime::trace_events`].
     pub fn on_trace(mut self, watch: impl FnMut(&TraceEvent) + Send + 'static) -> Self {
-        self.trace = Box::new(watch);
+        self.trace = Arc::new(Mutex::new(Box::new(watch)));
         self
     }
 
-    /// Calls `measure` for each event and each commit when it is over, on the host thread: what
+    /// Calls `measure` for each event and each commit when it is over, on a host thread: what
     /// blocks it, blocks all.
     pub fn on_measurement(mut self, measure: impl FnMut(Measurement) + Send + 'static) -> Self {
-        self.measure = Box::new(measure);
+        self.measure = Arc::new(Mutex::new(Box::new(measure)));
         self
     }
 
-    /// Opens the store and starts the host thread. Blocks until both are done.
+    /// Opens the store and starts the host threads. Blocks until both are done.
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`], [`Error::Store`], [`Error::Files`] and [`Error::Thread`]; nothing has
-    /// been changed then.
+    /// [`Error::Policy`], [`Error::Store`], [`Error::Files`], [`Error::Thread`], [`Error::Shards`],
+    /// [`Error::ClockInSimulation`] and [`Error::Door`]. What is on disk is as it was then.
     pub fn start(self) -> Result<Runtime, Error> {
         require_forward_time(&self.policy)?;
-        let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);
-        let (report, started) = std::sync::mpsc::sync_channel(1);
-        let main = move || run_host_thread(self, incoming, report);
-        let thread = spawn_host_thread(Box::new(main)).map_err(|e| Error::Thread(Arc::new(e)))?;
-        started.recv().map_err(|_| Error::Stopped)??;
-        Ok(Runtime { commands, thread: Arc::new(Mutex::new(Some(thread))) })
+        let is_simulated = matches!(self.time, Time::Simulated { .. });
+        if is_simulated && self.clock.is_some() {
+            return Err(Error::ClockInSimulation);
+        }
+        if let Some(shards) = self.shards.filter(|shards| *shards == 0 || *shards > SHARDS_AT_MOST)
+        {
+            return Err(Error::Shards { shards });
+        }
+        let (store, shards) = self.open_first_store()?;
+        if is_simulated && shards > 1 {
+            return Err(Error::Shards { shards });
+        }
+        let faults = DoorFaults::new();
+        let watch = self.trace.clone();
+        let tell = move |event: &TraceEvent| {
+            let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+            (*watch)(event);
+        };
+        let trace = TraceHub::new(Box::new(tell), shards);
+        // In a simulation, the only shard has a time of its own.
+        let started = (shards > 1).then(Instant::now);
+        let mut starting = Starting { commands: Vec::new(), threads: Vec::new() };
+        let mut first_store = Some(store);
+        for number in 0..shards {
+            let place = ShardPlace {
+                number,
+                shards,
+                store: first_store.take(),
+                faults: faults.clone(),
+                trace: trace.clone(),
+                started,
+            };
+            starting.start(self.clone(), place, &faults)?;
+        }
+        Ok(Runtime {
+            shards: starting.commands.into(),
+            threads: Arc::new(Mutex::new(starting.threads)),
+            faults,
+            trace,
+            turnstile: Turnstile::new(self.admissions),
+        })
+    }
+
+    /// The first shard's store says how many there are.
+    fn open_first_store(&self) -> Result<(Store, usize), Error> {
+        let Some(folder) = &self.state else {
+            return Ok((Store::in_memory()?, self.shards.unwrap_or(1)));
+        };
+        let store = Store::open(folder)?;
+        let shards = store.divide(folder, self.shards)?;
+        Ok((store, shards))
     }
 }
+
+/// More than machines have cores; each takes threads, files and memory.
+const SHARDS_AT_MOST: usize = 1024;
+
+/// Shards that have started. If the next one cannot, these end.
+struct Starting {
+    commands: Vec<mpsc::Sender<Command>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Starting {
+    fn start(
+        &mut self,
+        builder: Builder,
+        place: ShardPlace,
+        faults: &DoorFaults,
+    ) -> Result<(), Error> {
+        let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);
+        let (report, started) = std::sync::mpsc::sync_channel(1);
+        let main = move || run_host_thread(builder, place, incoming, report);
+        let thread = spawn_host_thread(Box::new(main)).map_err(|e| Error::Thread(Arc::new(e)));
+        let thread = thread.inspect_err(|_| self.end())?;
+        let answer = loop {
+            match started.recv_timeout(LOOK_EVERY) {
+                Ok(answer) => break answer,
+                Err(RecvTimeoutError::Disconnected) => break Err(Error::Stopped),
+                // A door of the embedder's may never come back: then the thread is left to it.
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some((door, fault)) = faults.first() {
+                        return Err(Error::Door { door, fault });
+                    }
+                }
+            }
+        };
+        self.threads.push(thread);
+        answer.inspect_err(|_| self.end())?;
+        self.commands.push(commands);
+        Ok(())
+    }
+
+    /// Gives the state folder back before whoever asked hears of the failure.
+    fn end(&mut self) {
+        self.commands.clear();
+        for thread in self.threads.drain(..) {
+            // What it would have to say is said already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How often a start looks whether a door is out of order.
+const LOOK_EVERY: Duration = Duration::from_millis(50);

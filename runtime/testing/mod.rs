@@ -5,7 +5,8 @@
 
 mod conduct;
 mod driven;
-mod modules;
+pub(crate) mod modules;
+mod node_modules;
 mod page;
 mod verbs;
 
@@ -149,7 +150,7 @@ pub enum TestFileError {
         /// What the system said.
         cause: Arc<std::io::Error>,
     },
-    /// It is no module, imports what is not there, or threw.
+    /// It is no module, imports what is not there, threw, or awaits what never comes.
     #[error("{0}")]
     Script(Box<ScriptException>),
     /// It did not end.
@@ -214,12 +215,12 @@ impl TestWorld {
         let servers = ScriptedServers::default();
         let runtime = options.start(&trace, &servers)?;
         let page = TestPage::new(servers, trace.clone(), options);
-        let (file, root) = (file.to_owned(), options.root.clone());
+        let file = file.to_owned();
         let opened = cut_off_after(options.limit + GRACE, |cut_off| {
             runtime.ask(move |shard| async move {
                 let realm = shard.open_test_page(page, wanted);
                 tokio::select! {
-                    loaded = shard.load_test_file(realm, &file, &root) => {
+                    loaded = shard.load_test_file(realm, &file) => {
                         Some(loaded.map(|()| realm))
                     }
                     _ = cut_off => None,
@@ -227,15 +228,16 @@ impl TestWorld {
             })
         });
         let timed_out = TestFileError::TimedOut { limit: options.limit };
-        let page = opened.await?.unwrap_or(Err(timed_out))?;
-        Ok(TestWorld {
-            runtime,
-            page,
-            tests: Vec::new(),
-            trace,
-            limit: options.limit,
-            is_inspected: options.inspector.is_some(),
-        })
+        let page = match opened.await?.unwrap_or(Err(timed_out)) {
+            Ok(page) => page,
+            Err(error) => {
+                // What went wrong first is what is told; until its end, nothing is counted.
+                let _ = runtime.shut_down().await;
+                return Err(error);
+            }
+        };
+        let (limit, is_inspected) = (options.limit, options.inspector.is_some());
+        Ok(TestWorld { runtime, page, tests: Vec::new(), trace, limit, is_inspected })
     }
 
     /// The tests of the file, in its order. None if the world was opened for one of them.
@@ -249,8 +251,7 @@ impl TestWorld {
     ///
     /// [`Error::Stopped`] if the world has ended.
     pub async fn run(&self, test: &TestCase) -> Result<TestRun, Error> {
-        let own = test.timeout_ms.filter(|_| !self.is_inspected);
-        let own = own.map(Duration::from_millis);
+        let own = test.timeout_ms.filter(|_| !self.is_inspected).map(Duration::from_millis);
         let limit = own.unwrap_or(self.limit);
         let order = Order::Run { number: test.number, name: test.path.join(" > ") };
         let conducted = self.conduct(order, limit).await?;

@@ -1,19 +1,20 @@
-//! The modules of a test file: its own files from the disk, and `kittiwake:test`.
+//! The modules of a test file: its own files and packages from the disk, and `kittiwake:test`.
 //!
 //! Invariant: the network, which the test takes away, has no part in it.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kittiwake_ops::{MessagePortServices, RealmId, ScriptException};
 use url::Url;
 
-use super::TestFileError;
-use crate::drive::Command;
-use crate::host::Shard;
+use super::{TestFileError, node_modules};
+use crate::host::{RealmOwner, Shard};
 use crate::lifecycle::{decode, plain_exception};
-use crate::realm::{ModuleImport, ModuleKey, ModuleKind, RealmError};
+use crate::page_modules::GraphFailure;
+use crate::pages::Page;
+use crate::quiet::quiet;
+use crate::realm::{ModuleKey, ModuleKind, RealmError, TopLevelAwait, resolve_url};
 
 /// The module `kittiwake:test` and what it is made of.
 const OWN: [(&str, &str); 11] = [
@@ -37,15 +38,18 @@ impl Shard {
         &self,
         realm: RealmId,
         file: &Path,
-        root: &Path,
     ) -> Result<(), TestFileError> {
-        let mut seen = BTreeSet::new();
+        let Some(RealmOwner::Page(page)) = self.realm_owner(realm) else {
+            return Err(script_error(RealmError::Gone));
+        };
         let framework = Url::parse("kittiwake:test/all").expect("a URL");
-        self.run_graph(realm, framework, root, &mut seen).await?;
-        let unreadable = |cause| TestFileError::Read { path: file.to_owned(), cause };
-        let path = file.canonicalize().map_err(|error| unreadable(Arc::new(error)))?;
+        self.run_graph(realm, &page, framework, None).await?;
+        let unreadable =
+            |error| TestFileError::Read { path: file.to_owned(), cause: Arc::new(error) };
+        let path = file.canonicalize().map_err(unreadable)?;
+        let source = std::fs::read(&path).map_err(unreadable)?;
         let url = Url::from_file_path(path).expect("a canonical path is absolute");
-        self.run_graph(realm, url, root, &mut seen).await?;
+        self.run_graph(realm, &page, url, Some(decode(&source))).await?;
         // As a document's, once its scripts have run.
         self.client_messages_start(realm);
         Ok(())
@@ -53,77 +57,92 @@ impl Shard {
 
     /// Evaluates what hears a test outside, in a page.
     pub(super) async fn load_drive(&self, realm: RealmId) -> Result<(), TestFileError> {
+        let Some(RealmOwner::Page(page)) = self.realm_owner(realm) else {
+            return Err(script_error(RealmError::Gone));
+        };
         let drive = Url::parse("kittiwake:test/drive").expect("a URL");
-        self.run_graph(realm, drive, Path::new("."), &mut BTreeSet::new()).await?;
+        self.run_graph(realm, &page, drive, None).await?;
         self.client_messages_start(realm);
         Ok(())
     }
 
-    /// Compiles a graph but for what an earlier one has, and evaluates it.
     async fn run_graph(
         &self,
         realm: RealmId,
+        page: &Page,
         url: Url,
-        root: &Path,
-        seen: &mut BTreeSet<ModuleKey>,
+        source: Option<String>,
     ) -> Result<(), TestFileError> {
-        let entry = ModuleKey { url, kind: ModuleKind::JavaScript };
-        let source = source_of(&entry.url, root).map_err(|cause| TestFileError::Read {
-            path: entry.url.to_file_path().unwrap_or_default(),
-            cause: Arc::new(cause),
-        })?;
-        seen.insert(entry.clone());
-        let mut left = vec![(entry.clone(), source)];
-        while let Some((key, source)) = left.pop() {
-            let referrer = key.url.clone();
-            let compile = |done| Command::CompileModule { key, source: source.into(), done };
-            for import in self.ask_realm(realm, compile).await.map_err(script_error)? {
-                if seen.insert(import.key.clone()) {
-                    let source = source_of(&import.key.url, root)
-                        .map_err(|cause| not_imported(&referrer, &import, &cause))?;
-                    left.push((import.key, source));
-                }
+        let root = ModuleKey { url, kind: ModuleKind::JavaScript };
+        let loaded = self.load_graph(realm, page, &root, source).await;
+        loaded.map_err(GraphFailure::realm_error).map_err(script_error)?;
+        let url = root.url.clone();
+        tokio::select! {
+            biased;
+            evaluated = self.evaluate_graph(realm, root, TopLevelAwait::Awaited) => {
+                evaluated.map_err(script_error)
             }
+            // Time passes for what it awaits.
+            () = self.all_is_over() => Err(TestFileError::Script(Box::new(ScriptException {
+                message: "the file awaits at its top level what never comes".to_owned(),
+                file: Some(url.to_string()),
+                line: None,
+                column: None,
+                stack: None,
+            }))),
         }
-        let evaluate = |done| Command::EvaluateModule { root: entry.clone(), done };
-        self.ask_realm(realm, evaluate).await.map_err(script_error)
+    }
+
+    async fn all_is_over(&self) {
+        self.activity.idle().await;
+        quiet().await;
     }
 }
 
-/// A path from the root of the file system is one of the served folder, if it is there.
-fn source_of(url: &Url, root: &Path) -> std::io::Result<String> {
+/// The module that a specifier names in a test or in what it imports.
+pub(crate) fn resolve(specifier: &str, base: &Url) -> Result<Url, String> {
+    match resolve_url(specifier, base) {
+        Some(url) if url.scheme() == "node" => {
+            Err(format!("{url} is not there: a test runs in a page, which has what browsers have"))
+        }
+        Some(url) => Ok(url),
+        None => node_modules::resolve(specifier, base),
+    }
+}
+
+/// The text of a module. A path from the root of the file system is one of the served folder, if
+/// it is there.
+pub(crate) fn source_of(url: &Url, root: &Path) -> Result<String, String> {
     if let Some((_, source)) = OWN.iter().find(|(name, _)| *name == url.as_str()) {
         return Ok((*source).to_owned());
     }
     let path = url.to_file_path().map_err(|()| {
-        std::io::Error::other("a test imports files, and `kittiwake:test`; nothing from a network")
+        "a test imports files, packages and `kittiwake:test`; nothing from a network".to_owned()
     })?;
     let served: PathBuf = root.join(path.strip_prefix("/").unwrap_or(&path));
-    match std::fs::read(&path) {
+    let read = match std::fs::read(&path) {
         Err(_) if served.is_file() => std::fs::read(served),
         read => read,
-    }
-    .map(|bytes| decode(&bytes))
+    };
+    let source = read.map(|bytes| decode(&bytes)).map_err(|error| match ending_of(&path) {
+        Some(ending) => format!("{error}; there is {ending}, which is its whole name"),
+        None => error.to_string(),
+    })?;
+    node_modules::refuse_common_js(&path, &source)?;
+    Ok(source)
 }
 
-fn not_imported(referrer: &Url, import: &ModuleImport, cause: &std::io::Error) -> TestFileError {
-    TestFileError::Script(Box::new(ScriptException {
-        message: format!("{} was not imported: {cause}", import.key.url),
-        file: Some(referrer.to_string()),
-        line: Some(import.line),
-        column: Some(import.column),
-        stack: None,
-    }))
+/// What a bundler would have found.
+fn ending_of(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let beside = [".js", ".mjs"].map(|ending| format!("{name}{ending}"));
+    let within = ["index.js", "index.mjs"].map(|index| format!("{name}/{index}"));
+    let mut candidates = beside.into_iter().chain(within);
+    candidates.find(|candidate| path.with_file_name(candidate).is_file())
 }
 
 fn script_error(error: RealmError) -> TestFileError {
     TestFileError::Script(Box::new(match error {
-        RealmError::CannotStart(exception) if exception.message.contains("Top-level await") => {
-            let message = "a test file cannot await at its top level; await in beforeEach or in \
-                           the test"
-                .to_owned();
-            ScriptException { message, ..exception }
-        }
         RealmError::Exception(exception) | RealmError::CannotStart(exception) => exception,
         other => plain_exception(other.to_string()),
     }))

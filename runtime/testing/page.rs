@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use kittiwake_ops::{RealmId, ScriptException, TestServices};
@@ -15,6 +16,7 @@ use super::conduct::Order;
 use super::driven::Answered;
 use super::{SnapshotMode, Snapshots, TestCase, TestFailure, TestWorldOptions, Trace};
 use crate::host::{EventEnd, RealmOwner, Shard};
+use crate::page_modules::{ModuleSource, PageModules};
 use crate::realm::{Call, ExtendableInit};
 use crate::simulation::ScriptedServers;
 
@@ -22,6 +24,8 @@ use crate::simulation::ScriptedServers;
 pub(crate) struct TestPage {
     pub(super) realm: Cell<Option<RealmId>>,
     pub(super) origin: Url,
+    /// Where the app is.
+    root: PathBuf,
     pub(super) servers: ScriptedServers,
     pub(super) trace: Trace,
     /// What the page has asked and not been answered, in order.
@@ -96,6 +100,7 @@ impl TestPage {
         TestPage {
             realm: Cell::default(),
             origin: options.origin.clone(),
+            root: options.root.clone(),
             servers,
             trace,
             asks: RefCell::default(),
@@ -191,7 +196,8 @@ impl Shard {
     pub(super) fn open_test_page(&self, page: TestPage, wanted: Option<usize>) -> RealmId {
         let url = page.origin.join("/").unwrap_or_else(|_| page.origin.clone());
         let id = format!("client-{}", self.next_id());
-        let (realm, _) = self.start_page(id, url);
+        let modules = PageModules::new(ModuleSource::TestFiles { root: page.root.clone() });
+        let (realm, _) = self.start_page(id, url, modules);
         page.realm.set(Some(realm));
         self.test.replace(Some(Rc::new(page)));
         self.call_realm(realm, Call::LendTestDoor { wanted });

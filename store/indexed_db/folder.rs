@@ -13,7 +13,8 @@ use crate::error::StoreError;
 use crate::folder;
 
 impl IndexedDbFolder {
-    /// Bytes of each database that is a file, with the files of its blobs, by the file's name; nothing if they are in memory.
+    /// Bytes of each database that is a file, with the files of its blobs, by the file's name;
+    /// nothing if they are in memory.
     ///
     /// # Errors
     ///

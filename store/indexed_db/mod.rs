@@ -178,6 +178,7 @@ impl IndexedDatabase {
     pub fn begin(&mut self, durability: Durability) -> Result<(), IndexedDbError> {
         self.generators.clear();
         self.run(|this| {
+            this.end_reading()?;
             if this.durability != durability {
                 let level = if durability == Durability::Strict { "FULL" } else { "NORMAL" };
                 this.connection.pragma_update(None, "synchronous", level)?;
@@ -240,7 +241,25 @@ impl IndexedDatabase {
         self.run(|this| this.step(operation).map_err(|error| this.tell_quota(operation, error)))
     }
 
+    /// Lets reads that follow each other share one of SQLite's transactions: to begin one costs as
+    /// much as to find a record. It stays until the next one that writes, which is the only thing
+    /// that could make a difference.
+    fn begin_reading(&self) -> rusqlite::Result<()> {
+        if self.connection.is_autocommit() {
+            self.connection.prepare_cached("BEGIN")?.execute([])?;
+        }
+        Ok(())
+    }
+
+    fn end_reading(&self) -> rusqlite::Result<()> {
+        if !self.connection.is_autocommit() {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+        }
+        Ok(())
+    }
+
     fn step(&mut self, operation: &Operation) -> Result<Outcome, error::Interrupted> {
+        self.begin_reading()?;
         match operation {
             Operation::Put(put) => self.put(put).map(Outcome::Stored),
             Operation::Retrieve(query) => self.retrieve(query),

@@ -174,12 +174,12 @@ impl IndexedDatabase {
         let mut statement =
             self.connection.prepare_cached(match (query.source.index, descending) {
                 (None, false) => {
-                    "SELECT key, value, has_blobs, checksum FROM records
-                 WHERE object_store = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4 OFFSET ?5"
+                    "SELECT key, value, has_blobs, checksum FROM records WHERE object_store = ?1
+                 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4 OFFSET ?5"
                 }
                 (None, true) => {
-                    "SELECT key, value, has_blobs, checksum FROM records
-                 WHERE object_store = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4 OFFSET ?5"
+                    "SELECT key, value, has_blobs, checksum FROM records WHERE object_store = ?1
+                 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4 OFFSET ?5"
                 }
                 (Some(_), false) => {
                     "SELECT entry, key_length FROM index_entries WHERE index_id = ?1 AND entry >= ?2

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kittiwake::{
     Counts, Measurement, NetworkState, NetworkStatus, ResponseSource, SyncTraceState, SyncType,
-    TraceEvent, TraceKind,
+    TraceEvent, TraceKind, Usage,
 };
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -34,10 +34,23 @@ pub struct Metrics {
     trace_events: Counters<1>,
     sync_attempts: Counters<2>,
     fetches: Counters<2>,
+    fetch_time: Histograms<1>,
     events: Histograms<2>,
     commits: Histogram,
     committed_writes: Counter,
     requests: Counters<1>,
+}
+
+/// What there is now.
+pub struct Now {
+    /// On disk.
+    pub counts: Counts,
+    /// In memory.
+    pub usage: Usage,
+    /// What requests meet.
+    pub network: NetworkStatus,
+    /// Lines that the log has left out.
+    pub dropped: usize,
 }
 
 /// From a thousandth of a second to half an hour: a sync may take minutes.
@@ -54,6 +67,7 @@ impl Metrics {
             trace_events: Family::default(),
             sync_attempts: Family::default(),
             fetches: Family::default(),
+            fetch_time: Family::new_with_constructor(event_seconds),
             events: Family::new_with_constructor(event_seconds),
             commits: Histogram::new([0.0001, 0.001, 0.004, 0.016, 0.064, 0.25, 1.0]),
             committed_writes: Counter::default(),
@@ -74,6 +88,7 @@ impl Metrics {
         counters("fetches", "Ended requests of scripts", &metrics.fetches);
         own.register("trace_events", "What happened", metrics.trace_events.clone());
         own.register("event_duration_seconds", "Events of workers", metrics.events.clone());
+        own.register("fetch_duration_seconds", "Requests of scripts", metrics.fetch_time.clone());
         own.register("commit_duration_seconds", "Commits of syncs", metrics.commits.clone());
         let writes = metrics.committed_writes.clone();
         own.register("committed_writes", "Changes of syncs that are on disk", writes);
@@ -102,7 +117,7 @@ impl Metrics {
                 let labels = [("type", sync_type.as_str()), ("outcome", outcome)];
                 self.sync_attempts.get_or_create(&labels).inc();
             }
-            TraceKind::Fetch { status, source, .. } => {
+            TraceKind::Fetch { status, source, elapsed_ms, .. } => {
                 let outcome = match status {
                     None => "failed",
                     Some(100..300) => "2xx",
@@ -115,6 +130,8 @@ impl Metrics {
                     ResponseSource::ServiceWorker => "worker",
                 };
                 self.fetches.get_or_create(&[("outcome", outcome), ("source", source)]).inc();
+                let took = Duration::from_millis(*elapsed_ms);
+                self.fetch_time.get_or_create(&[("source", source)]).observe(took.as_secs_f64());
             }
             _ => {}
         }
@@ -146,70 +163,71 @@ impl Metrics {
     }
 
     /// Everything, with what there is now.
-    pub fn text(&self, counts: &Counts, network: &NetworkStatus, dropped: usize) -> String {
-        let mut now = Registry::default();
-        describe_now(now.sub_registry_with_prefix("kittiwake"), counts, network);
-        let log: Counter = Counter::default();
-        log.inc_by(dropped as u64);
-        now.register("kittiwake_log_lines_dropped", "Lines that the log has left out", log);
-        describe_process(&mut now);
+    pub fn text(&self, now: &Now) -> String {
+        let mut registry = Registry::default();
+        now.describe(registry.sub_registry_with_prefix("kittiwake"));
+        describe_process(&mut registry);
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)
-            .and_then(|()| encode_registry(&mut text, &now))
+            .and_then(|()| encode_registry(&mut text, &registry))
             .and_then(|()| encode_eof(&mut text))
             .expect("a string takes all");
         text
     }
 }
 
-fn describe_now(registry: &mut Registry, counts: &Counts, network: &NetworkStatus) {
-    let registrations: Gauges<1> = Family::default();
-    for state in ["installed", "activating", "activated"] {
-        let count = counts.workers.get(state).copied().unwrap_or_default();
-        registrations.get_or_create(&[("worker", state)]).set(as_gauge(count));
+impl Now {
+    fn describe(&self, registry: &mut Registry) {
+        let registrations: Gauges<1> = Family::default();
+        for state in ["installed", "activating", "activated"] {
+            let count = self.counts.workers.get(state).copied().unwrap_or_default();
+            registrations.get_or_create(&[("worker", state)]).set(as_gauge(count));
+        }
+        let help = "Registrations that have a worker in this state";
+        registry.register("registrations", help, registrations);
+        let syncs: Gauges<2> = Family::default();
+        for ((kind, state), count) in &self.counts.syncs {
+            let labels = [("type", kind.as_str()), ("state", state.as_str())];
+            syncs.get_or_create(&labels).set(as_gauge(*count));
+        }
+        registry.register("syncs", "Registered syncs, by type and state", syncs);
+        let realms: Gauges<1> = Family::default();
+        realms.get_or_create(&[("kind", "worker")]).set(self.usage.workers as i64);
+        realms.get_or_create(&[("kind", "page")]).set(self.usage.pages as i64);
+        registry.register("realms", "Global scopes that are in memory", realms);
+        let help = "Memory of these, when each last came to rest";
+        registry.register("realm_memory_bytes", help, gauge(self.usage.memory_bytes as i64));
+        let firing = gauge(self.usage.syncs as i64);
+        registry.register("syncs_firing", "Sync events under way", firing);
+        let online = i64::from(self.network.state == NetworkState::Online);
+        registry.register("network_online", "Whether the network is there", gauge(online));
+        let log: Counter = Counter::default();
+        log.inc_by(self.dropped as u64);
+        registry.register("log_lines_dropped", "Lines that the log has left out", log);
     }
-    let help = "Registrations that have a worker in this state";
-    registry.register("registrations", help, registrations);
-    let syncs: Gauges<2> = Family::default();
-    for ((kind, state), count) in &counts.syncs {
-        let labels = [("type", kind.as_str()), ("state", state.as_str())];
-        syncs.get_or_create(&labels).set(as_gauge(*count));
-    }
-    registry.register("syncs", "Registered syncs, by type and state", syncs);
-    let realms: Gauges<1> = Family::default();
-    realms.get_or_create(&[("kind", "worker")]).set(counts.worker_realms as i64);
-    realms.get_or_create(&[("kind", "page")]).set(counts.page_realms as i64);
-    registry.register("realms", "Global scopes that are in memory", realms);
-    let one = |value: i64| {
-        let gauge: Gauge = Gauge::default();
-        gauge.set(value);
-        gauge
-    };
-    registry.register("syncs_firing", "Sync events under way", one(counts.firing as i64));
-    let online = i64::from(network.state == NetworkState::Online);
-    registry.register("network_online", "Whether the network is there", one(online));
 }
 
 /// What Linux tells of this process; nothing elsewhere.
 fn describe_process(registry: &mut Registry) {
-    let one = |value: i64| {
-        let gauge: Gauge = Gauge::default();
-        gauge.set(value);
-        gauge
-    };
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kilobytes = status.lines().find_map(|line| {
         line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<i64>().ok()
     });
     if let Some(kilobytes) = kilobytes {
         let help = "Memory that is resident";
-        registry.register("process_resident_memory_bytes", help, one(kilobytes * 1024));
+        registry.register("process_resident_memory_bytes", help, gauge(kilobytes * 1024));
     }
     if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
         // One of them is the folder itself.
         let open = files.count().saturating_sub(1) as i64;
-        registry.register("process_open_fds", "Open file descriptors", one(open));
+        registry.register("process_open_fds", "Open file descriptors", gauge(open));
     }
+}
+
+fn gauge(value: i64) -> Gauge {
+    let gauge: Gauge = Gauge::default();
+    gauge.set(value);
+    gauge
 }
 
 fn as_gauge(count: u64) -> i64 {

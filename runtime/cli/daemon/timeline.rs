@@ -249,6 +249,7 @@ fn scope_of(kind: &TraceKind) -> Option<&str> {
         TraceKind::Sync { scope, .. } | TraceKind::Dispatch { scope, .. } => Some(scope),
         TraceKind::Push { scope, .. } | TraceKind::BackgroundFetch { scope, .. } => Some(scope),
         TraceKind::Content { scope, .. } => Some(scope),
+        TraceKind::Lifecycle { scope, .. } => scope.as_deref(),
         _ => None,
     }
 }

@@ -196,6 +196,8 @@ impl Site {
         let SiteOptions { upstream, origin, root, format, .. } = &options.site;
         let mut builder = Runtime::builder()
             .await_network_signal()
+            // There is one origin.
+            .request_concurrency(1024, 1024)
             .push_service(own_origin(address).join(push::PATH).expect("a path"))
             .on_trace(printer(format.unwrap_or(Format::Text), Default::default()));
         if let Some(state) = &options.state {

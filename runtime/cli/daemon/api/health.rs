@@ -37,6 +37,8 @@ pub struct Status {
     firing: usize,
     /// Workers and pages that are in memory.
     realms: usize,
+    /// Bytes of memory that these had when they last came to rest.
+    memory_bytes: usize,
 }
 
 /// So many workers.
@@ -91,6 +93,7 @@ pub async fn ready(State(daemon): State<Arc<Daemon>>) -> Result<Json<Health>, Pr
 )]
 pub async fn status(State(daemon): State<Arc<Daemon>>) -> Result<Json<Status>, Problem> {
     let counts = daemon.runtime.counts().await?;
+    let usage = daemon.runtime.usage().await?;
     let workers = counts.workers.into_iter().map(|(state, count)| Count { state, count });
     let syncs = counts.syncs.into_iter().map(|((kind, state), count)| SyncCount {
         kind: kind.as_str(),
@@ -102,8 +105,9 @@ pub async fn status(State(daemon): State<Arc<Daemon>>) -> Result<Json<Status>, P
         started_ms: daemon.started_ms,
         workers: workers.collect(),
         syncs: syncs.collect(),
-        firing: counts.firing,
-        realms: counts.worker_realms + counts.page_realms,
+        firing: usage.syncs,
+        realms: usage.workers + usage.pages,
+        memory_bytes: usage.memory_bytes,
     }))
 }
 
@@ -118,6 +122,8 @@ pub async fn status(State(daemon): State<Arc<Daemon>>) -> Result<Json<Status>, P
 pub async fn metrics(State(daemon): State<Arc<Daemon>>) -> Result<Response, Problem> {
     let counts = daemon.runtime.counts().await?;
     let network = daemon.runtime.network().await?;
-    let text = daemon.metrics.text(&counts, &network, daemon.log_drops.dropped_lines());
+    let usage = daemon.runtime.usage().await?;
+    let now = metrics::Now { counts, usage, network, dropped: daemon.log_drops.dropped_lines() };
+    let text = daemon.metrics.text(&now);
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

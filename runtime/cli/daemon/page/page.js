@@ -5,15 +5,16 @@
 
 const KEPT = 500;
 const KINDS = [
-  "lifecycle", "sync", "dispatch", "fetch", "push", "message", "network", "notification", "console",
-  "error",
+  "lifecycle", "sync", "dispatch", "fetch", "background-fetch", "push", "message", "network",
+  "notification", "badge", "content", "console", "error",
 ];
 const POLL_MS = 5000;
 const REFRESH_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
 
 const $ = (id) => document.getElementById(id);
-const shown = new Set(KINDS);
+// Kinds that the reader does not want to see.
+const left = new Set();
 let token = "";
 let last = "";
 let paused = false;
@@ -316,7 +317,7 @@ function row(data) {
     element("time", { datetime: at.toISOString() }, clock),
     badge(data.kind, moodOf(data)),
     element("span", { class: "text" }, describe(data)));
-  made.hidden = !shown.has(data.kind);
+  made.hidden = left.has(data.kind);
   return made;
 }
 
@@ -347,7 +348,7 @@ function describe(data) {
     case "console": return join(data.level, text);
     case "error": return join(data.message, data.file ? `${data.file}:${data.line}` : "");
     case "message": return join(`to ${data.to}`, text);
-    default: return join(state, scope, data.title, data.body, tag, text);
+    default: return join(data.id, state, scope, data.title, data.body, tag, text);
   }
 }
 
@@ -356,10 +357,10 @@ function setUpKinds() {
     const box = element("input", {
       type: "checkbox",
       onchange: (event) => {
-        if (event.currentTarget.checked) shown.add(kind);
-        else shown.delete(kind);
+        if (event.currentTarget.checked) left.delete(kind);
+        else left.add(kind);
         for (const each of $("timeline").querySelectorAll(`[data-kind="${kind}"]`)) {
-          each.hidden = !shown.has(kind);
+          each.hidden = left.has(kind);
         }
       },
     });

@@ -47,9 +47,9 @@ struct Shared {
     suites: Vec<Suite>,
     /// By suite.
     snapshots: Vec<Arc<Snapshots>>,
+    onlookers: Onlookers,
     /// The tests of each suite, once somebody has looked into it.
     tests: Vec<OnceLock<Vec<TestCase>>>,
-    onlookers: Onlookers,
     /// Only these run, if there are any.
     only: Option<failed::Names>,
     queue: Queue,

@@ -5,7 +5,11 @@
 //! Invariant: V8 asks for a module only while a graph is linked, when all of it is compiled; so no
 //! turn waits for a source.
 
-use std::cell::RefCell;
+mod dynamic;
+mod imports;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use deno_core::error::JsError;
@@ -14,6 +18,10 @@ use kittiwake_ops::{ScriptException, ScriptSource, compile_module};
 use url::Url;
 
 use super::Failure;
+
+pub(crate) use dynamic::DynamicImport;
+pub(super) use dynamic::{fail_import, finish_import};
+pub(crate) use imports::{ModuleImport, Resolve, UrlsAlone, resolve_url, unresolved};
 
 /// What the engine threw in a `TryCatch` scope.
 macro_rules! thrown {
@@ -28,6 +36,8 @@ macro_rules! thrown {
 pub(crate) enum ModuleKind {
     JavaScript,
     Json,
+    /// A script in the document itself, which has the document's URL; by its place there.
+    Inline(u32),
 }
 
 /// Names a module: <https://html.spec.whatwg.org/#module-map>
@@ -37,23 +47,41 @@ pub(crate) struct ModuleKey {
     pub(crate) kind: ModuleKind,
 }
 
-/// An `import` of a module, with its place in the source.
-#[derive(Clone, Debug)]
-pub(crate) struct ModuleImport {
-    pub(crate) key: ModuleKey,
-    specifier: String,
-    /// 1-based.
-    pub(crate) line: i64,
-    /// 1-based.
-    pub(crate) column: i64,
+/// Whether a graph may await at its top level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TopLevelAwait {
+    /// Service workers may not.
+    Refused,
+    /// Nobody waits for its end; an error that comes later is one that nobody caught.
+    LeftAlone,
+    /// Whoever runs it waits for its end.
+    Awaited,
+}
+
+/// A graph that has begun to run.
+pub(super) enum Evaluated {
+    Whole,
+    /// It awaits; its errors are whoever's who waits for it.
+    Awaits(v8::Global<v8::Promise>),
 }
 
 /// The modules of one realm, in a slot of its isolate.
-#[derive(Default)]
-pub(super) struct ModuleMap(RefCell<Vec<Module>>);
+pub(super) struct ModuleMap {
+    modules: RefCell<Vec<Module>>,
+    resolver: Rc<dyn Resolve>,
+    /// What relative specifiers of scripts without a URL of their own are relative to.
+    base: Url,
+    /// Calls of `import()` that the host has not heard of yet.
+    asked: RefCell<Vec<DynamicImport>>,
+    /// Their promises, and those that the host works for.
+    importing: RefCell<BTreeMap<u32, v8::Global<v8::PromiseResolver>>>,
+    last_import: Cell<u32>,
+}
 
 struct Module {
     key: ModuleKey,
+    /// Its own URL: that of the response, where that is another than the one that was asked for.
+    url: Url,
     handle: v8::Global<v8::Module>,
     imports: Vec<ModuleImport>,
     /// A JSON module's only export.
@@ -62,19 +90,19 @@ struct Module {
 
 impl ModuleMap {
     fn handle_of(&self, key: &ModuleKey) -> Option<v8::Global<v8::Module>> {
-        let modules = self.0.borrow();
+        let modules = self.modules.borrow();
         modules.iter().find(|module| module.key == *key).map(|module| module.handle.clone())
     }
 
     fn with<T>(&self, handle: &v8::Global<v8::Module>, look: impl FnOnce(&Module) -> T) -> T {
-        let modules = self.0.borrow();
+        let modules = self.modules.borrow();
         let module = modules.iter().find(|module| module.handle == *handle);
         look(module.expect("invariant: V8 knows the modules that we compiled"))
     }
 
     /// The module that awaits, of a graph that does: it is asynchronous, and its imports are not.
     fn awaiting(&self, scope: &mut v8::PinScope<'_, '_>) -> Option<Url> {
-        let modules = self.0.borrow();
+        let modules = self.modules.borrow();
         let is_async = |handle: &v8::Global<v8::Module>, scope: &mut v8::PinScope<'_, '_>| {
             v8::Local::new(scope, handle).is_graph_async()
         };
@@ -89,10 +117,35 @@ impl ModuleMap {
     }
 }
 
-/// Prepares an isolate to have modules. Once.
-pub(super) fn install(scope: &mut v8::PinScope<'_, '_>) {
-    scope.set_slot(Rc::new(ModuleMap::default()));
-    deno_core::register_external_module_import_meta_cb(scope, fill_import_meta);
+/// Prepares an isolate to have modules, and with `imports` to import them when it runs. Once.
+pub(super) fn install(
+    scope: &mut v8::PinScope<'_, '_>,
+    resolver: Rc<dyn Resolve>,
+    base: Url,
+    imports: DynamicImports,
+) -> Rc<ModuleMap> {
+    let map = Rc::new(ModuleMap {
+        modules: RefCell::default(),
+        resolver,
+        base,
+        asked: RefCell::default(),
+        importing: RefCell::default(),
+        last_import: Cell::new(0),
+    });
+    scope.set_slot(map.clone());
+    deno_core::register_external_module_import_meta_cb(scope, imports::fill_import_meta);
+    if imports == DynamicImports::Allowed {
+        scope.set_host_import_module_dynamically_callback(dynamic::import_dynamically);
+    }
+    map
+}
+
+/// Whether `import()` imports. In a service worker it throws, which is the engine's module
+/// loader's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DynamicImports {
+    Allowed,
+    Refused,
 }
 
 /// Compiles one module and answers what it imports.
@@ -100,35 +153,45 @@ pub(super) fn install(scope: &mut v8::PinScope<'_, '_>) {
 pub(super) fn compile(
     scope: &mut v8::PinScope<'_, '_>,
     key: ModuleKey,
+    url: Url,
     source: &ScriptSource,
 ) -> Result<Vec<ModuleImport>, Failure> {
+    let map = map_of(scope);
+    if let Some(known) = map.handle_of(&key) {
+        return Ok(map.with(&known, |module| module.imports.clone()));
+    }
     v8::tc_scope!(let scope, scope);
     let compiled = match key.kind {
-        ModuleKind::JavaScript => {
-            compile_module(scope, key.url.as_str(), source).map(|module| (module, None))
+        ModuleKind::JavaScript | ModuleKind::Inline(_) => {
+            compile_module(scope, url.as_str(), source).map(|module| (module, None))
         }
         ModuleKind::Json => {
             let text = v8::String::new(scope, &source.text).ok_or_else(|| too_long(&key))?;
-            compile_json(scope, &key.url, text)
+            compile_json(scope, &url, text)
         }
     };
     let Some((module, value)) = compiled else {
         let exception = scope.exception().expect("whoever answers nothing has thrown");
         let mut exception = ScriptException::from_v8(scope, exception);
         // JSON has no frames.
-        exception.file.get_or_insert_with(|| key.url.to_string());
+        exception.file.get_or_insert_with(|| url.to_string());
         return Err(Failure::Refused(exception));
     };
-    let imports = imports_of(scope, &key.url, module)?;
+    let imports = imports::imports_of(scope, &*map.resolver, &url, module)?;
     let handle = v8::Global::new(scope, module);
     let value = value.map(|value| v8::Global::new(scope, value));
-    map_of(scope).0.borrow_mut().push(Module { key, handle, imports: imports.clone(), value });
+    let module = Module { key, url, handle, imports: imports.clone(), value };
+    map.modules.borrow_mut().push(module);
     Ok(imports)
 }
 
 /// Links and evaluates a graph whose modules are all compiled.
 /// <https://html.spec.whatwg.org/#run-a-module-script>
-pub(super) fn evaluate(scope: &mut v8::PinScope<'_, '_>, root: &ModuleKey) -> Result<(), Failure> {
+pub(super) fn evaluate(
+    scope: &mut v8::PinScope<'_, '_>,
+    root: &ModuleKey,
+    top_level_await: TopLevelAwait,
+) -> Result<Evaluated, Failure> {
     v8::tc_scope!(let scope, scope);
     let map = map_of(scope);
     let handle = map.handle_of(root).expect("invariant: a graph is compiled before it is run");
@@ -136,23 +199,43 @@ pub(super) fn evaluate(scope: &mut v8::PinScope<'_, '_>, root: &ModuleKey) -> Re
     if module.instantiate_module(scope, resolve_import).is_none() {
         return Err(thrown!(scope));
     }
-    if module.is_graph_async() {
-        return Err(Failure::CannotStart(top_level_await(map.awaiting(scope))));
+    if top_level_await == TopLevelAwait::Refused && module.is_graph_async() {
+        return Err(Failure::CannotStart(disallowed_await(map.awaiting(scope))));
     }
     let Some(value) = module.evaluate(scope) else { return Err(thrown!(scope)) };
     scope.perform_microtask_checkpoint();
     let promise: v8::Local<v8::Promise> = value.try_into().expect("ECMA-262: it is a promise");
-    if promise.state() != v8::PromiseState::Rejected {
-        return Ok(());
+    let is_left_alone = top_level_await == TopLevelAwait::LeftAlone;
+    if promise.state() == v8::PromiseState::Fulfilled
+        || promise.state() == v8::PromiseState::Pending && is_left_alone
+    {
+        return Ok(Evaluated::Whole);
     }
-    // Whoever asked for the evaluation tells of this rejection: nobody else must.
+    // Whoever asked for the evaluation tells of its rejection: nobody else must.
     let handled = v8::Function::new(
         scope,
         |_: &mut v8::PinScope, _: v8::FunctionCallbackArguments, _: v8::ReturnValue| {},
     );
     promise.catch(scope, handled.expect("a function without data"));
-    let reason = promise.result(scope);
-    Err(Failure::Js(JsError::from_v8_exception(scope, reason)))
+    match promise.state() {
+        v8::PromiseState::Pending => Ok(Evaluated::Awaits(v8::Global::new(scope, promise))),
+        _ => end_of(scope, promise).expect("it is settled").map(|()| Evaluated::Whole),
+    }
+}
+
+/// How a graph that awaits has ended, if it has.
+pub(super) fn end_of(
+    scope: &mut v8::PinScope<'_, '_>,
+    promise: v8::Local<'_, v8::Promise>,
+) -> Option<Result<(), Failure>> {
+    match promise.state() {
+        v8::PromiseState::Pending => None,
+        v8::PromiseState::Fulfilled => Some(Ok(())),
+        v8::PromiseState::Rejected => {
+            let reason = promise.result(scope);
+            Some(Err(Failure::Js(JsError::from_v8_exception(scope, reason))))
+        }
+    }
 }
 
 /// <https://html.spec.whatwg.org/#creating-a-json-module-script>
@@ -185,84 +268,6 @@ fn export_json<'s>(
     Some(resolver.get_promise(scope).into())
 }
 
-/// What a module asks for, resolved against its own URL.
-fn imports_of(
-    scope: &mut v8::PinScope<'_, '_>,
-    base: &Url,
-    module: v8::Local<'_, v8::Module>,
-) -> Result<Vec<ModuleImport>, Failure> {
-    if module.is_synthetic_module() {
-        return Ok(vec![]);
-    }
-    let requests = module.get_module_requests();
-    let mut imports = Vec::with_capacity(requests.length());
-    for index in 0..requests.length() {
-        let request = requests.get(scope, index).expect("within the array");
-        let request: v8::Local<v8::ModuleRequest> = request.try_into().expect("ModuleRequest");
-        let specifier = request.get_specifier().to_rust_string_lossy(scope);
-        let place = module.source_offset_to_location(request.get_source_offset());
-        let line = i64::from(place.get_line_number()) + 1;
-        let column = i64::from(place.get_column_number()) + 1;
-        let refused = |message: String| {
-            Failure::Refused(ScriptException {
-                message,
-                file: Some(base.to_string()),
-                line: Some(line),
-                column: Some(column),
-                stack: None,
-            })
-        };
-        let kind = kind_of(scope, request.get_import_attributes()).map_err(&refused)?;
-        let url = resolve(&specifier, base).ok_or_else(|| {
-            refused(format!("TypeError: {}", unresolved(&format!("\"{specifier}\""), '.')))
-        })?;
-        let key = ModuleKey { url, kind };
-        imports.push(ModuleImport { key, specifier, line, column });
-    }
-    Ok(imports)
-}
-
-/// What `with { type: ... }` says. V8 gives key, value and offset of each attribute.
-fn kind_of(
-    scope: &mut v8::PinScope<'_, '_>,
-    attributes: v8::Local<'_, v8::FixedArray>,
-) -> Result<ModuleKind, String> {
-    let mut kind = ModuleKind::JavaScript;
-    for index in (0..attributes.length()).step_by(3) {
-        let text = |index| {
-            let data = attributes.get(scope, index).expect("within the array");
-            let value: v8::Local<v8::Value> = data.try_into().expect("a string");
-            value.to_rust_string_lossy(scope)
-        };
-        let (name, value) = (text(index), text(index + 1));
-        kind = match (name.as_str(), value.as_str()) {
-            ("type", "json") => ModuleKind::Json,
-            ("type", _) => {
-                return Err(format!("TypeError: \"{value}\" is not a valid module type."));
-            }
-            _ => return Err(format!("SyntaxError: Invalid attribute key \"{name}\".")),
-        };
-    }
-    Ok(kind)
-}
-
-/// <https://html.spec.whatwg.org/#resolve-a-module-specifier>, without import maps: workers have
-/// none.
-fn resolve(specifier: &str, base: &Url) -> Option<Url> {
-    if ["/", "./", "../"].iter().any(|start| specifier.starts_with(start)) {
-        return base.join(specifier).ok();
-    }
-    Url::parse(specifier).ok()
-}
-
-/// Chromium's words; `import.meta.resolve` has them with a colon and no quotes.
-fn unresolved(specifier: &str, stop: char) -> String {
-    format!(
-        "Failed to resolve module specifier {specifier}{stop} Relative references must start with \
-         either \"/\", \"./\", or \"../\"."
-    )
-}
-
 fn resolve_import<'s>(
     context: v8::Local<'s, v8::Context>,
     specifier: v8::Local<'s, v8::String>,
@@ -273,7 +278,8 @@ fn resolve_import<'s>(
     v8::callback_scope!(unsafe scope, context);
     let map = map_of(scope);
     let specifier = specifier.to_rust_string_lossy(scope);
-    let kind = kind_of(scope, attributes).expect("invariant: it was looked at when compiled");
+    let kind = imports::kind_of(scope, attributes, imports::STATIC_STEP);
+    let kind = kind.expect("invariant: it was looked at when compiled");
     let referrer = v8::Global::new(scope, referrer);
     let key = map.with(&referrer, |module| {
         let is_asked =
@@ -282,46 +288,6 @@ fn resolve_import<'s>(
     });
     let handle = map.handle_of(&key.expect("invariant: each import was resolved"));
     Some(v8::Local::new(scope, handle.expect("invariant: a graph is compiled before it is linked")))
-}
-
-/// <https://html.spec.whatwg.org/#hostgetimportmetaproperties>
-fn fill_import_meta<'s, 'i, 'm, 'o>(
-    scope: &mut v8::PinScope<'s, 'i>,
-    module: v8::Local<'m, v8::Module>,
-    meta: v8::Local<'o, v8::Object>,
-) {
-    let handle = v8::Global::new(scope, module);
-    let url = map_of(scope).with(&handle, |module| module.key.url.clone());
-    let url = v8::String::new(scope, url.as_str()).expect("a URL is no longer than a string");
-    let [url_name, resolve_name] =
-        ["url", "resolve"].map(|name| v8::String::new(scope, name).expect("a short string"));
-    meta.create_data_property(scope, url_name.into(), url.into());
-    let resolve = v8::Function::builder(resolve_meta)
-        .data(url.into())
-        .length(1)
-        .constructor_behavior(v8::ConstructorBehavior::Throw)
-        .build(scope)
-        .expect("a function with a string as its data");
-    resolve.set_name(resolve_name);
-    meta.create_data_property(scope, resolve_name.into(), resolve.into());
-}
-
-fn resolve_meta<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    arguments: v8::FunctionCallbackArguments<'s>,
-    mut result: v8::ReturnValue<'s, v8::Value>,
-) {
-    let Some(specifier) = arguments.get(0).to_string(scope) else { return };
-    let specifier = specifier.to_rust_string_lossy(scope);
-    let base = arguments.data().to_rust_string_lossy(scope);
-    let resolved = Url::parse(&base).ok().and_then(|base| resolve(&specifier, &base));
-    let text = resolved.as_ref().map_or_else(|| unresolved(&specifier, ':'), Url::to_string);
-    let Some(text) = v8::String::new(scope, &text) else { return };
-    if resolved.is_some() {
-        return result.set(text.into());
-    }
-    let error = v8::Exception::type_error(scope, text);
-    scope.throw_exception(error);
 }
 
 fn map_of(scope: &mut v8::PinScope<'_, '_>) -> Rc<ModuleMap> {
@@ -333,7 +299,7 @@ fn too_long(key: &ModuleKey) -> Failure {
 }
 
 /// <https://w3c.github.io/ServiceWorker/#run-service-worker-algorithm>, in Chromium's words.
-fn top_level_await(file: Option<Url>) -> ScriptException {
+fn disallowed_await(file: Option<Url>) -> ScriptException {
     plain(
         "SyntaxError: Top-level await is disallowed in service workers.".to_owned(),
         file.as_ref(),
