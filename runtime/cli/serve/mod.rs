@@ -53,6 +53,8 @@ pub struct ServeOptions {
     daemon: DaemonOptions,
     #[command(flatten)]
     servers: ServerOptions,
+    #[command(flatten)]
+    limits: LimitOptions,
 }
 
 #[derive(clap::Args)]
