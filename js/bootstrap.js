@@ -373,7 +373,6 @@ function reportError(error) {
 }
 
 structuredTransfer.setScopeName(scopeName);
-
 function scopeName() {
   return startedAs.kind === "page" ? "Window" : "WorkerGlobalScope";
 }
