@@ -177,6 +177,43 @@ fn run_call(shard: &Shard, id: RealmId, realm: &mut Realm, call: Call) -> Result
 }
 
 impl Shard {
+    /// Calls into a realm at its next turn; a realm that is gone takes no calls.
+    pub(crate) fn call_realm(&self, id: RealmId, call: Call) {
+        self.command_realm(id, Command::Call(call));
+    }
+
+    /// Has a realm do something at its next turn; one that is gone does nothing.
+    pub(crate) fn command_realm(&self, id: RealmId, command: Command) {
+        if let Some(handle) = self.realms.borrow().get(&id) {
+            // The task may have ended in this very moment: then the realm is gone too.
+            let _ = handle.commands.send((command, self.activity.begin()));
+        }
+    }
+
+    /// Runs a classic script in a realm.
+    pub(crate) async fn evaluate(
+        &self,
+        id: RealmId,
+        url: &str,
+        script: ScriptSource,
+    ) -> Result<(), RealmError> {
+        let url = url.to_owned();
+        self.ask_realm(id, |done| Command::Evaluate { url, script, done }).await
+    }
+
+    /// Has a realm do something that it answers.
+    pub(crate) async fn ask_realm<T>(
+        &self,
+        id: RealmId,
+        command: impl FnOnce(oneshot::Sender<Result<T, RealmError>>) -> Command,
+    ) -> Result<T, RealmError> {
+        let (done, answer) = oneshot::channel();
+        if let Some(handle) = self.realms.borrow().get(&id) {
+            let _ = handle.commands.send((command(done), self.activity.begin()));
+        }
+        answer.await.unwrap_or(Err(RealmError::Gone))
+    }
+
     fn trace_terminated(&self, id: RealmId, error: &RealmError) {
         let url = match self.realm_owner(id) {
             Some(RealmOwner::Worker(worker)) => Some(worker.script_url.clone()),

@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
+use kittiwake_ops::{RealmId, ScriptException, Services};
 use kittiwake_store::{RegistrationId, ScriptCodeLimits, Store, StoreError, SyncPolicy, SyncType};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -40,7 +40,7 @@ use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::push::HeldPush;
-use crate::realm::{Call, ExtendableInit, Realm, RealmError, RealmOptions, StartOptions};
+use crate::realm::{Call, ExtendableInit, Realm, RealmOptions, StartOptions};
 use crate::residency::ResidencyLimits;
 use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
@@ -209,7 +209,7 @@ pub(crate) enum EventEnd {
 }
 
 pub(crate) struct RealmHandle {
-    commands: mpsc::UnboundedSender<(Command, Busy)>,
+    pub(crate) commands: mpsc::UnboundedSender<(Command, Busy)>,
     pub(crate) owner: RealmOwner,
     created: Instant,
     /// Whether the code of its scripts is to be kept after an event that went well.
@@ -417,43 +417,6 @@ impl Shard {
     pub(crate) fn realm_age(&self, id: RealmId) -> Duration {
         let created = self.realms.borrow().get(&id).map(|handle| handle.created);
         created.map_or(Duration::ZERO, |created| created.elapsed())
-    }
-
-    /// Calls into a realm at its next turn; a realm that is gone takes no calls.
-    pub(crate) fn call_realm(&self, id: RealmId, call: Call) {
-        self.command_realm(id, Command::Call(call));
-    }
-
-    /// Has a realm do something at its next turn; one that is gone does nothing.
-    pub(crate) fn command_realm(&self, id: RealmId, command: Command) {
-        if let Some(handle) = self.realms.borrow().get(&id) {
-            // The task may have ended in this very moment: then the realm is gone too.
-            let _ = handle.commands.send((command, self.activity.begin()));
-        }
-    }
-
-    /// Runs a classic script in a realm.
-    pub(crate) async fn evaluate(
-        &self,
-        id: RealmId,
-        url: &str,
-        script: ScriptSource,
-    ) -> Result<(), RealmError> {
-        let url = url.to_owned();
-        self.ask_realm(id, |done| Command::Evaluate { url, script, done }).await
-    }
-
-    /// Has a realm do something that it answers.
-    pub(crate) async fn ask_realm<T>(
-        &self,
-        id: RealmId,
-        command: impl FnOnce(oneshot::Sender<Result<T, RealmError>>) -> Command,
-    ) -> Result<T, RealmError> {
-        let (done, answer) = oneshot::channel();
-        if let Some(handle) = self.realms.borrow().get(&id) {
-            let _ = handle.commands.send((command(done), self.activity.begin()));
-        }
-        answer.await.unwrap_or(Err(RealmError::Gone))
     }
 
     // --- extendable events ---
