@@ -47,10 +47,9 @@ const {
   ArrayPrototypeMap,
   ArrayPrototypePush,
   ObjectPrototypeIsPrototypeOf,
-  RegExpPrototypeTest,
+  PromiseReject,
   SafeArrayIterator,
   SafeMap,
-  SafeRegExp,
   StringPrototypeIsWellFormed,
   SymbolIterator,
   TypeError,
@@ -159,8 +158,6 @@ function uiOptions(init, prefix) {
   return string(title, `${prefix}: Failed to read the 'title' property from '${name}'`);
 }
 
-const loopback = new SafeRegExp("^(localhost|.*\\.localhost|127(\\.\\d+){3}|\\[::1\\])$");
-
 function fetchable(info, prefix) {
   if (typeof info !== "string" && info.bodyUsed) {
     throw new TypeError(`${prefix}: Request body is already used`);
@@ -171,9 +168,9 @@ function fetchable(info, prefix) {
     const text = `Refused to fetch '${url}' because the request mode must not be no-cors.`;
     throw new TypeError(`${prefix}: ${text}`);
   }
-  const { protocol, hostname } = new URL(url);
-  const isLocal = protocol === "http:" && RegExpPrototypeTest(loopback, hostname);
-  if (protocol === "https:" || isLocal) return inner;
+  const { protocol } = new URL(url);
+  // Chromium's words, though it takes every http: URL.
+  if (protocol === "https:" || protocol === "http:") return inner;
   throw new TypeError(
     `${prefix}: Refused to fetch '${url}' because only the https: scheme is allowed, or http: ` +
       "for loopback IPs.",
@@ -359,6 +356,8 @@ class BackgroundFetchRecord {
 
   // https://wicg.github.io/background-fetch/#dom-backgroundfetchrecord-responseready
   get responseReady() {
+    // https://webidl.spec.whatwg.org/#dfn-attribute-getter, of a promise type
+    if (!(#position in this)) return PromiseReject(new TypeError("Illegal invocation"));
     this.#responseReady ??= responseOf(this.#number, this.#position);
     return this.#responseReady;
   }

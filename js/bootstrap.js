@@ -7,6 +7,7 @@
 // `__bootstrap`, an op) stays reachable from it.
 
 import { core, internals, primordials } from "ext:core/mod.js";
+import { BoundedArrayBuffer, setBufferLimit } from "ext:kittiwake/array_buffer.js";
 import * as backgroundFetch from "ext:kittiwake/background_fetch.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
 import { BroadcastChannel } from "ext:kittiwake/broadcast_channel.js";
@@ -39,22 +40,20 @@ import * as messagePort from "ext:kittiwake/message_port.js";
 import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
 import * as networkInformation from "ext:kittiwake/network_information.js";
-import {
-  dispatchAtNotification,
-  Notification,
-  NotificationEvent,
-} from "ext:kittiwake/notifications.js";
+import * as notifications from "ext:kittiwake/notifications.js";
 import * as periodicSync from "ext:kittiwake/periodic_sync.js";
 import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
+import { refuseToClone } from "ext:kittiwake/platform_object.js";
 import * as push from "ext:kittiwake/push.js";
 import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
-import { installSimulatedClock } from "ext:kittiwake/simulation.js";
+import { installHostClock, installHostEntropy } from "ext:kittiwake/simulation.js";
 import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_buckets.js";
 import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
 import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
 import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
+import * as timers from "ext:kittiwake/timers.js";
 import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
 import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
@@ -92,7 +91,6 @@ const file = web("09_file.js");
 const location = web("12_location.js");
 const performance = web("15_performance.js");
 const streams = web("06_streams.js");
-const timers = web("02_timers.js");
 const url = web("00_url.js");
 const { CompressionStream, DecompressionStream } = web("14_compression.js");
 const { FileReader } = web("10_filereader.js");
@@ -144,6 +142,7 @@ const interfaces = {
   ...backgroundFetch.interfaces,
   AbortController: abort.AbortController,
   AbortSignal: abort.AbortSignal,
+  ArrayBuffer: BoundedArrayBuffer,
   Blob: file.Blob,
   BroadcastChannel,
   ByteLengthQueuingStrategy: streams.ByteLengthQueuingStrategy,
@@ -177,7 +176,7 @@ const interfaces = {
   NavigationPreloadManager,
   NavigatorUAData,
   NetworkInformation: networkInformation.NetworkInformation,
-  Notification,
+  Notification: notifications.Notification,
   Performance: performance.Performance,
   PerformanceEntry: performance.PerformanceEntry,
   PerformanceMark: performance.PerformanceMark,
@@ -236,7 +235,7 @@ const workerInterfaces = {
   ContentIndexEvent: contentIndex.ContentIndexEvent,
   ExtendableCookieChangeEvent: cookies.ExtendableCookieChangeEvent,
   FetchEvent,
-  NotificationEvent,
+  NotificationEvent: notifications.NotificationEvent,
   PushEvent: push.PushEvent,
   PushMessageData: push.PushMessageData,
   PushSubscriptionChangeEvent: push.PushSubscriptionChangeEvent,
@@ -294,6 +293,7 @@ event.setEventTargetData(globalThis);
 delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
+  refuseToClone(value);
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
 }
 
@@ -388,12 +388,14 @@ function start(options) {
   delete globalThis.__bootstrap;
   // deno_core's own keeps the engine's when it is first called, and finds it now alone.
   if (!options.rehearsal) globalThis.queueMicrotask(() => {});
-  delete globalThis.queueMicrotask; // deno_core's, which hides the engine's; ours is a scope member
-  delete globalThis.queueMicrotask;
+  for (let each = 0; each < 2; each++) delete globalThis.queueMicrotask; // deno_core's; the engine's
+  setBufferLimit(options.bufferLimit);
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
   globalThis[webidl.brand] = webidl.brand;
   location.setLocationHref(options.url);
-  if (options.simulated) installSimulatedClock();
+  timers.setTimerLimit(options.timerLimit);
+  if (options.hostClock) installHostClock();
+  if (options.hostEntropy) installHostEntropy();
   performance.setTimeOrigin();
   if (!options.rehearsal) { // the engine keeps these of realms alone
     installErrorReporting();
@@ -488,7 +490,7 @@ const hostCalls = new SafeMap(Object.entries({
   rejectSync,
   indexedDb: deliver,
   traverse: history.traverse,
-  notificationEvent: dispatchAtNotification,
+  notificationEvent: notifications.dispatchAtNotification,
   portMessage: messagePort.receivePortMessage,
   portEnded: messagePort.endPort,
   lendTestDoor: (wanted) => defineInterface("__kittiwakeTest", { __proto__: testDoor, wanted }),

@@ -54,7 +54,10 @@ export class ContentIndex {
   // https://wicg.github.io/content-index/spec/#dom-contentindex-getall
   async getAll() {
     assertThis(this, ContentIndex, "Failed to execute 'getAll' on 'ContentIndex'");
-    return ArrayPrototypeMap(op_content_all(this.#scope), (each) => ({ ...each }));
+    return ArrayPrototypeMap(op_content_all(this.#scope), (each) => ({
+      ...each,
+      icons: ArrayPrototypeMap(each.icons, (icon) => ({ ...icon })),
+    }));
   }
 }
 webidl.configureInterface(ContentIndex);

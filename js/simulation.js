@@ -1,6 +1,7 @@
-// Date and Math.random in a simulation, where time and chance are the host's.
+// Date and Math.random where time and chance are the host's: in a simulation, and by an embedder's
+// own doors.
 //
-// Invariant: installed only in simulations; with the real clock a script gets V8's own.
+// Invariant: installed only there; with the machine's clock a script gets V8's own.
 
 import { core, primordials } from "ext:core/mod.js";
 
@@ -22,8 +23,8 @@ function now() {
   return Math.floor(op_clock_now());
 }
 
-/** Replaces the clock and the dice. Called once, before any user script. */
-export function installSimulatedClock() {
+/** Replaces the clock. Called once, before any user script. */
+export function installHostClock() {
   hide(SimulatedDate, "name", "Date");
   hide(SimulatedDate, "length", 7);
   SimulatedDate.prototype = RealDate.prototype;
@@ -32,6 +33,10 @@ export function installSimulatedClock() {
   define(SimulatedDate, "now", { now: () => now() }.now);
   define(RealDate.prototype, "constructor", SimulatedDate);
   define(globalThis, "Date", SimulatedDate);
+}
+
+/** Replaces the dice. Called once, before any user script. */
+export function installHostEntropy() {
   define(Math, "random", { random: () => op_entropy_random() }.random);
 }
 

@@ -10,6 +10,7 @@ import {
   receivePort,
   sendPort,
 } from "ext:kittiwake/message_port.js";
+import { refusalOf } from "ext:kittiwake/platform_object.js";
 import {
   isLocked,
   receiveStream,
@@ -20,6 +21,7 @@ import { isObject, requireArguments, webidl } from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const engine = core.loadExtScript("ext:deno_web/13_message_port.js");
+const { op_clone_is_forged } = core.ops;
 const {
   ArrayBufferPrototypeGetDetached,
   ArrayBufferPrototypeTransfer,
@@ -73,6 +75,7 @@ export function serializeWithTransfer(value, list, prefix) {
   for (let index = 0; index < list.length; index++) mayTransfer(list, index, refuse);
   const hostObjects = ArrayPrototypeFilter(list, (each) => !core.isArrayBuffer(each));
   const data = serialize(value, hostObjects, refuse);
+  if (op_clone_is_forged(data)) refuse("An object could not be cloned.");
   // A getter that ran meanwhile may have transferred one of them.
   for (let index = 0; index < list.length; index++) mayTransfer(list, index, refuse);
   const transfer = ArrayPrototypeMap(hostObjects, sendObject);
@@ -84,8 +87,6 @@ export function serializeWithTransfer(value, list, prefix) {
 }
 
 function serialize(value, hostObjects, refuse) {
-  const isHostObject = isPort(value) || streamKind(value) !== undefined;
-  if (!isHostObject && engine.isUncloneable(value)) refuse("The object could not be cloned.");
   const fail = (text) => {
     if (text !== "Unsupported object type") refuse(text);
     const name = isPort(value) ? "MessagePort" : streamKind(value);
@@ -97,6 +98,8 @@ function serialize(value, hostObjects, refuse) {
       ? engine.serializeMessageData(value, fail)
       : core.serialize(value, { hostObjects }, fail);
   } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal !== undefined) refuse(refusal);
     const isEngines = ObjectPrototypeIsPrototypeOf(TypeErrorPrototype, error) &&
       error.message === "Failed to serialize response";
     throw isEngines ? new DOMException("The object could not be cloned.", "DataCloneError") : error;

@@ -2,16 +2,19 @@
 //! reads them.
 //!
 //! Invariant: what is in storage is in memory only while it is read, a piece at a time; but what a
-//! slice of it has read stays as long as the slice.
+//! slice of it has read stays as long as the slice. What a script puts into memory has a bound.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use async_trait::async_trait;
 use deno_core::url::Url;
+use deno_core::{JsBuffer, OpState, op2};
 use deno_web::{Blob, BlobPart, BlobStore, BlobStoreTrait, InMemoryBlobPart};
 use uuid::Uuid;
+
+use crate::{Host, OpError};
 
 /// What one read of a script's takes of a stored blob.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -123,4 +126,37 @@ impl BlobPart for Reading {
     fn size(&self) -> usize {
         self.piece.length
     }
+}
+
+/// Bytes of a blob of a script's, and the room that they take of their origin's until nobody has
+/// them.
+struct Bounded {
+    bytes: Vec<u8>,
+    _room: Box<dyn Send + Sync>,
+}
+
+impl Debug for Bounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes.len())
+    }
+}
+
+#[async_trait]
+impl BlobPart for Bounded {
+    async fn read<'a>(&'a self) -> &'a [u8] {
+        &self.bytes
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Stands in for deno_web's `op_blob_create_part`, which takes as much as it gets.
+#[op2]
+pub fn op_blob_part(state: &mut OpState, #[buffer] data: JsBuffer) -> Result<Uuid, OpError> {
+    let (services, realm) = Host::of(state);
+    let room = services.blob_room(realm, data.len())?;
+    let part = Bounded { bytes: data.to_vec(), _room: room };
+    Ok(state.borrow::<Arc<dyn BlobStoreTrait>>().insert_part(Arc::new(part)))
 }

@@ -1,4 +1,4 @@
-//! Time and chance.
+//! Time and chance, and timers that are too many.
 
 use deno_core::{OpState, op2};
 
@@ -8,6 +8,13 @@ use crate::Host;
 #[op2(fast)]
 pub fn op_clock_now(state: &mut OpState) -> f64 {
     Host::of(state).0.now_ms()
+}
+
+/// `setTimeout()` or `setInterval()` when too many timers wait already.
+#[op2(fast)]
+pub fn op_timer_refused(state: &mut OpState) {
+    let (services, realm) = Host::of(state);
+    services.timer_refused(realm);
 }
 
 /// `Math.random()`.

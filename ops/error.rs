@@ -156,14 +156,33 @@ pub enum OpError {
     /// More messages that nobody has received than one origin may have.
     #[class("DOMExceptionDataCloneError")]
     #[error(
-        "The message could not be posted: messages of 256 MiB that nobody has received wait \
+        "The message could not be posted: messages of {limit} that nobody has received wait \
          already."
     )]
-    TooManyMessages,
+    TooManyMessages {
+        /// How many bytes.
+        limit: String,
+    },
     /// More open ports than one origin may have.
     #[class("DOMExceptionQuotaExceededError")]
-    #[error("Failed to construct 'MessageChannel': 16384 message ports are open already.")]
-    TooManyPorts,
+    #[error("Failed to construct 'MessageChannel': {limit} message ports are open already.")]
+    TooManyPorts {
+        /// How many.
+        limit: usize,
+    },
+    /// More background syncs than one origin may have.
+    #[class("DOMExceptionQuotaExceededError")]
+    #[error("Failed to execute 'register' on '{interface}': {limit} syncs are registered already.")]
+    TooManySyncs {
+        /// `SyncManager` or `PeriodicSyncManager`.
+        interface: &'static str,
+        /// How many.
+        limit: u64,
+    },
+    /// More bytes in memory than a realm or its origin may have there.
+    #[class(range)]
+    #[error("Array buffer allocation failed")]
+    NoMemory,
     /// A message to a worker or client that is gone.
     #[class("DOMExceptionInvalidStateError")]
     #[error("ServiceWorker is in an invalid state.")]

@@ -219,6 +219,7 @@ pub async fn op_fetch_body_read_all(
     state: Rc<RefCell<OpState>>,
     #[smi] body: ResourceId,
 ) -> Result<Vec<u8>, JsErrorBox> {
+    let most = Host::of(&state.borrow()).0.buffer_limit();
     let body = state.borrow().resource_table.get::<ResponseBody>(body);
     let body = body.map_err(|_| JsErrorBox::from_err(OpError::Aborted))?;
     let cancel = RcRef::map(body.clone(), |body| &body.cancel);
@@ -228,6 +229,9 @@ pub async fn op_fetch_body_read_all(
             let chunk = body.clone().next(usize::MAX).await?;
             if chunk.is_empty() {
                 return Ok(all);
+            }
+            if chunk.len() > most - all.len() {
+                return Err(JsErrorBox::from_err(OpError::NoMemory));
             }
             all.extend_from_slice(&chunk);
         }

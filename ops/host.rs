@@ -70,6 +70,14 @@ pub trait Services:
 
     /// A line that the script wrote to its console.
     fn console(&self, realm: RealmId, level: ConsoleLevel, text: String);
+    /// Room for so many bytes of blobs, until it is dropped.
+    fn blob_room(&self, realm: RealmId, bytes: usize) -> Result<Box<dyn Send + Sync>, OpError>;
+    /// Whether a message of so many bytes may go to all of the realm's origin that listen.
+    fn may_broadcast(&self, realm: RealmId, bytes: usize) -> Result<(), OpError>;
+    /// The most bytes that a script may have in one buffer.
+    fn buffer_limit(&self) -> usize;
+    /// The script wanted more timers than it may have.
+    fn timer_refused(&self, realm: RealmId);
     /// An exception or a rejection that nobody caught.
     fn exception(&self, realm: RealmId, exception: ScriptException);
 

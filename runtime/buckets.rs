@@ -20,6 +20,7 @@ use tokio::task::spawn_local;
 
 use crate::activity::Busy;
 use crate::host::Shard;
+use crate::limits::{Limit, LimitOutcome};
 
 /// A script could fill the disk with empty ones.
 const BUCKETS_AT_MOST: usize = 1024;
@@ -183,7 +184,7 @@ impl Shard {
     fn quota_of(&self, bucket: Option<BucketId>) -> u64 {
         let buckets = self.buckets.0.borrow();
         let own = bucket.and_then(|id| buckets.get(&id)?.quota_bytes);
-        own.map_or(self.limits.storage, |own| own.min(self.limits.storage))
+        own.map_or(self.limits.of(Limit::Storage), |own| own.min(self.limits.of(Limit::Storage)))
     }
 
     /// How many bytes the caches of a storage key may have, with what else its origin stores.
@@ -196,11 +197,17 @@ impl Shard {
         self.room_beside_other_buckets(key).saturating_sub(self.usage_of_caches(key))
     }
 
+    /// What a storage key was to keep is too much.
+    pub(crate) fn strike_storage(&self, key: &str) {
+        let (origin, _) = parse_storage_key(key);
+        self.strike_origin(origin, Limit::Storage, LimitOutcome::Refused);
+    }
+
     fn room_beside_other_buckets(&self, key: &str) -> u64 {
         let (origin, bucket) = parse_storage_key(key);
         let others = self.storage_keys(origin).into_iter().filter(|other| other != key);
         let used = others.map(|other| self.usage_of_caches(&other) + self.indexed_db_usage(&other));
-        self.quota_of(bucket).min(self.limits.storage.saturating_sub(used.sum()))
+        self.quota_of(bucket).min(self.limits.of(Limit::Storage).saturating_sub(used.sum()))
     }
 
     /// A store that cannot be read takes nothing either, and says why.

@@ -245,7 +245,10 @@ impl Shard {
     /// What a script learns of a failure.
     fn cache_error(&self, error: &StoreError) -> OpError {
         match error {
-            StoreError::QuotaExceeded { .. } => OpError::QuotaExceeded,
+            StoreError::QuotaExceeded { origin, .. } => {
+                self.strike_storage(origin);
+                OpError::QuotaExceeded
+            }
             StoreError::DuplicateRequests { url } => {
                 OpError::DuplicateRequests { url: url.clone() }
             }

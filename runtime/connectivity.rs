@@ -8,9 +8,12 @@ use std::collections::BTreeSet;
 use deno_core::futures::FutureExt;
 use kittiwake_ops::{NetworkInformation, RealmId};
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 use url::Url;
 
+use crate::door_guard::{Door, DoorFault};
 use crate::host::{RealmOwner, Shard};
+use crate::limits::Limit;
 use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook, information};
 use crate::realm::Call;
 use crate::trace::TraceKind;
@@ -34,9 +37,14 @@ impl Shard {
         let in_memory = self.registrations_in_memory();
         let in_memory = in_memory.iter().map(|registration| registration.origin.clone());
         let all: BTreeSet<_> = stored.into_iter().chain(in_memory).collect();
-        let mut origins: Vec<_> = all.iter().filter_map(|origin| Url::parse(origin).ok()).collect();
-        origins.retain(|url| !self.served.iter().any(|(origin, _)| *origin == url.origin()));
-        origins
+        self.remote(all)
+    }
+
+    /// Those that are served from this machine's files are not on the network.
+    pub(crate) fn remote(&self, origins: impl IntoIterator<Item = String>) -> Vec<Url> {
+        let urls = origins.into_iter().filter_map(|origin| Url::parse(&origin).ok());
+        let is_served = |url: &Url| self.served.iter().any(|(origin, _)| *origin == url.origin());
+        urls.filter(|url| !is_served(url)).collect()
     }
 
     /// Follows `signal` instead of the one before; its first state holds when this returns.
@@ -45,7 +53,12 @@ impl Shard {
             before.abort();
         }
         self.looking_anew.set(false);
-        let Some(state) = signal.next().await else { return };
+        // At once, says the contract.
+        let Ok(first) = timeout(self.limits.time(Limit::Turn), signal.next()).await else {
+            let fault = DoorFault::Invalid("with no state within its limit".to_owned());
+            return self.door_guard.refuse(Door::NetworkSignal, fault);
+        };
+        let Some(state) = first else { return };
         self.set_network(state, signal.conditions());
         self.signal_is_known.set(true);
         let shard = self.me();

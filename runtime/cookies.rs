@@ -125,7 +125,7 @@ impl Shard {
             let _busy = busy;
             if let Some(worker) = registration.activated_worker().await {
                 let init = ExtendableInit::CookieChange(changes);
-                let end = shard.dispatch_functional(&worker, init, shard.limits.event).await;
+                let end = shard.dispatch_functional(&worker, init, shard.event_limit()).await;
                 shard.trace_rejection(end);
             }
         });

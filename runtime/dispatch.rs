@@ -94,7 +94,7 @@ impl Shard {
         registration: &Rc<Registration>,
         init: ExtendableInit,
     ) -> Result<EventOutcome, Error> {
-        let (name, limit) = (init.name(), self.limits.event);
+        let (name, limit) = (init.name(), self.event_limit());
         let outcome = self.dispatch_to_active(registration, init, limit).await?;
         match &outcome {
             EventOutcome::Fulfilled => {}

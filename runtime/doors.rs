@@ -2,15 +2,25 @@
 //!
 //! Invariant: nothing else in Kittiwake asks the machine for the time of day or for randomness.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// What time it is.
-pub trait Clock {
+/// What time it is: for [`Builder::clock`](crate::Builder::clock). Host threads ask, and whatever
+/// they do waits for the answer. [`conformance::clock`](crate::conformance::clock) tests one.
+pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch, possibly with a fraction. A real clock may step backwards
     /// when the machine's clock is set; a simulated one never does.
     fn now_ms(&self) -> f64;
+}
+
+/// Which of the two scripts ask, because the engine's own would tell something else.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HostDoors {
+    /// `Date`.
+    pub(crate) clock: bool,
+    /// `Math.random`.
+    pub(crate) entropy: bool,
 }
 
 /// The machine's clock.
@@ -67,36 +77,38 @@ pub fn secret() -> [u8; 16] {
     secret
 }
 
-/// Where `Math.random` gets its numbers. Not for keys: those come from the crypto library.
-pub trait Entropy {
+/// Where `Math.random` gets its numbers, for [`Builder::entropy`](crate::Builder::entropy). Not for
+/// keys: those come from the crypto library. Host threads ask, and wait for the answer.
+/// [`conformance::entropy`](crate::conformance::entropy) tests one.
+pub trait Entropy: Send + Sync {
     /// A number from 0 (included) to 1 (excluded).
     fn random(&self) -> f64;
 }
 
 /// Numbers that differ in every run.
 #[derive(Debug, Default)]
-pub struct SystemEntropy(RefCell<fastrand::Rng>);
+pub struct SystemEntropy(Mutex<fastrand::Rng>);
 
 impl Entropy for SystemEntropy {
     fn random(&self) -> f64 {
-        self.0.borrow_mut().f64()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
 }
 
 /// Numbers that are the same in every run with the same seed.
 #[derive(Debug)]
-pub struct SeededEntropy(RefCell<fastrand::Rng>);
+pub struct SeededEntropy(Mutex<fastrand::Rng>);
 
 impl SeededEntropy {
     /// Starts the sequence that belongs to `seed`.
     pub fn new(seed: u64) -> SeededEntropy {
-        SeededEntropy(RefCell::new(fastrand::Rng::with_seed(seed)))
+        SeededEntropy(Mutex::new(fastrand::Rng::with_seed(seed)))
     }
 }
 
 impl Entropy for SeededEntropy {
     fn random(&self) -> f64 {
-        self.0.borrow_mut().f64()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
 }
 

@@ -8,18 +8,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use deno_core::futures::future::poll_fn;
-use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
+use kittiwake_ops::{RealmId, ScriptSource, Services};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::activity::Busy;
 use crate::helper::let_helper_work;
-use crate::host::{RealmOwner, Shard};
+use crate::host::Shard;
+use crate::limits::LimitOutcome;
 use crate::realm::{
     Call, Ended, EventLoop, ModuleImport, ModuleKey, Realm, RealmError, TopLevelAwait, answer,
 };
-use crate::trace::TraceKind;
 
 /// What the host wants of a realm at its next turn.
 pub(crate) enum Command {
@@ -45,7 +45,7 @@ pub(crate) enum Command {
     },
     /// The code of what the realm has compiled from text.
     TakeCode {
-        done: oneshot::Sender<Result<Vec<(String, Vec<u8>)>, RealmError>>,
+        done: CodeTaken,
     },
     EvaluateModule {
         root: ModuleKey,
@@ -58,6 +58,9 @@ pub(crate) enum Command {
         loaded: Result<ModuleKey, String>,
     },
 }
+
+/// Takes the code of scripts, by their URLs.
+pub(crate) type CodeTaken = oneshot::Sender<Result<Vec<(String, Vec<u8>)>, RealmError>>;
 
 /// Takes what a module imports.
 pub(crate) type Compiled = oneshot::Sender<Result<Vec<ModuleImport>, RealmError>>;
@@ -110,8 +113,8 @@ pub(crate) async fn drive(
         Poll::Pending
     })
     .await;
-    if let Some(error) = ended {
-        shard.trace_terminated(id, &error);
+    if let Some(RealmError::Terminated(limit)) = ended {
+        shard.strike(id, limit, LimitOutcome::Terminated);
     }
     shard.drop_realm(id);
 }
@@ -173,60 +176,5 @@ fn run_call(shard: &Shard, id: RealmId, realm: &mut Realm, call: Call) -> Result
             Ok(())
         }
         other => other,
-    }
-}
-
-impl Shard {
-    /// Calls into a realm at its next turn; a realm that is gone takes no calls.
-    pub(crate) fn call_realm(&self, id: RealmId, call: Call) {
-        self.command_realm(id, Command::Call(call));
-    }
-
-    /// Has a realm do something at its next turn; one that is gone does nothing.
-    pub(crate) fn command_realm(&self, id: RealmId, command: Command) {
-        if let Some(handle) = self.realms.borrow().get(&id) {
-            // The task may have ended in this very moment: then the realm is gone too.
-            let _ = handle.commands.send((command, self.activity.begin()));
-        }
-    }
-
-    /// Runs a classic script in a realm.
-    pub(crate) async fn evaluate(
-        &self,
-        id: RealmId,
-        url: &str,
-        script: ScriptSource,
-    ) -> Result<(), RealmError> {
-        let url = url.to_owned();
-        self.ask_realm(id, |done| Command::Evaluate { url, script, done }).await
-    }
-
-    /// Has a realm do something that it answers.
-    pub(crate) async fn ask_realm<T>(
-        &self,
-        id: RealmId,
-        command: impl FnOnce(oneshot::Sender<Result<T, RealmError>>) -> Command,
-    ) -> Result<T, RealmError> {
-        let (done, answer) = oneshot::channel();
-        if let Some(handle) = self.realms.borrow().get(&id) {
-            let _ = handle.commands.send((command(done), self.activity.begin()));
-        }
-        answer.await.unwrap_or(Err(RealmError::Gone))
-    }
-
-    fn trace_terminated(&self, id: RealmId, error: &RealmError) {
-        let url = match self.realm_owner(id) {
-            Some(RealmOwner::Worker(worker)) => Some(worker.script_url.clone()),
-            Some(RealmOwner::Page(page)) => Some(page.url.to_string()),
-            None => None,
-        };
-        let exception = ScriptException {
-            message: error.to_string(),
-            file: url,
-            line: None,
-            column: None,
-            stack: None,
-        };
-        self.trace(TraceKind::Error { exception });
     }
 }

@@ -8,7 +8,11 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use deno_core::JsRuntime;
+use deno_core::{JsRuntime, v8};
+
+/// The most that one WebAssembly memory may have, in pages of 64 KiB: 1 GiB. What one instruction
+/// fills, nobody can stop meanwhile.
+const WASM_PAGES: usize = 1 << 14;
 
 type Main = Box<dyn FnOnce() + Send>;
 type Request = (Main, SyncSender<io::Result<JoinHandle<()>>>);
@@ -26,6 +30,7 @@ pub(crate) fn spawn_host_thread(main: Main) -> io::Result<JoinHandle<()>> {
 fn start_engine_thread() -> io::Result<Sender<Request>> {
     let (requests, incoming) = channel::<Request>();
     Builder::new().name("kittiwake-engine".into()).spawn(move || {
+        v8::V8::set_flags_from_string(&format!("--wasm-max-mem-pages={WASM_PAGES}"));
         JsRuntime::init_platform(None);
         for (main, reply) in incoming {
             let spawned = Builder::new().name("kittiwake-host".into()).spawn(main);

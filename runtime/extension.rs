@@ -35,6 +35,8 @@ extension!(
         op_background_fetch_update_ui,
         op_background_fetch_watch,
         op_badge_set,
+        op_blob_part,
+        op_broadcast_bytes,
         op_bucket_delete,
         op_bucket_expire,
         op_bucket_names,
@@ -59,6 +61,7 @@ extension!(
         op_client_navigate,
         op_clients_claim,
         op_clients_match,
+        op_clone_is_forged,
         op_clock_elapsed,
         op_clock_now,
         op_clock_origin,
@@ -134,6 +137,7 @@ extension!(
         op_window_open,
         op_test_ask,
         op_test_call,
+        op_timer_refused,
         op_worker_add_routes,
         op_worker_controller,
         op_worker_import,
@@ -146,6 +150,7 @@ extension!(
     esm_entry_point = "ext:kittiwake/bootstrap.js",
     esm = [
         dir "js",
+        "array_buffer.js",
         "background_fetch.js",
         "background_sync.js",
         "broadcast_channel.js",
@@ -197,6 +202,7 @@ extension!(
         "notifications.js",
         "periodic_sync.js",
         "permissions.js",
+        "platform_object.js",
         "push.js",
         "scheduler.js",
         "service_worker.js",
@@ -207,6 +213,7 @@ extension!(
         "structured_transfer.js",
         "sync_writes.js",
         "test/door.js",
+        "timers.js",
         "transferable_streams.js",
         "user_agent_data.js",
         "web_socket.js",
@@ -219,6 +226,8 @@ extension!(
 /// What the engine would take from the machine comes through the doors instead.
 fn replace_engine_ops(op: OpDecl) -> OpDecl {
     match op.name {
+        "op_blob_create_part" => op.with_implementation_from(&op_blob_part()),
+        "op_broadcast_serialize" => op.with_implementation_from(&op_broadcast_bytes()),
         "op_dispatch_exception" => op.with_implementation_from(&op_exception_report()),
         "op_now" => op.with_implementation_from(&op_clock_elapsed()),
         "op_time_origin" => op.with_implementation_from(&op_clock_origin()),

@@ -252,7 +252,7 @@ impl Shard {
         worker.activation().await;
         let id = init.id;
         let init = ExtendableInit::Fetch(Box::new(init));
-        let end = self.dispatch_functional(&worker, init, self.limits.event).await;
+        let end = self.dispatch_functional(&worker, init, self.event_limit()).await;
         let unanswered = self.fetch_events.borrow_mut().remove(&id);
         if let Some(UnansweredFetch { answer, .. }) = unanswered {
             let reason = match &end {

@@ -11,6 +11,7 @@ use deno_core::futures::{FutureExt, StreamExt};
 use kittiwake_ops::{FetchRequest, FetchResponse, OpError, RealmId, RequestBody};
 use url::Url;
 
+use crate::accounts::Taken;
 use crate::fetch::{
     Body, CacheMode, Credentials, Environment, FetchError, Interceptor, Jar, Mode, RedirectMode,
     Referrer, ReferrerPolicy, Request, Response, ResponseSource, ServiceWorkersMode, Tainting,
@@ -19,6 +20,7 @@ use crate::fetch::{
 use crate::fetch_events::{Controller, EventClient};
 use crate::host::{RealmOwner, Shard};
 use crate::http::HttpError;
+use crate::limits::{Limit, LimitOutcome};
 use crate::trace::TraceKind;
 
 impl Shard {
@@ -41,6 +43,10 @@ impl Shard {
             return ready(Err(OpError::Aborted)).boxed_local();
         };
         let (shard, shown) = (self.me(), shortened(&url));
+        let Some(under_way) = self.take_fetch(realm, &body) else {
+            self.trace_fetch(started, method, shown, Err(&FetchError::TooMany));
+            return ready(Err(OpError::FailedToFetch)).boxed_local();
+        };
         let mut environment = self.fetch_environment(&client, interceptor);
         environment.keepalive_bytes = self.keepalive.of(realm);
         let mut request = converted(request, body, url, client);
@@ -57,9 +63,35 @@ impl Shard {
                 Err(error) => shard.trace_fetch(started, method.clone(), shown.clone(), Err(error)),
             }
             let response = fetched.map_err(|_| OpError::FailedToFetch)?;
+            let response = shard.watched(realm, response, under_way);
             Ok(shard.to_fetch_response(response, started, method, shown))
         }
         .boxed_local()
+    }
+
+    /// A response whose body is under way for as long as somebody may read it: it has a connection.
+    fn watched(&self, realm: RealmId, response: Response, under_way: (Taken, Taken)) -> Response {
+        let shard = self.me();
+        let body = response.body.map(|body| {
+            body.inspect(move |chunk| {
+                let _under_way = &under_way;
+                if let Err(HttpError::TooLong { .. }) = chunk {
+                    shard.strike(realm, Limit::Response, LimitOutcome::Refused);
+                }
+            })
+            .boxed_local()
+        });
+        Response { body, ..response }
+    }
+
+    /// A request of a realm with its body, for as long as it is under way.
+    fn take_fetch(&self, realm: RealmId, body: &RequestBody) -> Option<(Taken, Taken)> {
+        let bytes = match body {
+            RequestBody::Whole(bytes) => bytes.len(),
+            RequestBody::Empty | RequestBody::Stream(_) => 0,
+        };
+        let request = self.take(realm, Limit::Fetches, 1)?;
+        Some((request, self.take(realm, Limit::Uploads, bytes)?))
     }
 
     /// Who answers a page's requests before the network does.

@@ -9,20 +9,22 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kittiwake_ops::{RealmId, ScriptException, Services};
-use kittiwake_store::{RegistrationId, ScriptCodeLimits, Store, StoreError, SyncPolicy, SyncType};
+use kittiwake_ops::{RealmId, ScriptException, ScriptSource, Services};
+use kittiwake_store::{RegistrationId, Store, SyncPolicy, SyncType};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 use url::{Origin, Url};
 
+use crate::accounts::Accounts;
 use crate::activity::{Activity, Busy};
 use crate::background_fetch::BackgroundFetches;
 use crate::buckets::Buckets;
 use crate::caches::Caches;
 use crate::commits::Commits;
 use crate::coverage::Coverage;
-use crate::doors::{Clock, Entropy};
+use crate::door_guard::DoorGuard;
+use crate::doors::{Clock, Entropy, HostDoors};
 use crate::drive::{Command, drive};
 use crate::extension::OriginShare;
 use crate::fetch::{Cors, Jar, PreflightCache};
@@ -32,66 +34,30 @@ use crate::indexed_db::{IndexedDbs, Threads};
 use crate::inspector::{Debugged, Inspector};
 use crate::keepalive::KeepaliveBytes;
 use crate::lifecycle::{Jobs, ScopeMap, Worker};
+use crate::limits::{Limit, Limits};
 use crate::locks::Locks;
 use crate::measure::Gauge;
 use crate::message_ports::MessagePorts;
-use crate::network::{Conditions, NetworkState, Outlook};
+use crate::meter::Meter;
+use crate::network::{Conditions, NetworkSignal, NetworkState, Outlook};
 use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::push::HeldPush;
-use crate::realm::{Call, ExtendableInit, Realm, RealmOptions, StartOptions};
-use crate::residency::ResidencyLimits;
+use crate::realm::{
+    Call, ExtendableInit, MemoryLimits, Realm, RealmError, RealmOptions, StartOptions,
+};
+use crate::residency::Pace;
 use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
-use crate::watchdog::Watchdog;
+use crate::trace_hub::TraceHub;
+use crate::watchdog::{StuckHook, Watchdog};
 use crate::windows::Windows;
 
 /// Whoever watches the trace.
 pub(crate) type TraceSink = Box<dyn FnMut(&TraceEvent) + Send>;
-
-/// What bounds scripts, and what they are told of their host.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// Real time that one turn of JavaScript may take.
-    pub(crate) turn: Duration,
-    /// Bytes that the heap of one realm may have.
-    pub(crate) heap: usize,
-    /// Time that an extendable event other than `sync` may take.
-    pub(crate) event: Duration,
-    /// Time without an event after which a worker is stopped.
-    pub(crate) idle: Duration,
-    /// Pages that may be open.
-    pub(crate) pages: usize,
-    /// Bytes that one origin may keep.
-    pub(crate) storage: u64,
-    pub(crate) residency: ResidencyLimits,
-    /// Code of workers' scripts.
-    pub(crate) code: ScriptCodeLimits,
-    /// Sync events under way in all.
-    pub(crate) syncs: usize,
-    /// Sync events under way of one registration.
-    pub(crate) syncs_per_registration: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            turn: Duration::from_secs(10),
-            heap: 256 << 20,
-            event: Duration::from_secs(5 * 60),
-            idle: Duration::from_secs(30),
-            pages: 1000,
-            storage: 10 << 30,
-            residency: ResidencyLimits::default(),
-            code: ScriptCodeLimits::default(),
-            syncs: 256,
-            syncs_per_registration: 64,
-        }
-    }
-}
 
 /// One host thread's state.
 pub(crate) struct Shard {
@@ -99,6 +65,8 @@ pub(crate) struct Shard {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
+    pub(crate) host_doors: HostDoors,
+    pub(crate) door_guard: DoorGuard,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
@@ -115,17 +83,21 @@ pub(crate) struct Shard {
     pub(crate) time_jumped: Notify,
     pub(crate) time_of_day: TimeOfDay,
     pub(crate) signal: RefCell<Option<tokio::task::JoinHandle<()>>>,
+    /// One that has started and is about to be followed.
+    pub(crate) prepared_signal: RefCell<Option<Box<dyn NetworkSignal>>>,
     /// The origins that are served from this machine's files, and where these are.
     pub(crate) served: Vec<(Origin, Root)>,
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: RefCell<PermissionPolicy>,
     pub(crate) limits: Limits,
+    pub(crate) accounts: Accounts,
+    pub(crate) pace: Pace,
     pub(crate) user_agent: String,
     /// Set in a simulation.
     pub(crate) seed: Option<u64>,
     /// Who counts what scripts run.
     coverage: Option<Coverage>,
-    inspector: Option<Inspector>,
+    pub(crate) inspector: Option<Inspector>,
     pub(crate) debugged: Arc<Debugged>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
@@ -150,7 +122,7 @@ pub(crate) struct Shard {
     /// Set in the world of a test.
     pub(crate) test: RefCell<Option<Rc<TestPage>>>,
     pub(crate) turns: Turns,
-    trace: RefCell<TraceSink>,
+    trace: Arc<TraceHub>,
     pub(crate) gauge: Gauge,
     pub(crate) started: Instant,
     watchdog: Rc<Watchdog>,
@@ -176,6 +148,8 @@ pub(crate) struct ShardParts {
     pub(crate) store: Store,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) entropy: Rc<dyn Entropy>,
+    pub(crate) host_doors: HostDoors,
+    pub(crate) door_guard: DoorGuard,
     pub(crate) http: Rc<dyn Http>,
     pub(crate) cors: Cors,
     pub(crate) network: Rc<Cell<NetworkState>>,
@@ -185,6 +159,7 @@ pub(crate) struct ShardParts {
     pub(crate) policy: SyncPolicy,
     pub(crate) permissions: PermissionPolicy,
     pub(crate) limits: Limits,
+    pub(crate) pace: Pace,
     pub(crate) user_agent: String,
     pub(crate) seed: Option<u64>,
     pub(crate) coverage: Option<Coverage>,
@@ -195,8 +170,11 @@ pub(crate) struct ShardParts {
     pub(crate) push_service: Url,
     pub(crate) buckets: Buckets,
     pub(crate) keeps_code: bool,
-    pub(crate) trace: TraceSink,
+    pub(crate) trace: Arc<TraceHub>,
+    /// When the runtime started, if that was not just now: the same for all shards.
+    pub(crate) started: Option<Instant>,
     pub(crate) gauge: Gauge,
+    pub(crate) on_stuck: Option<Arc<StuckHook>>,
 }
 
 /// How an extendable event ended.
@@ -211,7 +189,8 @@ pub(crate) enum EventEnd {
 pub(crate) struct RealmHandle {
     pub(crate) commands: mpsc::UnboundedSender<(Command, Busy)>,
     pub(crate) owner: RealmOwner,
-    created: Instant,
+    pub(crate) created: Instant,
+    pub(crate) meter: Rc<Meter>,
     /// Whether the code of its scripts is to be kept after an event that went well.
     pub(crate) wants_code: Cell<bool>,
     /// What it had of memory when it was last asked.
@@ -234,6 +213,8 @@ impl Shard {
             store: Arc::new(parts.store),
             clock: parts.clock,
             entropy: parts.entropy,
+            host_doors: parts.host_doors,
+            door_guard: parts.door_guard,
             http: parts.http,
             cors: parts.cors,
             preflights: Rc::default(),
@@ -247,10 +228,13 @@ impl Shard {
             time_jumped: Notify::default(),
             time_of_day,
             signal: RefCell::default(),
+            prepared_signal: RefCell::default(),
             served: parts.served,
             policy: parts.policy,
             permissions: RefCell::new(parts.permissions),
             limits: parts.limits,
+            accounts: Accounts::default(),
+            pace: parts.pace,
             user_agent: parts.user_agent,
             seed: parts.seed,
             coverage: parts.coverage,
@@ -276,10 +260,10 @@ impl Shard {
             held_pushes: RefCell::default(),
             test: RefCell::default(),
             turns: Turns::default(),
-            trace: RefCell::new(parts.trace),
+            trace: parts.trace,
             gauge: parts.gauge,
-            started: Instant::now(),
-            watchdog: Rc::new(Watchdog::start(debugged)),
+            started: parts.started.unwrap_or_else(Instant::now),
+            watchdog: Rc::new(Watchdog::start(debugged, parts.on_stuck)),
             realms: RefCell::default(),
             events: RefCell::default(),
             fetch_events: RefCell::default(),
@@ -315,29 +299,16 @@ impl Shard {
 
     /// How many more sync events of either type may be under way.
     pub(crate) fn free_sync_slots(&self) -> usize {
-        self.limits.syncs.saturating_sub(self.firing.borrow().len())
+        self.pace.syncs.saturating_sub(self.firing.borrow().len())
     }
 
     pub(crate) fn trace(&self, kind: TraceKind) {
-        let at_ms = self.elapsed_ms();
-        (self.trace.borrow_mut())(&TraceEvent { at_ms, kind });
+        self.trace.tell(|| self.elapsed_ms(), kind);
     }
 
     /// Since the runtime started, by its clock.
     pub(crate) fn elapsed_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
-    }
-
-    /// Tells the operator what failed in the store; the script has been told what it may know.
-    pub(crate) fn trace_store_error(&self, error: &StoreError) {
-        let exception = ScriptException {
-            message: error.to_string(),
-            file: None,
-            line: None,
-            column: None,
-            stack: None,
-        };
-        self.trace(TraceKind::Error { exception });
     }
 
     // --- realms ---
@@ -351,7 +322,9 @@ impl Shard {
         let created = Instant::now();
         let resolver = owner.resolver();
         let wants_code = Cell::new(self.keeps_code && matches!(owner, RealmOwner::Worker(_)));
-        let handle = RealmHandle { commands, owner, created, wants_code, bytes: Cell::default() };
+        let meter = Rc::new(Meter::new(self.limits.time(Limit::EventCpu)));
+        let (bytes, counted) = (Cell::default(), meter.clone());
+        let handle = RealmHandle { commands, owner, created, meter, wants_code, bytes };
         self.realms.borrow_mut().insert(id, handle);
         let realm = Realm::new(RealmOptions {
             id,
@@ -360,8 +333,12 @@ impl Shard {
             resolver,
             seed: self.seed.map(|seed| seed.wrapping_add(u64::from(id.0))),
             watchdog: self.watchdog.clone(),
-            turn_limit: self.limits.turn,
-            heap_limit: self.limits.heap,
+            turn_limit: self.limits.time(Limit::Turn),
+            memory: MemoryLimits {
+                heap: self.limits.count(Limit::Heap),
+                buffers: self.limits.count(Limit::Buffers),
+            },
+            meter: counted,
             coverage: self.coverage.clone(),
             inspector: self.inspector.clone().map(|each| (each, self.debugged.clone())),
             start,
@@ -386,6 +363,7 @@ impl Shard {
         self.end_watching(id);
         self.end_ports_of(id);
         self.drop_interactions(id);
+        self.close_console_of(id);
         // It may have registered a sync and not lived to see its promise resolve.
         self.wake.wake(&self.activity);
         // Dropping the senders tells whoever waits.
@@ -405,18 +383,41 @@ impl Shard {
         self.realms.borrow().get(&id).map(|handle| handle.owner.clone())
     }
 
-    pub(crate) fn realms_of(&self, origin: &str) -> Vec<RealmId> {
-        let realms = self.realms.borrow();
-        let own = realms.iter().filter(|(_, handle)| match &handle.owner {
-            RealmOwner::Worker(worker) => worker.origin == origin,
-            RealmOwner::Page(page) => page.origin == origin,
-        });
-        own.map(|(id, _)| *id).collect()
+    /// Calls into a realm at its next turn; a realm that is gone takes no calls.
+    pub(crate) fn call_realm(&self, id: RealmId, call: Call) {
+        self.command_realm(id, Command::Call(call));
     }
 
-    pub(crate) fn realm_age(&self, id: RealmId) -> Duration {
-        let created = self.realms.borrow().get(&id).map(|handle| handle.created);
-        created.map_or(Duration::ZERO, |created| created.elapsed())
+    /// Has a realm do something at its next turn; one that is gone does nothing.
+    pub(crate) fn command_realm(&self, id: RealmId, command: Command) {
+        if let Some(handle) = self.realms.borrow().get(&id) {
+            // The task may have ended in this very moment: then the realm is gone too.
+            let _ = handle.commands.send((command, self.activity.begin()));
+        }
+    }
+
+    /// Runs a classic script in a realm.
+    pub(crate) async fn evaluate(
+        &self,
+        id: RealmId,
+        url: &str,
+        script: ScriptSource,
+    ) -> Result<(), RealmError> {
+        let url = url.to_owned();
+        self.ask_realm(id, |done| Command::Evaluate { url, script, done }).await
+    }
+
+    /// Has a realm do something that it answers.
+    pub(crate) async fn ask_realm<T>(
+        &self,
+        id: RealmId,
+        command: impl FnOnce(oneshot::Sender<Result<T, RealmError>>) -> Command,
+    ) -> Result<T, RealmError> {
+        let (done, answer) = oneshot::channel();
+        if let Some(handle) = self.realms.borrow().get(&id) {
+            let _ = handle.commands.send((command(done), self.activity.begin()));
+        }
+        answer.await.unwrap_or(Err(RealmError::Gone))
     }
 
     // --- extendable events ---
@@ -433,7 +434,9 @@ impl Shard {
         self.events.borrow_mut().insert((realm, event), settle);
         let _busy = self.activity.begin();
         let noted = self.note_event(realm, &init);
-        if self.realms.borrow().contains_key(&realm) {
+        let meter = self.realms.borrow().get(&realm).map(|handle| handle.meter.clone());
+        if let Some(meter) = &meter {
+            meter.begin_event(event);
             self.call_realm(realm, Call::DispatchExtendable { event, init });
         } else {
             self.events.borrow_mut().remove(&(realm, event));
@@ -444,10 +447,14 @@ impl Shard {
             Ok(Err(_)) => EventEnd::Terminated,
             Err(_) => {
                 self.events.borrow_mut().remove(&(realm, event));
+                self.strike_event(realm, limit);
                 self.call_realm(realm, Call::TimeOutEvent { event });
                 EventEnd::TimedOut
             }
         };
+        if let Some(meter) = meter {
+            meter.end_event(event);
+        }
         self.note_end(noted, &end);
         end
     }

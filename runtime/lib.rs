@@ -4,21 +4,26 @@
 //! expects, and wakes it when the network comes back. This library is what the command
 //! `kittiwake` is made of; start with [`Runtime::builder`].
 
+mod accounts;
 mod activity;
 mod background_fetch;
+pub mod blocking;
 mod buckets;
 mod caches;
 mod client_fetch;
 mod commits;
+pub mod conformance;
 mod connectivity;
 mod content_index;
 mod cookies;
 mod coverage;
 mod dispatch;
 mod document;
+mod door_guard;
 mod doors;
 mod drive;
 mod dump;
+mod embedders_doors;
 mod ending;
 mod engine;
 mod extension;
@@ -35,11 +40,13 @@ mod indexed_db;
 mod inspector;
 mod keepalive;
 mod lifecycle;
+mod limits;
 mod listing;
 mod locks;
 mod measure;
 mod message_ports;
 mod messages;
+mod meter;
 mod navigation;
 mod navigation_preload;
 mod network;
@@ -64,6 +71,8 @@ mod sync;
 mod testing;
 mod time_jumps;
 mod trace;
+mod trace_hub;
+mod turnstile;
 mod watchdog;
 mod web_socket;
 mod windows;
@@ -73,15 +82,20 @@ pub use client_fetch::{
 };
 pub use coverage::{CountedRange, Coverage, FunctionCoverage, ScriptCoverage};
 pub use dispatch::{EventOutcome, LastChance};
+pub use door_guard::{Door, DoorFault};
+pub use doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 pub use dump::dump_databases;
 pub use fetch::{Cors, ResponseSource};
-pub use http::{HostRule, NetworkPolicy};
+pub use http::{
+    DoorAnswer, DoorBody, DoorError, DoorRequest, DoorResponse, HostRule, HttpDoor, NetworkPolicy,
+};
 pub use inspector::{Inspector, InspectorStart, InspectorTarget};
 pub use kittiwake_ops::{ConsoleLevel, Permission, PermissionState, ScriptException};
 pub use kittiwake_store::{
     DueNow, Profile, StoreError, SyncPlace, SyncPolicy, SyncState, SyncType, Unregistered,
 };
 
+pub use limits::{Limit, LimitError, LimitOutcome, LimitSetting, LimitSubject, LimitUnit, Limits};
 pub use listing::{
     StoredDatabase, StoredObjectStore, StoredSync, StoredSyncs, stored_databases, stored_syncs,
 };
@@ -110,6 +124,7 @@ pub use trace::{
     DispatchTraceState, LifecycleSubject, MessageRecipient, NotificationTraceState, SyncTraceState,
     TraceEvent, TraceKind,
 };
+pub use trace_hub::{TraceItem, TraceStream};
 
 /// The README's example, compiled and run with the tests of the documentation.
 #[cfg(doctest)]

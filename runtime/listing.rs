@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kittiwake_store::indexed_db::{IndexedDbError, IndexedDbFile, IndexedDbFolder};
 use kittiwake_store::{
     PeriodicSyncRegistration, PeriodicSyncState, Registration, Store, SyncRecord, SyncRegistration,
-    SyncState, SyncType, parse_storage_key,
+    SyncState, SyncType, parse_storage_key, shard_folder,
 };
 
 use crate::doors::{Clock, SystemClock};
@@ -78,19 +78,47 @@ pub struct StoredObjectStore {
 ///
 /// [`Error::Store`], if the folder is not there, in use, or unreadable, or a database is damaged.
 pub fn stored_databases(folder: &Path) -> Result<Vec<StoredDatabase>, Error> {
-    // Held to the end: it has the folder's lock.
-    let Some(store) = Store::open_existing(folder)? else { return Ok(Vec::new()) };
-    let databases = databases_in(&store, folder)?;
+    let databases = databases_in(&stores_in(folder)?)?;
     Ok(databases.into_iter().map(|(database, _)| database).collect())
 }
 
-/// The databases of an open state folder, with their files.
+/// The stores of a state folder's shards, each with its folder; none if it has no state. To be held
+/// to the end: they have the locks.
+pub(crate) fn stores_in(folder: &Path) -> Result<Vec<(Store, PathBuf)>, Error> {
+    let Some(first) = Store::open_existing(folder)? else { return Ok(Vec::new()) };
+    let shards = first.shards()?.unwrap_or(1);
+    let mut stores = vec![(first, folder.to_owned())];
+    for shard in 1..shards {
+        let folder = shard_folder(folder, shard);
+        // One that was never started has nothing yet.
+        if folder.exists()
+            && let Some(store) = Store::open_existing(&folder)?
+        {
+            stores.push((store, folder));
+        }
+    }
+    Ok(stores)
+}
+
+/// The databases of open stores, with their files.
 pub(crate) fn databases_in(
+    stores: &[(Store, PathBuf)],
+) -> Result<Vec<(StoredDatabase, IndexedDbFile)>, Error> {
+    let mut databases = Vec::new();
+    for (store, folder) in stores {
+        add_databases(store, folder, &mut databases)?;
+    }
+    let key = |each: &StoredDatabase| (each.origin.clone(), each.bucket.clone(), each.name.clone());
+    databases.sort_by_key(|(database, _)| key(database));
+    Ok(databases)
+}
+
+fn add_databases(
     store: &Store,
     folder: &Path,
-) -> Result<Vec<(StoredDatabase, IndexedDbFile)>, Error> {
+    databases: &mut Vec<(StoredDatabase, IndexedDbFile)>,
+) -> Result<(), Error> {
     let buckets = store.buckets()?;
-    let mut databases = Vec::new();
     for file in IndexedDbFolder::list_all(folder) {
         let file = file?;
         let (origin, id) = parse_storage_key(&file.origin);
@@ -120,9 +148,7 @@ pub(crate) fn databases_in(
         };
         databases.push((database, file));
     }
-    let key = |each: &StoredDatabase| (each.origin.clone(), each.bucket.clone(), each.name.clone());
-    databases.sort_by_key(|(database, _)| key(database));
-    Ok(databases)
+    Ok(())
 }
 
 pub(crate) fn store_error(error: IndexedDbError) -> Error {
@@ -140,16 +166,23 @@ pub(crate) fn store_error(error: IndexedDbError) -> Error {
 /// [`Error::Store`], if the folder is not there, in use, or unreadable.
 pub fn stored_syncs(folder: &Path) -> Result<StoredSyncs, Error> {
     let now_ms = SystemClock.now_ms() as i64;
-    let Some(store) = Store::open_existing(folder)? else {
-        return Ok(StoredSyncs { now_ms, syncs: Vec::new() });
-    };
+    let mut syncs = Vec::new();
+    for (store, _) in &stores_in(folder)? {
+        add_syncs(store, now_ms, &mut syncs)?;
+    }
+    let key =
+        |sync: &StoredSync| (sync.origin.clone(), sync.scope.clone(), sync.tag.clone(), sync.kind);
+    syncs.sort_by_key(key);
+    Ok(StoredSyncs { now_ms, syncs })
+}
+
+fn add_syncs(store: &Store, now_ms: i64, syncs: &mut Vec<StoredSync>) -> Result<(), Error> {
     let registrations = store.registrations()?;
     // The store deletes syncs with their registration, so each has one.
     let of = |id| {
         let found = registrations.binary_search_by_key(&id, |registration| registration.id);
         found.ok().map(|index| &registrations[index])
     };
-    let mut syncs = Vec::new();
     for SyncRegistration { registration, tag, record } in store.sync_registrations()? {
         let kind = SyncType::OneShot;
         let SyncRecord { state, attempts, due_at_ms, .. } = record;
@@ -169,10 +202,7 @@ pub fn stored_syncs(folder: &Path) -> Result<StoredSyncs, Error> {
         let attempts = record.attempts;
         syncs.extend(of(registration).map(|of| stored(of, tag, kind, state, attempts, due_at_ms)));
     }
-    let key =
-        |sync: &StoredSync| (sync.origin.clone(), sync.scope.clone(), sync.tag.clone(), sync.kind);
-    syncs.sort_by_key(key);
-    Ok(StoredSyncs { now_ms, syncs })
+    Ok(())
 }
 
 fn stored(

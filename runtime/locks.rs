@@ -13,9 +13,9 @@ use tokio::sync::oneshot;
 
 use crate::activity::Busy;
 use crate::host::{RealmOwner, Shard};
+use crate::limits::{Limit, LimitOutcome};
 
 /// A script's heap is bounded; what it has the host keep has bounds too.
-const MAX_REQUESTS: usize = 10_000;
 const MAX_NAME_UNITS: usize = 64 << 10;
 
 /// The locks of a shard, by origin.
@@ -119,7 +119,8 @@ impl LockServices for Shard {
             return Err(OpError::TooManyLocks("The name is too long."));
         }
         let known = self.with_locks(realm, |locks| locks.queue.len() + locks.held.len());
-        if known.unwrap_or(0) >= MAX_REQUESTS {
+        if known.unwrap_or(0) >= self.limits.count(Limit::Locks) {
+            self.strike(realm, Limit::Locks, LimitOutcome::Refused);
             return Err(OpError::TooManyLocks("Too many locks are held or waited for."));
         }
         let id = self.next_id();

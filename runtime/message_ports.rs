@@ -13,16 +13,11 @@ use kittiwake_ops::{
 
 use crate::drive::Command;
 use crate::host::Shard;
+use crate::limits::{Limit, LimitOutcome};
 use crate::realm::Call;
-
-/// What an origin's messages that nobody has received may take; as much as a realm's heap.
-const MAX_UNDELIVERED_BYTES: usize = 256 << 20;
 
 /// What a message takes besides its bytes, so that a flood of empty ones is bounded too.
 const MESSAGE_OVERHEAD_BYTES: usize = 512;
-
-/// An origin's ports that are open.
-const MAX_PORTS: usize = 16_384;
 
 /// The ports of all realms.
 #[derive(Default)]
@@ -98,8 +93,10 @@ enum Next {
 impl MessagePortServices for Shard {
     fn port_create(&self, realm: RealmId) -> Result<(u32, u32), OpError> {
         let account = self.account_of(realm);
-        if account.ports.get() + 2 > MAX_PORTS {
-            return Err(OpError::TooManyPorts);
+        let limit = self.limits.count(Limit::Ports);
+        if account.ports.get() + 2 > limit {
+            self.strike(realm, Limit::Ports, LimitOutcome::Refused);
+            return Err(OpError::TooManyPorts { limit });
         }
         account.ports.set(account.ports.get() + 2);
         let first = self.message_ports.last.get() + 1;
@@ -190,10 +187,11 @@ impl Shard {
             }
         }
         drop(ports);
-        match undelivered > MAX_UNDELIVERED_BYTES {
-            true => Err(OpError::TooManyMessages),
-            false => Ok(posted),
+        if undelivered > self.limits.count(Limit::Messages) {
+            self.strike(realm, Limit::Messages, LimitOutcome::Refused);
+            return Err(self.too_many_messages());
         }
+        Ok(posted)
     }
 
     /// The message's ports become the realm's that is about to receive it.
@@ -271,6 +269,11 @@ impl Shard {
             }
         }
         all.is_ending.set(false);
+    }
+
+    pub(crate) fn too_many_messages(&self) -> OpError {
+        let limit = Limit::Messages.text_of(self.limits.of(Limit::Messages));
+        OpError::TooManyMessages { limit }
     }
 
     fn own_port<R>(

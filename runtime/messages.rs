@@ -71,7 +71,7 @@ impl Shard {
         let (shard, busy) = (self.me(), self.activity.begin());
         spawn_local(async move {
             let init = ExtendableInit::Message { message, source };
-            let end = shard.dispatch_functional(&worker, init, shard.limits.event).await;
+            let end = shard.dispatch_functional(&worker, init, shard.event_limit()).await;
             shard.trace_rejection(end);
             drop(busy);
         });

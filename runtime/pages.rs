@@ -15,6 +15,7 @@ use crate::drive::Command;
 use crate::history::Target;
 use crate::host::{RealmOwner, Shard};
 use crate::lifecycle::{Registration, Worker, decode, is_javascript, plain_exception};
+use crate::limits::{Limit, LimitOutcome};
 use crate::message_ports::Posted;
 use crate::page_modules::{PageModules, inline_key};
 use crate::realm::{Call, ModuleKey, ModuleKind, RealmError, RealmKind, StartOptions};
@@ -84,8 +85,10 @@ impl Shard {
         url: Url,
         source: PageSource,
     ) -> Result<(Rc<Window>, Result<(), RealmError>), Error> {
-        let limit = self.limits.pages;
+        let limit = self.limits.count(Limit::Pages);
         if self.pages.borrow().len() >= limit {
+            let origin = url.origin().ascii_serialization();
+            self.strike_origin(&origin, Limit::Pages, LimitOutcome::Refused);
             return Err(Error::TooManyPages { limit });
         }
         let window = self.new_window();
@@ -154,11 +157,14 @@ impl Shard {
             kind: RealmKind::Page,
             url: page.url.to_string(),
             origin: page.origin.clone(),
-            simulated: self.seed.is_some(),
+            host_clock: self.host_doors.clock,
+            host_entropy: self.host_doors.entropy,
             user_agent: self.user_agent.clone(),
             module: false,
             registration: None,
             worker: None,
+            timer_limit: self.timer_limit(),
+            buffer_limit: self.limits.of(Limit::Buffers) as f64,
         };
         let realm = self.create_realm(RealmOwner::Page(page.clone()), start);
         self.pages.borrow_mut().insert(realm, page.clone());

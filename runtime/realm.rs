@@ -11,7 +11,9 @@ mod code_cache;
 mod coverage;
 mod graphs;
 mod inspect;
+mod memory;
 mod modules;
+mod stack;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,12 +32,15 @@ use url::Url;
 use crate::coverage::Coverage;
 use crate::extension::{OriginShare, extensions};
 use crate::inspector::{Debugged, Inspected, Inspector};
-use crate::watchdog::{Limit, Struck, Watchdog};
+use crate::limits::Limit;
+use crate::meter::Meter;
+use crate::watchdog::{Struck, Watchdog};
 
 use code_cache::Leaving;
 
 pub(crate) use calls::{Call, ExtendableInit, Message, MessageSource};
 pub(crate) use graphs::{Ended, answer};
+pub(crate) use memory::{Memory, MemoryLimits};
 pub(crate) use modules::{
     DynamicImport, ModuleImport, ModuleKey, ModuleKind, Resolve, TopLevelAwait, UrlsAlone,
     resolve_url, unresolved,
@@ -44,6 +49,9 @@ pub(crate) use modules::{
 use modules::{DynamicImports, ModuleMap};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
+
+/// What our own script may take to start a realm, however little scripts may.
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a realm is made of.
 pub(crate) struct RealmOptions {
@@ -57,8 +65,8 @@ pub(crate) struct RealmOptions {
     pub(crate) watchdog: Rc<Watchdog>,
     /// Real time that one turn may take.
     pub(crate) turn_limit: Duration,
-    /// Bytes that its heap may have.
-    pub(crate) heap_limit: usize,
+    pub(crate) memory: MemoryLimits,
+    pub(crate) meter: Rc<Meter>,
     /// Who counts what its scripts run, if anybody does.
     pub(crate) coverage: Option<Coverage>,
     /// Who lets debuggers at it, if anybody does, and who hears of them.
@@ -73,12 +81,18 @@ pub(crate) struct StartOptions {
     pub(crate) kind: RealmKind,
     pub(crate) url: String,
     pub(crate) origin: String,
-    pub(crate) simulated: bool,
+    /// Whether `Date` and `Math.random` ask the host's doors, and not the engine.
+    pub(crate) host_clock: bool,
+    pub(crate) host_entropy: bool,
     pub(crate) user_agent: String,
     /// Whether its script is a module: such a worker has no `importScripts()`.
     pub(crate) module: bool,
     pub(crate) registration: Option<RegistrationState>,
     pub(crate) worker: Option<ServiceWorkerState>,
+    /// How many timers may wait.
+    pub(crate) timer_limit: u32,
+    /// How many bytes a resizable buffer may have.
+    pub(crate) buffer_limit: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -96,7 +110,7 @@ pub(crate) enum RealmError {
     /// A module was not loaded, or may not run in a worker: nothing of the script has run.
     #[error("{0}")]
     CannotStart(ScriptException),
-    #[error("the script {0} and was terminated")]
+    #[error("the script {} and was terminated", deed(*.0))]
     Terminated(Limit),
     #[error("the realm has ended")]
     Gone,
@@ -122,17 +136,22 @@ pub(crate) struct Realm {
     watchdog: Rc<Watchdog>,
     struck: Struck,
     turn_limit: Duration,
+    /// Outlives the isolate.
+    memory: Arc<Memory>,
+    meter: Rc<Meter>,
 }
 
 impl Realm {
     /// Creates the isolate from the snapshot and starts its global scope.
     pub(crate) fn new(options: RealmOptions) -> Self {
         let blobs = options.share.blobs.clone();
+        let struck = Struck::default();
+        let memory = Memory::new(options.memory, struck.clone());
         let mut runtime = JsRuntime::new(RuntimeOptions {
             extensions: extensions(options.share, options.seed),
             startup_snapshot: Some(SNAPSHOT),
             skip_op_registration: true, // they are in the snapshot
-            create_params: Some(v8::CreateParams::default().heap_limits(0, options.heap_limit)),
+            create_params: Some(memory.parameters()),
             module_loader: Some(Rc::new(no_modules::NoModules)),
             // Buffers that are transferred inside the realm pass through these.
             shared_array_buffer_store: Some(Default::default()),
@@ -141,8 +160,8 @@ impl Realm {
         });
         // An agent that cannot block, as the specification says: one thread serves many realms.
         runtime.v8_isolate().set_allow_atomics_wait(false);
-        let struck = Struck::default();
-        end_when_heap_is_full(&mut runtime, struck.clone());
+        runtime.v8_isolate().set_prepare_stack_trace_callback(stack::prepare);
+        memory.watch(&mut runtime);
         let host = Host { realm: options.id, services: options.services, blobs };
         runtime.op_state().borrow_mut().put(host);
         let host_call = take_host_call(&mut runtime);
@@ -160,7 +179,8 @@ impl Realm {
             scope.set_slot(Rc::new(CompiledScripts::default()));
         }
         let inspected = options.inspector.map(|(inspector, debugged)| {
-            inspect::inspect(&mut runtime, &inspector, &options.start, debugged)
+            let realm = (options.id, debugged);
+            inspect::inspect(&mut runtime, &inspector, &options.start, realm)
         });
         let counting = options.coverage.map(|all| coverage::Counting::start(&mut runtime, all));
         // SAFETY: creation entered the isolate on this thread.
@@ -175,11 +195,14 @@ impl Realm {
             inspected,
             watchdog: options.watchdog,
             struck,
-            turn_limit: options.turn_limit,
+            turn_limit: options.turn_limit.max(START_LIMIT),
+            memory,
+            meter: options.meter,
         };
         realm
             .turn(|turn| turn.call_host("start", |scope| vec![to_v8(scope, &options.start)]))
             .expect("our own start script does not throw");
+        realm.turn_limit = options.turn_limit;
         realm
     }
 
@@ -295,6 +318,9 @@ struct Turn<'a> {
     runtime: &'a mut JsRuntime,
     host_call: &'a v8::Global<v8::Function>,
     watchdog: &'a Watchdog,
+    struck: &'a Struck,
+    memory: &'a Memory,
+    meter: &'a Meter,
 }
 
 enum Failure {
@@ -309,13 +335,16 @@ impl<'a> Turn<'a> {
     fn enter(realm: &'a mut Realm) -> Self {
         let runtime = realm.runtime.as_mut().expect("a realm has its runtime until dropped");
         let isolate = runtime.v8_isolate().thread_safe_handle();
-        realm.watchdog.arm(isolate, realm.struck.clone(), realm.turn_limit);
+        let (struck, memory) = (realm.struck.clone(), realm.memory.clone());
+        realm.watchdog.arm(isolate, struck, memory, realm.turn_limit);
+        realm.meter.begin_turn();
         // SAFETY: `drop` leaves it, on this thread, and no handle outlives the borrow.
         unsafe {
             runtime.v8_isolate().enter();
         }
         let host_call = realm.host_call.as_ref().expect("a realm has it until dropped");
-        Turn { runtime, host_call, watchdog: &realm.watchdog }
+        let (watchdog, struck) = (&*realm.watchdog, &realm.struck);
+        Turn { runtime, host_call, watchdog, struck, memory: &realm.memory, meter: &realm.meter }
     }
 
     fn call_host<'m>(
@@ -341,11 +370,25 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        self.memory.look_at_buffers(self.runtime.v8_isolate());
         // SAFETY: entered in `enter`, on this thread.
         unsafe {
             self.runtime.v8_isolate().exit();
         }
         self.watchdog.disarm();
+        if self.meter.end_turn() {
+            self.struck.set(Limit::EventCpu);
+        }
+    }
+}
+
+/// What a script did to be terminated.
+fn deed(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Turn => "ran for longer than its limit",
+        Limit::EventCpu => "used more processor time than its limit",
+        Limit::Buffers => "used more memory outside its heap than its limit",
+        _ => "used more memory than its limit",
     }
 }
 
@@ -368,17 +411,6 @@ impl From<Failure> for RealmError {
         };
         RealmError::Exception(exception)
     }
-}
-
-/// Ends the turn that fills the heap, before V8 ends the process.
-fn end_when_heap_is_full(runtime: &mut JsRuntime, struck: Struck) {
-    let isolate = runtime.v8_isolate().thread_safe_handle();
-    runtime.add_near_heap_limit_callback(move |current, _initial| {
-        struck.set(Limit::Memory);
-        isolate.terminate_execution();
-        // Room for the turn to unwind; nothing runs in this realm again.
-        current.saturating_mul(2)
-    });
 }
 
 /// Takes the host's way in off the global, before any script could see it.

@@ -111,6 +111,16 @@ impl Services for Stage {
         }
     }
     fn console(&self, _: RealmId, _: ConsoleLevel, _: String) {}
+    fn timer_refused(&self, _: RealmId) {}
+    fn blob_room(&self, _: RealmId, _: usize) -> Result<Box<dyn Send + Sync>, OpError> {
+        Ok(Box::new(()))
+    }
+    fn may_broadcast(&self, _: RealmId, _: usize) -> Result<(), OpError> {
+        Ok(())
+    }
+    fn buffer_limit(&self) -> usize {
+        usize::MAX
+    }
     fn exception(&self, _: RealmId, exception: ScriptException) {
         panic!("the rehearsal throws: {exception}");
     }

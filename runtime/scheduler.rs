@@ -145,7 +145,7 @@ fn claim(shard: &Shard, last: &mut Option<RegistrationId>) -> Result<(), StoreEr
     }
     let limits = ClaimLimits {
         total: shard.free_sync_slots(),
-        per_registration: shard.limits.syncs_per_registration,
+        per_registration: shard.pace.syncs_per_registration,
         under_way,
         after: *last,
     };

@@ -11,11 +11,12 @@ use kittiwake_ops::{
     RegistrationState, RequestBody, RouterRule, ScriptException, ScriptSource, ServiceWorkerState,
     Services, WorkerState,
 };
-use kittiwake_store::{SyncChange, SyncType};
+use kittiwake_store::{StoreError, SyncChange, SyncType};
 use tokio::task::JoinSet;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::lifecycle::Registration;
+use crate::limits::{Limit, LimitOutcome};
 use crate::trace::TraceKind;
 
 impl Services for Shard {
@@ -39,8 +40,33 @@ impl Services for Shard {
         self.information()
     }
 
-    fn console(&self, _realm: RealmId, level: ConsoleLevel, text: String) {
-        self.trace(TraceKind::Console { level, text });
+    fn console(&self, realm: RealmId, level: ConsoleLevel, text: String) {
+        if self.may_write(realm, text.len()) {
+            if let Some(inspector) = &self.inspector {
+                inspector.console((realm, &self.debugged), level, &text, self.now_ms());
+            }
+            self.trace(TraceKind::Console { level, text });
+        }
+    }
+
+    fn blob_room(&self, realm: RealmId, bytes: usize) -> Result<Box<dyn Send + Sync>, OpError> {
+        let room = self.take(realm, Limit::Blobs, bytes).ok_or(OpError::NoMemory)?;
+        Ok(Box::new(room))
+    }
+
+    fn may_broadcast(&self, realm: RealmId, bytes: usize) -> Result<(), OpError> {
+        match self.broadcasts(realm, bytes) {
+            true => Ok(()),
+            false => Err(self.too_many_messages()),
+        }
+    }
+
+    fn buffer_limit(&self) -> usize {
+        self.limits.count(Limit::Buffers)
+    }
+
+    fn timer_refused(&self, realm: RealmId) {
+        self.strike(realm, Limit::Timers, LimitOutcome::Refused);
     }
 
     fn exception(&self, realm: RealmId, exception: ScriptException) {
@@ -220,6 +246,18 @@ impl Services for Shard {
 
 impl Shard {
     pub(crate) fn trace_exception(&self, exception: ScriptException) {
+        self.trace(TraceKind::Error { exception });
+    }
+
+    /// Tells the operator what failed in the store; the script has been told what it may know.
+    pub(crate) fn trace_store_error(&self, error: &StoreError) {
+        let exception = ScriptException {
+            message: error.to_string(),
+            file: None,
+            line: None,
+            column: None,
+            stack: None,
+        };
         self.trace(TraceKind::Error { exception });
     }
 

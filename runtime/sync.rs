@@ -14,6 +14,7 @@ use kittiwake_store::{
 use crate::commits::{Answer, Written};
 use crate::host::Shard;
 use crate::lifecycle::Registration;
+use crate::limits::{Limit, LimitOutcome};
 use crate::realm::Call;
 use crate::trace::{SyncTraceState, TraceKind};
 
@@ -77,7 +78,31 @@ impl Shard {
         let active = registration.filter(|found| found.active().is_some());
         let known = active.and_then(known).ok_or(OpError::NoActiveWorker { interface })?;
         self.require_permission(permission, tag)?;
+        self.require_sync_room(realm, known.0, tag, type_of(change))?;
         Ok(Some(known))
+    }
+
+    /// An origin may have so many syncs; one that it has already may be registered again.
+    fn require_sync_room(
+        &self,
+        realm: RealmId,
+        registration: RegistrationId,
+        tag: &str,
+        sync_type: SyncType,
+    ) -> Result<(), OpError> {
+        let interface = interface_of(sync_type);
+        let failed = |error| self.sync_error(&error, interface);
+        let origin = self.origin_of(realm).unwrap_or_default();
+        let has_room = self.takes_sync_room(&origin, || {
+            self.flush_commits();
+            self.store.syncs_of_origin(&origin)
+        });
+        let is_known = || self.store.has_sync(registration, tag, sync_type);
+        if has_room.map_err(failed)? || is_known().map_err(failed)? {
+            return Ok(());
+        }
+        self.strike(realm, Limit::Syncs, LimitOutcome::Refused);
+        Err(OpError::TooManySyncs { interface, limit: self.limits.of(Limit::Syncs) })
     }
 
     /// Tells the trace what a script's write did, or the script why it could not be made.

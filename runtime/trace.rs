@@ -8,12 +8,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use kittiwake_ops::ConsoleLevel;
+use kittiwake_ops::{ConsoleLevel, ScriptException};
 use kittiwake_store::SyncType;
 use serde::{Serialize, Serializer};
 
 use crate::fetch::ResponseSource;
+use crate::limits::{Limit, LimitOutcome, LimitSubject};
 use crate::network::NetworkState;
+use crate::realm::RealmError;
 
 /// Something that happened, and when.
 #[derive(Clone, Debug, Serialize)]
@@ -120,7 +122,20 @@ pub enum TraceKind {
     Error {
         /// The exception, with its place.
         #[serde(flatten)]
-        exception: kittiwake_ops::ScriptException,
+        exception: ScriptException,
+    },
+    /// A script wanted more than a limit allows. Told once a second of one realm and one limit.
+    Limit {
+        /// Which limit.
+        limit: Limit,
+        /// How much it allows, in its unit.
+        amount: u64,
+        /// Who wanted more.
+        subject: LimitSubject,
+        /// The worker's script, the page's URL, or the origin.
+        url: String,
+        /// What became of it.
+        outcome: LimitOutcome,
     },
     /// A message was posted.
     Message {
@@ -380,12 +395,30 @@ impl fmt::Display for TraceEvent {
 }
 
 impl TraceKind {
-    /// What reaches a worker from outside, and what it shows.
+    /// What a script did not catch, or why it was ended.
+    pub(crate) fn failure(&self) -> Option<ScriptException> {
+        match self {
+            TraceKind::Error { exception } => Some(exception.clone()),
+            TraceKind::Limit { limit, url, outcome: LimitOutcome::Terminated, .. } => {
+                let message = RealmError::Terminated(*limit).to_string();
+                let (line, column, stack) = (None, None, None);
+                Some(ScriptException { message, file: Some(url.clone()), line, column, stack })
+            }
+            _ => None,
+        }
+    }
+
+    /// What reaches a worker from outside, what it shows, and what it may not have.
     fn write_event(&self, at: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TraceKind::Push { state, text, .. } => {
                 write!(f, "{at}  push       {}", word(state))?;
                 text.as_ref().map_or(Ok(()), |text| write!(f, "  {}", one_line(text)))
+            }
+            TraceKind::Limit { limit, amount, subject, url, outcome } => {
+                let (subject, outcome) = (word(subject), word(outcome));
+                let amount = limit.text_of(*amount);
+                write!(f, "{at}  limit      {limit} {amount}  {subject}  {url}  {outcome}")
             }
             TraceKind::Notification { state, title, body, tag } => {
                 write!(f, "{at}  notification  {}  {}", word(state), one_line(title))?;

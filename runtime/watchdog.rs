@@ -1,12 +1,11 @@
 //! Ends a turn of JavaScript that never returns.
 //!
 //! One thread watches one host thread, which runs at most one isolate at a time. Arming costs a
-//! lock; the watching thread wakes only when a deadline passes, not once a turn.
+//! lock; the watching thread wakes some times a second while there are turns, not once a turn.
 //!
 //! Invariant: an isolate is terminated only during a turn of its own, never one of its neighbours',
 //! and not while somebody debugs it.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -15,20 +14,22 @@ use std::time::{Duration, Instant};
 use deno_core::v8::IsolateHandle;
 
 use crate::inspector::{Debugged, now};
+use crate::limits::Limit;
+use crate::realm::Memory;
+
+/// How often a turn that lasts is looked at. A fast machine fills some hundred megabytes meanwhile.
+const LOOKS: Duration = Duration::from_millis(50);
+
+/// How long a turn may take to end when it is told to.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// Told of a turn that does not end, by the watchdog's thread.
+pub(crate) type StuckHook = dyn Fn() + Send + Sync;
 
 /// Watches the turns of one host thread.
 pub(crate) struct Watchdog {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What a script may not exceed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limit {
-    /// The real time of one turn.
-    Time,
-    /// The size of the realm's heap.
-    Memory,
 }
 
 /// A realm's own mark: set when one of its turns was ended because it exceeded a limit.
@@ -39,6 +40,7 @@ struct Shared {
     watch: Mutex<Watch>,
     changed: Condvar,
     debugged: Arc<Debugged>,
+    on_stuck: Option<Arc<StuckHook>>,
 }
 
 #[derive(Default)]
@@ -53,12 +55,19 @@ struct Turn {
     limit: Duration,
     isolate: IsolateHandle,
     struck: Struck,
+    memory: Arc<Memory>,
+    /// When the turn is to look at its memory next.
+    look: Instant,
+    /// When it was first told to end.
+    struck_at: Option<Instant>,
+    /// Whether somebody was told that it does not.
+    is_told: bool,
 }
 
 impl Watchdog {
-    pub(crate) fn start(debugged: Arc<Debugged>) -> Self {
+    pub(crate) fn start(debugged: Arc<Debugged>, on_stuck: Option<Arc<StuckHook>>) -> Self {
         let (watch, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { watch, changed, debugged });
+        let shared = Arc::new(Shared { watch, changed, debugged, on_stuck });
         let watched = shared.clone();
         let thread = std::thread::Builder::new()
             .name("kittiwake-watchdog".into())
@@ -67,10 +76,21 @@ impl Watchdog {
         Watchdog { shared, thread: Some(thread) }
     }
 
-    /// A turn begins. It must end by [`Watchdog::disarm`] within `limit` of real time.
-    pub(crate) fn arm(&self, isolate: IsolateHandle, struck: Struck, limit: Duration) {
+    /// A turn begins. It must end by [`Watchdog::disarm`] within `limit` of real time; meanwhile
+    /// it looks at its memory now and then.
+    pub(crate) fn arm(
+        &self,
+        isolate: IsolateHandle,
+        struck: Struck,
+        memory: Arc<Memory>,
+        limit: Duration,
+    ) {
         let mut watch = self.shared.lock();
-        watch.turn = Some(Turn { began: now(), limit, isolate, struck });
+        let began = now();
+        let (look, struck_at, is_told) = (began + LOOKS, None, false);
+        // A century is as good as no limit.
+        let limit = limit.min(Duration::from_secs(100 * 365 * 24 * 60 * 60));
+        watch.turn = Some(Turn { began, limit, isolate, struck, memory, look, struck_at, is_told });
         if watch.parked {
             self.shared.changed.notify_one();
         }
@@ -92,29 +112,46 @@ impl Drop for Watchdog {
     }
 }
 
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Limit::Time => "ran for longer than its limit",
-            Limit::Memory => "used more memory than its limit",
-        })
-    }
-}
-
 impl Struck {
+    /// The first limit that struck is the one that is told.
     pub(crate) fn set(&self, limit: Limit) {
-        let mark = match limit {
-            Limit::Time => 1,
-            Limit::Memory => 2,
-        };
-        self.0.store(mark, Ordering::Relaxed);
+        let mark = limit as u8 + 1;
+        // A mark that is there already stays.
+        let _ = self.0.compare_exchange(0, mark, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     pub(crate) fn limit(&self) -> Option<Limit> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
-            1 => Some(Limit::Time),
-            _ => Some(Limit::Memory),
+            mark => Some(Limit::ALL[usize::from(mark) - 1]),
+        }
+    }
+}
+
+impl Turn {
+    /// Does what is to be done by now; answers until when there is nothing more.
+    fn watch(&mut self, now: Instant, on_stuck: Option<&StuckHook>) -> Duration {
+        let deadline = self.began + self.limit;
+        if deadline <= now {
+            self.struck.set(Limit::Turn);
+        }
+        if self.struck.limit().is_some() {
+            // Again and again: to describe what ended may run code of the script's too.
+            self.isolate.terminate_execution();
+            let since = *self.struck_at.get_or_insert(now);
+            if let Some(on_stuck) = on_stuck
+                && now - since >= STUCK
+                && !std::mem::replace(&mut self.is_told, true)
+            {
+                on_stuck();
+            }
+        } else if self.look <= now {
+            self.memory.look_during_turn();
+        }
+        self.look = now + LOOKS;
+        match deadline <= now {
+            true => LOOKS,
+            false => LOOKS.min(deadline - now),
         }
     }
 }
@@ -133,17 +170,11 @@ impl Shared {
                 watch.parked = false;
                 continue;
             };
-            let left = (turn.began + turn.limit).saturating_duration_since(now());
-            if left.is_zero() && self.debugged.since(turn.began) {
-                turn.began = now();
-                continue;
+            let now = now();
+            if turn.began + turn.limit <= now && self.debugged.since(turn.began) {
+                turn.began = now;
             }
-            if left.is_zero() {
-                turn.struck.set(Limit::Time);
-                turn.isolate.terminate_execution();
-                watch.turn = None;
-                continue;
-            }
+            let left = turn.watch(now, self.on_stuck.as_deref());
             // A later turn may have begun by then; the loop looks at whichever is armed.
             let waited = self.changed.wait_timeout(watch, left);
             watch = waited.expect("no holder of this lock panics").0;

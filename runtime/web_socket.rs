@@ -21,6 +21,7 @@ use url::Url;
 use crate::fetch::ResponseSource;
 use crate::host::Shard;
 use crate::http::{DuplexStream, WebSocketRequest};
+use crate::limits::Limit;
 use crate::trace::TraceKind;
 
 /// Messages between a realm and its connection; then the faster one waits.
@@ -40,10 +41,14 @@ impl SocketServices for Shard {
         realm: RealmId,
         request: SocketRequest,
     ) -> LocalBoxFuture<'static, Result<SocketConnection, OpError>> {
+        let Some(taken) = self.take(realm, Limit::Sockets, 1) else {
+            return async { Err(OpError::FailedToFetch) }.boxed_local();
+        };
         let (shard, origin) = (self.me(), self.origin_of(realm).unwrap_or_default());
         let (mut reply, answer) = oneshot::channel();
         // A task of its own, which is the connection's for as long as it lives.
         spawn_local(async move {
+            let _taken = taken;
             let connected = tokio::select! {
                 connected = shard.connect_socket(origin, request) => connected,
                 () = reply.closed() => return,

@@ -100,6 +100,21 @@ pub enum StoreError {
         newest: i32,
     },
 
+    /// The state folder is divided over another number of shards than was asked for.
+    #[error(
+        "state folder {} is divided over {found} shard{}, not {asked}: start it with {found} or \
+         without a number, or choose another state folder",
+        folder.display(), if *found == 1 { "" } else { "s" }
+    )]
+    Shards {
+        /// The state folder.
+        folder: PathBuf,
+        /// How many it has.
+        found: usize,
+        /// How many were asked for.
+        asked: usize,
+    },
+
     /// The database contradicts itself. Usually a failing disk, or a copy of a database in use.
     #[error(
         "{} is damaged ({source}): restore the state folder from a backup, \

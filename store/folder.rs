@@ -6,7 +6,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{LockHolder, StoreError};
-use crate::{APPLICATION_ID, DATABASE_FILE, newest_schema};
+use crate::migrations::newest_schema;
+use crate::{APPLICATION_ID, DATABASE_FILE};
 
 const LOCK_FILE: &str = "lock";
 

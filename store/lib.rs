@@ -57,10 +57,12 @@ mod folder;
 mod http_cache;
 pub mod indexed_db;
 mod memory;
+mod migrations;
 mod periodic;
 mod push;
 mod registrations;
 mod script_code;
+mod shards;
 mod sync;
 mod transaction;
 mod write;
@@ -76,6 +78,7 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
+use crate::migrations::{MIGRATIONS, migrate};
 use crate::transaction::Transaction;
 
 pub use crate::background_fetch::{
@@ -100,6 +103,7 @@ pub use crate::registrations::{
     Unregistered, UpdateViaCache, Version, VersionId, VersionState,
 };
 pub use crate::script_code::ScriptCodeLimits;
+pub use crate::shards::{shard_folder, shard_of_origin};
 pub use crate::sync::{
     ClaimLimits, Claimed, DueNow, HandedBack, IllegalTransition, ListedSync, Outcome, Profile,
     Recovered, Recovery, Registered, Settled, SyncEvent, SyncPlace, SyncPolicy, SyncRecord,
@@ -112,22 +116,6 @@ pub const DATABASE_FILE: &str = "kittiwake.sqlite";
 
 /// "KTWK": tells Kittiwake's databases from those of other programs.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWK");
-
-/// Every step of the schema, oldest first; the schema's version is how many were taken. A step
-/// that was released never changes: databases that took it would differ from those that will.
-const MIGRATIONS: &[&str] = &[
-    include_str!("schema.sql"),
-    include_str!("schema_fetch.sql"),
-    include_str!("caches/schema.sql"),
-    include_str!("buckets_schema.sql"),
-    include_str!("schema_start.sql"),
-    include_str!("schema_lifecycle.sql"),
-    include_str!("push/schema.sql"),
-    include_str!("cookie_subscriptions.sql"),
-    include_str!("script_code.sql"),
-    include_str!("background_fetch/schema.sql"),
-    include_str!("content_index.sql"),
-];
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
@@ -289,32 +277,6 @@ fn refuse_unknown_schema(connection: &Connection, database: &Path) -> Result<(),
     Ok(folder::refuse_marks(database, application_id, user_version)?)
 }
 
-/// Takes the steps that the database has not taken, each in a transaction of its own.
-fn migrate(connection: &Connection, migrations: &[&str]) -> Result<(), Failure> {
-    let taken: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for (index, sql) in migrations.iter().enumerate() {
-        let version = version_of(index + 1);
-        if version <= taken {
-            continue;
-        }
-        let transaction = Transaction::begin(connection)?;
-        connection.execute_batch(sql)?;
-        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-        connection.pragma_update(None, "user_version", version)?;
-        transaction.commit()?;
-    }
-    Ok(())
-}
-
-/// The schema version that this build writes, and the newest that it reads.
-fn newest_schema() -> i32 {
-    version_of(MIGRATIONS.len())
-}
-
-fn version_of(migrations: usize) -> i32 {
-    i32::try_from(migrations).expect("invariant: migrations are written by hand")
-}
-
 fn sqlite_failure(code: i32, message: &str) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(message.into()))
 }
@@ -324,6 +286,7 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
+    use crate::migrations::newest_schema;
 
     fn plan(store: &Store, sql: &str) -> String {
         let connection = store.connection();

@@ -160,6 +160,44 @@ impl Store {
         })
     }
 
+    /// How many syncs of both types an origin has that are not settled.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn syncs_of_origin(&self, origin: &str) -> Result<u64, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT (SELECT COUNT(*) FROM registrations JOIN sync_registrations \
+                 ON registration_id = id WHERE origin = ?1) + \
+                 (SELECT COUNT(*) FROM periodic_sync_registrations WHERE origin = ?1)",
+            )?;
+            let count: i64 = statement.query_row([origin], |row| row.get(0))?;
+            Ok(count.unsigned_abs())
+        })
+    }
+
+    /// Whether a sync of this type and tag is not settled.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the disk.
+    pub fn has_sync(
+        &self,
+        registration: RegistrationId,
+        tag: &str,
+        sync_type: SyncType,
+    ) -> Result<bool, StoreError> {
+        let table = match sync_type {
+            SyncType::OneShot => "sync_registrations",
+            SyncType::Periodic => "periodic_sync_registrations",
+        };
+        self.read(|connection| {
+            let query = format!("SELECT 1 FROM {table} WHERE registration_id = ?1 AND tag = ?2");
+            Ok(connection.prepare_cached(&query)?.exists((registration, tag))?)
+        })
+    }
+
     /// Records how a claimed event ended at `now_ms`, from which a new wait counts. Durable when
     /// it returns. <https://wicg.github.io/background-sync/spec/#fire-a-sync-event>
     ///

@@ -3,9 +3,10 @@
 //! Invariant: it asks the system for the process's resident pages, not the allocators.
 
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 
 use futures::executor::block_on;
-use kittiwake::{PageSource, Runtime};
+use kittiwake::{Error, PageSource, Runtime};
 use url::Url;
 
 /// Resident memory of this process.
@@ -13,6 +14,35 @@ fn resident_bytes() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").expect("Linux has it");
     let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok());
     pages.expect("its second number counts resident pages") * rustix::param::page_size()
+}
+
+/// One test at a time: memory is the process's.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn pages_without_end_are_refused_at_the_limit_and_take_bounded_memory() {
+    const PAGES: usize = 50;
+    const ALLOWED_BYTES_EACH: usize = 8 << 20;
+
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let url = Url::parse("https://app.test/page").expect("a URL");
+    let source = PageSource::Script(url.clone(), "globalThis.kept = [location.href];".to_owned());
+    let builder = Runtime::builder().simulated(0).page_limit(PAGES);
+    let runtime = builder.start().expect("it starts");
+    let before = resident_bytes();
+    block_on(async {
+        for _ in 0..PAGES {
+            runtime.open_page(url.clone(), source.clone()).await.expect("the page opens");
+        }
+        for _ in PAGES..1000 {
+            let refused = runtime.open_page(url.clone(), source.clone()).await;
+            assert!(matches!(refused, Err(Error::TooManyPages { limit: PAGES })));
+        }
+    });
+    let each = resident_bytes().saturating_sub(before) / PAGES;
+    println!("a page takes {each} bytes");
+    assert!(each <= ALLOWED_BYTES_EACH, "a page takes {each} bytes, not {ALLOWED_BYTES_EACH}");
+    block_on(runtime.shut_down()).expect("it ends");
 }
 
 #[test]
@@ -24,6 +54,7 @@ fn a_thousand_pages_one_after_the_other_leave_memory_flat() {
     // allowed is 20 kB a page, for allocators that give back late.
     const ALLOWED_BYTES: usize = (PAGES - WARM_UP) * 5_000;
 
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let url = Url::parse("https://app.test/page").expect("a URL");
     let source = "globalThis.kept = new Array(1000).fill('x'); setInterval(() => kept, 1000);";
     let source = PageSource::Script(url.clone(), source.to_owned());

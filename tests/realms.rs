@@ -19,7 +19,7 @@ self.addEventListener("message", (event) => {
 });
 "#;
 
-/// What was printed, and which errors came.
+/// What was printed, which errors came, and which limits struck.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<String>>>);
 
@@ -34,6 +34,9 @@ impl Heard {
             TraceKind::Console { text, .. } => lines.lock().expect("ok").push(text.clone()),
             TraceKind::Error { exception } => {
                 lines.lock().expect("ok").push(format!("error: {exception}"));
+            }
+            TraceKind::Limit { limit, url, .. } => {
+                lines.lock().expect("ok").push(format!("limit: {limit} {url}"));
             }
             _ => {}
         })
@@ -146,8 +149,7 @@ fn a_script_that_never_returns_hurts_no_other_realm() {
         runtime.shut_down().await.expect("it ends");
     });
     let lines = heard.lines();
-    let terminated = "error: the script ran for longer than its limit and was terminated \
-                      (https://app0.test/sw.js)";
+    let terminated = "limit: turn https://app0.test/sw.js";
     // The worker that hung starts afresh for its next message.
     let expected = ["page 1", terminated, "https://app0.test/good/ heard one"];
     let rest = ["https://app0.test/bad/ heard two", "page 2"];
@@ -170,8 +172,7 @@ fn a_script_that_fills_its_heap_hurts_no_other_realm() {
         }
         runtime.shut_down().await.expect("it ends");
     });
-    let terminated = "error: the script used more memory than its limit and was terminated \
-                      (https://app0.test/greedy.js)";
+    let terminated = "limit: heap https://app0.test/greedy.js";
     assert_eq!(heard.lines(), [terminated, "https://app0.test/good/ heard hello"]);
 }
 

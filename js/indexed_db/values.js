@@ -3,8 +3,9 @@
 // Invariant: what cannot be cloned is a DataCloneError to the script.
 
 import { core, primordials } from "ext:core/mod.js";
+import { refusalOf } from "ext:kittiwake/platform_object.js";
+
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { isUncloneable } = core.loadExtScript("ext:deno_web/13_message_port.js");
 const { op_indexed_db_has_blobs } = core.ops;
 const {
   ArrayPrototypePush,
@@ -21,10 +22,11 @@ export function serialize(value, write, prefix) {
   const refuse = (text) => {
     throw new DOMException(`${prefix}: ${text}`, "DataCloneError");
   };
-  if (isUncloneable(value)) refuse("The object could not be cloned.");
   try {
     return write(refuse);
   } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal !== undefined) refuse(refusal);
     // The engine's own refusals; a getter's exception is the script's.
     if (ObjectPrototypeIsPrototypeOf(TypeErrorPrototype, error) && isEngines(error)) {
       refuse(error.message);

@@ -20,6 +20,7 @@ use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
 use self::value::Marks;
+use crate::structured_clone::has_host_objects;
 use crate::{BucketNumber, Host, RealmId};
 
 pub use event::{
@@ -248,7 +249,7 @@ pub fn op_indexed_db_put<'s>(
     let marks = Marks { cloneable, interface, event, plain, refuse };
     let Some(value) = value::serialize(scope, value, marks)? else { return Ok(undefined) };
     // What blobs hold is found by the script.
-    let found = if has_blobs(&value) { None } else { operation::found_keys(recipe, &value) };
+    let found = if has_host_objects(&value) { None } else { operation::found_keys(recipe, &value) };
     let Some(found) = found else { return Ok(buffer_to_v8(scope, value)) };
     let key = IndexedDbKey::from_v8(scope, key).or(found.key);
     let (indexes, blobs) = (found.indexes, vec![]);
@@ -285,13 +286,7 @@ pub fn op_indexed_db_put_bytes<'s>(
 /// be wrong in saying so.
 #[op2(fast)]
 pub fn op_indexed_db_has_blobs(#[buffer] value: &[u8]) -> bool {
-    has_blobs(value)
-}
-
-fn has_blobs(value: &[u8]) -> bool {
-    // The serialiser's tag, and the number by which the engine marks an object of its own.
-    const HOST_OBJECT: [u8; 6] = [b'\\', 0xff, 0xff, 0xff, 0xff, 0x0f];
-    value.windows(HOST_OBJECT.len()).any(|window| window == HOST_OBJECT)
+    has_host_objects(value)
 }
 
 /// Every other request: see [`IndexedDbOperation::from_v8`].
@@ -363,7 +358,10 @@ pub fn op_indexed_db_end(state: &mut OpState, #[smi] transaction: u32, commit: b
 }
 
 /// What scripts get of bytes that nobody else holds.
-fn buffer_to_v8<'s>(scope: &mut v8::PinScope<'s, '_>, bytes: Vec<u8>) -> v8::Local<'s, v8::Value> {
+pub(crate) fn buffer_to_v8<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    bytes: Vec<u8>,
+) -> v8::Local<'s, v8::Value> {
     to_v8(scope, &ToJsBuffer::from(bytes))
 }
 

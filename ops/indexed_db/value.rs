@@ -9,9 +9,7 @@ use deno_core::v8::{ValueDeserializerHelper, ValueSerializerHelper};
 use deno_error::JsErrorBox;
 
 use super::key_path;
-
-/// Marks an object of the host's that `js/indexed_db/values.js` reads, such as a Blob.
-const HOST_OBJECT: u32 = u32::MAX;
+use crate::structured_clone::{HOST_OBJECT, is_forged};
 
 /// How objects of the platform are known, and what becomes of them.
 pub(super) struct Marks<'s> {
@@ -47,7 +45,13 @@ pub(super) fn serialize<'s>(
         return Ok(None);
     }
     match written {
-        Some(true) => Ok(Some(serializer.release())),
+        Some(true) => {
+            let bytes = serializer.release();
+            match is_forged(scope, &bytes) {
+                true => Err(JsErrorBox::type_error("Failed to serialize response")),
+                false => Ok(Some(bytes)),
+            }
+        }
         // `values.js` knows it by this text.
         _ => Err(JsErrorBox::type_error("Failed to serialize response")),
     }

@@ -42,7 +42,7 @@ impl Shard {
             fetch.watchers.borrow_mut().insert(realm);
         }
         let init = event_init(fetch, type_of(fetch.state.get()));
-        let end = self.dispatch_functional(&worker, init, self.limits.event).await;
+        let end = self.dispatch_functional(&worker, init, self.event_limit()).await;
         // A graceful stop has given it back.
         if !self.background_fetches.firing.borrow_mut().remove(&fetch.id) || self.is_stopping() {
             return;

@@ -88,6 +88,15 @@ struct Record {
     vary: RefCell<Vec<String>>,
 }
 
+/// A script hears that it has aborted a fetch, before the worker hears so; or the realm has ended.
+struct Answered(Rc<BackgroundFetch>);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.changed.notify_waiters();
+    }
+}
+
 impl BackgroundFetches {
     fn of_origin(&self, origin: &str) -> Vec<Rc<BackgroundFetch>> {
         let kept = self.kept.borrow();
@@ -250,16 +259,15 @@ impl BackgroundFetchServices for Shard {
         realm: RealmId,
         number: i64,
     ) -> LocalBoxFuture<'static, Result<bool, OpError>> {
-        let aborted = match self.own_background_fetch(realm, number) {
-            Some(fetch) if fetch.is_active() => {
-                let settled = self.settle_background_fetch(&fetch, BackgroundFetchState::Aborted);
-                settled.map_err(|error| self.background_fetch_error(&error))
-            }
-            _ => Ok(false),
-        };
+        let fetch = self.own_background_fetch(realm, number).filter(|fetch| fetch.is_active());
+        let Some(fetch) = fetch else { return ready(Ok(false)).boxed_local() };
+        let aborted = self.settle_background_fetch(&fetch, BackgroundFetchState::Aborted);
+        let aborted = aborted.map_err(|error| self.background_fetch_error(&error));
+        let answered = Answered(fetch);
         // The realm's calls come first: whoever reads `result` now finds it.
         async move {
             let_others_run().await;
+            drop(answered);
             aborted
         }
         .boxed_local()
@@ -374,7 +382,6 @@ impl Shard {
         };
         self.trace_background_fetch(fetch, told, reason);
         self.tell_background_fetch(fetch);
-        fetch.changed.notify_waiters();
         Ok(true)
     }
 

@@ -92,6 +92,7 @@ impl Shard {
         let state = outcome(&results).expect("invariant: every request has ended");
         if fetch.is_active() {
             self.settle_background_fetch(fetch, state)?;
+            fetch.changed.notify_waiters();
         }
         Ok(())
     }
@@ -282,6 +283,10 @@ impl Shard {
         let record = &fetch.records[position];
         let (mut entry, mut written) = (None, None);
         if let Some(Partial { mut response, body, .. }) = whole {
+            // As in Chromium: what a server says besides its status is not looked at.
+            if result == RecordResult::BadStatus {
+                response.body = EntryBody::Null;
+            }
             match self.finish_response(body, response.body == EntryBody::Null).await {
                 Ok(body) => {
                     response.body = body.column.clone();
@@ -309,7 +314,7 @@ impl Shard {
                 written.into_iter().for_each(WrittenBody::keep);
             }
         }
-        if !matches!(result, RecordResult::Success | RecordResult::BadStatus) {
+        if result != RecordResult::Success {
             record.downloaded.set(0);
         }
         record.result.set(Some(result));

@@ -108,6 +108,7 @@ impl Writer {
         let mut written = shard.caches.bodies.written.borrow_mut();
         let sum = written.entry(self.origin.clone()).or_default();
         if used.saturating_add(*sum).saturating_add(bytes) > quota {
+            shard.strike_storage(&self.origin);
             return Err(OpError::QuotaExceeded);
         }
         *sum += bytes;

@@ -8,6 +8,7 @@ mod drive;
 mod event;
 mod files;
 mod inspect;
+mod limits;
 mod output;
 mod push;
 mod run;

@@ -49,7 +49,9 @@ pub fn printer(
             Format::Text => event.to_string(),
         };
         let style = match &event.kind {
-            TraceKind::Error { .. } | TraceKind::Sync { state: SyncTraceState::GaveUp, .. } => RED,
+            TraceKind::Error { .. }
+            | TraceKind::Limit { .. }
+            | TraceKind::Sync { state: SyncTraceState::GaveUp, .. } => RED,
             TraceKind::Sync { state: SyncTraceState::Waiting, .. } => YELLOW,
             _ => Style::new(),
         };

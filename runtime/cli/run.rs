@@ -20,6 +20,7 @@ use url::Url;
 
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
 use crate::inspect::InspectOptions;
+use crate::limits::LimitOptions;
 use crate::output::{Format, left, printer, report};
 use crate::servers::ServerOptions;
 use crate::trace_page::{Recorder, TracePage, TracedRun};
@@ -129,6 +130,8 @@ pub struct RunOptions {
     deny: Vec<Permission>,
     #[command(flatten)]
     servers: ServerOptions,
+    #[command(flatten)]
+    limits: LimitOptions,
     /// How the trace is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -274,6 +277,7 @@ impl Plan {
         let inspector = options.inspect.listen()?;
         let builder = builder.inspector(inspector.clone());
         let builder = options.servers.apply(options.deny.iter().fold(builder, deny));
+        let builder = options.limits.apply(builder);
         if let Some(target) = options.target.as_deref().map(Path::new)
             && target.is_dir()
         {

@@ -7,11 +7,10 @@ mod value;
 
 use std::path::Path;
 
-use kittiwake_store::Store;
 use kittiwake_store::indexed_db::{IndexedDbFile, Key, ObjectStoreMetadata, Record};
 use serde_json::{Value, json};
 
-use crate::listing::{StoredDatabase, databases_in, store_error};
+use crate::listing::{StoredDatabase, databases_in, store_error, stores_in};
 use crate::runtime::Error;
 
 /// Gives every database of a state folder that no runtime uses to `each`, as a JSON object, and
@@ -31,9 +30,8 @@ pub fn dump_databases(
     origin: Option<&str>,
     each: &mut dyn FnMut(Value) -> bool,
 ) -> Result<(), Error> {
-    // Held to the end: it has the folder's lock.
-    let Some(store) = Store::open_existing(folder)? else { return Ok(()) };
-    for (database, file) in databases_in(&store, folder)? {
+    let stores = stores_in(folder)?;
+    for (database, file) in databases_in(&stores)? {
         if origin.is_some_and(|origin| origin != database.origin) {
             continue;
         }

@@ -345,6 +345,8 @@ impl ResponseSource {
 pub(crate) enum FetchError {
     #[error(transparent)]
     Http(#[from] HttpError),
+    #[error("too many requests of the origin are under way, or too many bytes of theirs")]
+    TooMany,
     #[error("{url} is no URL")]
     InvalidUrl { url: String },
     #[error("port {port} is blocked, because another protocol has it")]

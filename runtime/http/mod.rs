@@ -5,6 +5,7 @@
 //! no answer. Every decision about redirects, CORS, modes and caches is made in `fetch/`.
 
 mod decode;
+mod door;
 mod files;
 mod link;
 mod policy;
@@ -24,6 +25,8 @@ use url::{Host, Url};
 
 use crate::network::NetworkState;
 
+pub(crate) use door::EmbeddersHttp;
+pub use door::{DoorAnswer, DoorBody, DoorError, DoorRequest, DoorResponse, HttpDoor};
 pub use files::{OriginFiles, Root};
 pub use link::Link;
 pub use policy::{HostRule, NetworkPolicy, Policed};

@@ -30,7 +30,8 @@ impl Shard {
     /// What a script may learn; the rest is in the trace.
     pub(super) fn script_error(&self, error: IndexedDbError) -> ScriptError {
         let IndexedDbError::Store(error) = error else { return refusal(error) };
-        if matches!(error, StoreError::QuotaExceeded { .. }) {
+        if let StoreError::QuotaExceeded { origin, .. } = &error {
+            self.strike_storage(origin);
             // The script's own doing, and no business of the operator's.
             let message = "Encountered full disk while committing transaction.".to_owned();
             return ScriptError { name: "QuotaExceededError", message };

@@ -22,6 +22,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
 use tokio::task::spawn_local;
 
 use self::transactions::{Mode, Transaction, Transactions};
+use crate::accounts::Taken;
 use crate::activity::{Activity, Busy};
 use crate::host::Shard;
 use crate::realm::Call;
@@ -94,6 +95,7 @@ struct Connection {
     version_change: RefCell<Option<oneshot::Sender<bool>>>,
     /// Whether it has had such an event.
     asked_to_close: Cell<bool>,
+    _taken: Taken,
 }
 
 impl IndexedDbs {

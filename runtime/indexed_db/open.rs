@@ -16,6 +16,7 @@ use super::transactions::{Finished, Mode};
 use super::{Asked, Connection, Database, border};
 use crate::activity::Busy;
 use crate::host::Shard;
+use crate::limits::Limit;
 
 impl Shard {
     /// <https://w3c.github.io/IndexedDB/#open-a-database-connection>
@@ -80,7 +81,7 @@ impl Shard {
         if self.realm_owner(realm).is_none() {
             return Ok(());
         }
-        let connection = self.make_connection(realm, database);
+        let connection = self.make_connection(realm, database)?;
         if version == old_version {
             let metadata = Some(border::metadata(&database.name, metadata));
             let connection = connection.id;
@@ -107,7 +108,15 @@ impl Shard {
         }
     }
 
-    fn make_connection(&self, realm: RealmId, database: &Rc<Database>) -> Rc<Connection> {
+    fn make_connection(
+        &self,
+        realm: RealmId,
+        database: &Rc<Database>,
+    ) -> Result<Rc<Connection>, IndexedDbError> {
+        let taken = self.take(realm, Limit::Connections, 1).ok_or_else(|| {
+            let message = "Too many connections to databases are open.".to_owned();
+            IndexedDbError { name: "QuotaExceededError", message }
+        })?;
         let connection = Rc::new(Connection {
             id: self.next_id(),
             realm,
@@ -115,11 +124,12 @@ impl Shard {
             close_pending: Cell::new(false),
             version_change: RefCell::default(),
             asked_to_close: Cell::default(),
+            _taken: taken,
         });
         let id = connection.id;
         database.connections.borrow_mut().insert(id, connection.clone());
         self.indexed_db.connections.borrow_mut().insert(id, connection.clone());
-        connection
+        Ok(connection)
     }
 
     /// Asks every other connection to close, and waits until they have.

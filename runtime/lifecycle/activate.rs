@@ -64,7 +64,7 @@ impl Shard {
     /// Whatever becomes of the event, the worker is activated after it.
     async fn finish_activation(&self, worker: &Rc<Worker>) {
         let init = ExtendableInit::Activate;
-        let end = self.dispatch_functional(worker, init, self.limits.event).await;
+        let end = self.dispatch_functional(worker, init, self.event_limit()).await;
         self.trace_rejection(end);
         if worker.state.get() != WorkerState::Activating {
             return;

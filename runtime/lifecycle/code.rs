@@ -1,5 +1,5 @@
-//! What V8 made of a worker's scripts, kept beside them: the worker's next start reads it instead of
-//! compiling.
+//! What V8 made of a worker's scripts, kept beside them: the worker's next start reads it instead
+//! of compiling.
 //!
 //! Invariant: nothing that a script or the trace could tell depends on it.
 
@@ -53,7 +53,7 @@ impl Shard {
         version: VersionId,
         codes: Vec<(String, Vec<u8>)>,
     ) -> Result<(), StoreError> {
-        let (store, limits) = (self.store.clone(), self.limits.code);
+        let (store, limits) = (self.store.clone(), self.pace.code);
         let write = move || store.keep_script_code(version, &codes, limits);
         match self.seed {
             // In a simulation, on the host thread: each run is the same.

@@ -50,7 +50,7 @@ impl Shard {
         worker: &Rc<Worker>,
     ) -> Result<(), RegisterError> {
         let end =
-            self.dispatch_functional(worker, ExtendableInit::Install, self.limits.event).await;
+            self.dispatch_functional(worker, ExtendableInit::Install, self.event_limit()).await;
         let failure = match end {
             EventEnd::Fulfilled => None,
             EventEnd::Rejected(cause) => Some(cause),

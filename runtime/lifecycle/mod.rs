@@ -28,6 +28,7 @@ use kittiwake_store::{
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
+use crate::accounts::Taken;
 use crate::host::{RealmOwner, Shard};
 use crate::realm::Call;
 use crate::static_routing::Router;
@@ -61,6 +62,8 @@ pub(crate) struct Registration {
     pub(crate) preload: RefCell<NavigationPreload>,
     /// Whether a task waits to compare it after a navigation.
     update_planned: Cell<bool>,
+    /// Its place among those that its origin may have, until it is in the scope map.
+    taken: RefCell<Option<Taken>>,
 }
 
 /// A service worker: <https://w3c.github.io/ServiceWorker/#dfn-service-worker>
@@ -106,6 +109,7 @@ impl Registration {
             update_checked_ms: Cell::default(),
             preload: RefCell::new(no_preload()),
             update_planned: Cell::default(),
+            taken: RefCell::default(),
         })
     }
 

@@ -9,10 +9,12 @@ use futures::future::LocalBoxFuture;
 use kittiwake_store::{ScriptType, UpdateViaCache};
 use url::Url;
 
+use super::Registration;
 use super::jobs::{Done, Job, JobResult, Queued, Registered};
 use super::refusal::{About, Refusal, RegisterError, refused};
 use super::update::{Comparison, UpdateJob};
 use crate::host::Shard;
+use crate::limits::Limit;
 
 /// What is to be registered.
 pub(crate) struct RegisterRequest {
@@ -68,13 +70,36 @@ impl Shard {
                 return queued.settle(Ok(Done::Registration(registration.clone(), None)));
             }
         }
-        let registration = registration.unwrap_or_else(|| {
-            let script = Url::parse(&job.script).expect("checked before");
-            self.new_registration(script.origin().ascii_serialization(), scope.to_owned())
-        });
-        let comparison =
-            Comparison { about: About::registering(scope, &job.script), bypasses_cache: false };
+        let about = About::registering(scope, &job.script);
+        let registration =
+            match registration.map_or_else(|| self.first_registration(scope, job), Ok) {
+                Ok(registration) => registration,
+                Err(reason) => return queued.settle(Err(about.failed(&reason, None))),
+            };
+        let comparison = Comparison { about, bypasses_cache: false };
         self.update_with(&registration, job, comparison, queued).await;
+    }
+
+    /// A registration that the origin has not yet, if it may have one more.
+    fn first_registration(
+        &self,
+        scope: &str,
+        job: &RegisterJob,
+    ) -> Result<Rc<Registration>, String> {
+        let script = Url::parse(&job.script).expect("checked before");
+        let origin = script.origin().ascii_serialization();
+        let others = self.registrations_of(&origin).len();
+        match self.take_of_origin(&origin, Limit::Registrations, others) {
+            Some(taken) => {
+                let registration = self.new_registration(origin, scope.to_owned());
+                registration.taken.replace(Some(taken));
+                Ok(registration)
+            }
+            None => {
+                let limit = self.limits.of(Limit::Registrations);
+                Err(format!("The origin has {limit} registrations already."))
+            }
+        }
     }
 }
 
@@ -93,7 +118,8 @@ fn check(request: RegisterRequest) -> Result<(String, RegisterJob), RegisterErro
     script.set_fragment(None);
     let mut scope = match scope {
         Some(scope) => scope,
-        None => script.join("./").expect("an http URL has a folder"),
+        // What has no folder is refused below.
+        None => script.join("./").unwrap_or_else(|_| script.clone()),
     };
     scope.set_fragment(None);
     let referrer = referrer.map(|url| url.to_string());

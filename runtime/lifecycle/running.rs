@@ -15,6 +15,7 @@ use super::Worker;
 use crate::activity::Busy;
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::inspector::now;
+use crate::limits::Limit;
 use crate::realm::{ExtendableInit, RealmError, RealmKind, StartOptions};
 
 /// An event of a worker, until it is dropped.
@@ -50,11 +51,14 @@ impl Shard {
             kind: RealmKind::ServiceWorker,
             url: worker.script_url.clone(),
             origin: worker.origin.clone(),
-            simulated: self.seed.is_some(),
+            host_clock: self.host_doors.clock,
+            host_entropy: self.host_doors.entropy,
             user_agent: self.user_agent.clone(),
             module: worker.script_type == ScriptType::Module,
             registration,
             worker: Some(worker.describe()),
+            timer_limit: self.timer_limit(),
+            buffer_limit: self.limits.of(Limit::Buffers) as f64,
         };
         self.make_room();
         let realm = self.create_realm(RealmOwner::Worker(worker.clone()), start);
@@ -132,7 +136,7 @@ impl Shard {
             while worker.events_under_way.get() == 0 {
                 let ended = worker.last_event_ended.get();
                 let began = now();
-                tokio::time::sleep_until(ended + shard.limits.idle).await;
+                tokio::time::sleep_until(ended + shard.pace.idle).await;
                 let idle = worker.last_event_ended.get() == ended;
                 if idle && shard.was_debugged_since(began) {
                     worker.last_event_ended.set(Instant::now());

@@ -103,6 +103,7 @@ impl Shard {
 
     pub(super) fn add_registration(&self, registration: &Rc<Registration>) {
         let scope = registration.scope.clone();
+        registration.taken.take();
         self.scope_map.by_scope.borrow_mut().insert(scope, registration.clone());
     }
 

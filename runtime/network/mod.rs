@@ -8,6 +8,7 @@ mod conditions;
 mod information;
 mod manual;
 mod real;
+mod relay;
 mod timeline;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub use conditions::{Conditions, Network, NetworkError};
 pub(crate) use information::information;
 pub use manual::{ManualSignal, NetworkSwitch};
 pub use real::{Probe, RealNetwork, RealSignal, RealSignalError};
+pub(crate) use relay::relay;
 pub use timeline::{Timeline, TimelineError};
 
 /// Whether requests may leave the machine.

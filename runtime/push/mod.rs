@@ -156,6 +156,12 @@ impl PushServices for Shard {
 
 impl Shard {
     /// Takes a message for a subscription, as the push service that it is sent to.
+    /// Whether an endpoint is that of a subscription.
+    pub(crate) fn has_endpoint(&self, endpoint: &Url) -> Result<bool, StoreError> {
+        let token = endpoint.path().rsplit('/').next().unwrap_or_default();
+        Ok(self.store.push_subscription_by_token(token)?.is_some())
+    }
+
     pub(crate) fn receive_push(&self, request: &PushRequest) -> Result<PushResponse, StoreError> {
         let refused = |status, reason: &str| {
             self.trace(TraceKind::Push {

@@ -171,7 +171,9 @@ mod tests {
         let script = |text: &str| ScriptSource::from(text.repeat(MIN_LENGTH));
         for texts in [["a", "b"], ["b", "a"]] {
             let mut leaving = Leaving::default();
-            texts.map(|text| leaving.with_code(url, script(text)));
+            for text in texts {
+                leaving.with_code(url, script(text));
+            }
             assert!(leaving.0.values().all(Option::is_none), "{texts:?}");
         }
     }

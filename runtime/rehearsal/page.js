@@ -8,6 +8,8 @@ host("start", {
   origin: "https://rehearsal.test",
   rehearsal: true,
   simulated: true,
+  timerLimit: 100,
+  bufferLimit: 1048576,
   userAgent: "",
   registration: null,
   worker: null,

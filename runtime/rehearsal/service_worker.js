@@ -14,6 +14,8 @@ host("start", {
   origin: "https://rehearsal.test",
   rehearsal: true,
   simulated: true,
+  timerLimit: 100,
+  bufferLimit: 1048576,
   userAgent: "",
   registration: registration({}),
   worker,

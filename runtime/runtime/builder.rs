@@ -3,37 +3,51 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kittiwake_ops::{Permission, PermissionState};
-use kittiwake_store::SyncPolicy;
+use kittiwake_store::{Store, SyncPolicy};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use url::Url;
 
-use super::thread::run_host_thread;
-use super::{Error, Runtime};
+use super::thread::{ShardPlace, run_host_thread};
+use super::{Command, Error, Runtime};
 use crate::coverage::Coverage;
+use crate::door_guard::DoorFaults;
+use crate::doors::{Clock, Entropy};
 use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
-use crate::host::{Limits, TraceSink};
-use crate::http::NetworkPolicy;
+use crate::host::TraceSink;
+use crate::http::{HttpDoor, NetworkPolicy};
 use crate::inspector::Inspector;
+use crate::limits::{Limit, LimitSetting, Limits};
 use crate::measure::{MeasureSink, Measurement};
 use crate::permissions::PermissionPolicy;
 use crate::policy::require_forward_time;
-use crate::residency::ResidencyLimits;
+use crate::residency::{Pace, ResidencyLimits};
 use crate::simulation::ScriptedServers;
 use crate::trace::TraceEvent;
+use crate::trace_hub::TraceHub;
+use crate::turnstile::{Admissions, Turnstile};
+use crate::watchdog::StuckHook;
 
 /// How many commands may wait before a sender has to.
 const COMMAND_QUEUE: usize = 64;
 
 /// What a [`Runtime`] is made of. See each method for what holds without it.
+#[derive(Clone)]
 pub struct Builder {
     pub(super) state: Option<PathBuf>,
+    pub(super) shards: Option<usize>,
     pub(super) time: Time,
     pub(super) signal_is_known: bool,
+    pub(super) clock: Option<Arc<dyn Clock>>,
+    pub(super) entropy: Option<Arc<dyn Entropy>>,
+    pub(super) http: Option<Arc<dyn HttpDoor>>,
     pub(super) servers: Option<ScriptedServers>,
     /// What comes before files.
     pub(super) servers_first: Option<ScriptedServers>,
@@ -45,12 +59,15 @@ pub struct Builder {
     pub(super) policy: SyncPolicy,
     pub(super) permissions: PermissionPolicy,
     pub(super) limits: Limits,
+    pub(super) pace: Pace,
     pub(super) user_agent: String,
     pub(super) push_service: Url,
     pub(super) coverage: Option<Coverage>,
     pub(super) inspector: Option<Inspector>,
-    pub(super) trace: TraceSink,
-    pub(super) measure: MeasureSink,
+    admissions: Admissions,
+    trace: Arc<Mutex<TraceSink>>,
+    pub(super) measure: Arc<Mutex<MeasureSink>>,
+    pub(super) on_stuck: Option<Arc<StuckHook>>,
 }
 
 #[derive(Clone, Copy)]
@@ -64,8 +81,12 @@ impl Default for Builder {
         let version = env!("CARGO_PKG_VERSION");
         Builder {
             state: None,
+            shards: None,
             time: Time::Real,
             signal_is_known: true,
+            clock: None,
+            entropy: None,
+            http: None,
             servers: None,
             servers_first: None,
             files: Vec::new(),
@@ -76,12 +97,15 @@ impl Default for Builder {
             policy: SyncPolicy::default(),
             permissions: PermissionPolicy::default(),
             limits: Limits::default(),
+            pace: Pace::default(),
             user_agent: format!("Mozilla/5.0 (X11; Linux x86_64) Kittiwake/{version}"),
             push_service: Url::parse("https://push.kittiwake.invalid/").expect("a URL"),
             coverage: None,
             inspector: None,
-            trace: Box::new(|_| {}),
-            measure: Box::new(|_| {}),
+            admissions: Admissions::default(),
+            trace: Arc::new(Mutex::new(Box::new(|_| {}))),
+            measure: Arc::new(Mutex::new(Box::new(|_| {}))),
+            on_stuck: None,
         }
     }
 }
@@ -94,10 +118,46 @@ impl Builder {
         self
     }
 
+    /// Divides origins over so many host threads, so that they use so many cores: whatever is of
+    /// one origin is on one of them, and the threads have nothing in common. A state folder is
+    /// divided in the same way for ever: without a number, it is what the folder says, or 1.
+    ///
+    /// Limits of realms, of memory, of kept code and of sync events are for all together, and each
+    /// shard has its part; every shard has a page in front of its own.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
     /// Simulates: time stands still but for waits, which take no time at all; dates start at
     /// 2025-01-01, random numbers follow `seed`, and requests go to the scripted servers only.
     pub fn simulated(mut self, seed: u64) -> Self {
         self.time = Time::Simulated { seed };
+        self
+    }
+
+    /// Asks this clock what time it is, instead of the machine's: for `Date`, for due times, for
+    /// what expires. Timers and limits count real time all the same, and a clock that is set ahead
+    /// is noticed within five seconds. Not in a simulation, whose clock moves with its timers
+    /// ([`Error::ClockInSimulation`]).
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Takes the numbers of `Math.random` from here, in a simulation too. Keys and identifiers come
+    /// from the crypto library all the same.
+    pub fn entropy(mut self, entropy: impl Entropy + 'static) -> Self {
+        self.entropy = Some(Arc::new(entropy));
+        self
+    }
+
+    /// Sends requests by this door instead of by the network: those of scripts and those that
+    /// Kittiwake loads itself. [`Builder::serve`] and [`Builder::upstream`] come before it;
+    /// WebSockets find no server. Of a [`NetworkPolicy`] it keeps what is about names and bodies;
+    /// the addresses are the door's own to check.
+    pub fn http(mut self, door: impl HttpDoor) -> Self {
+        self.http = Some(Arc::new(door));
         self
     }
 
@@ -169,9 +229,8 @@ impl Builder {
 
     /// How many pages may be open, those that scripts open included; each takes some megabytes. By
     /// default 1000.
-    pub fn page_limit(mut self, pages: usize) -> Self {
-        self.limits.pages = pages;
-        self
+    pub fn page_limit(self, pages: usize) -> Self {
+        self.limit(Limit::Pages, pages as u64)
     }
 
     /// Where the endpoints of push subscriptions are: a folder's URL, at which you answer with
@@ -194,38 +253,53 @@ impl Builder {
     /// How many sync events may be under way at once, in all and of one registration; the others
     /// wait, and registrations take turns. By default 256 and 64; Chromium has no bounds.
     pub fn sync_concurrency(mut self, total: usize, per_registration: usize) -> Self {
-        self.limits.syncs = total.max(1);
-        self.limits.syncs_per_registration = per_registration.max(1);
+        self.pace.syncs = total.max(1);
+        self.pace.syncs_per_registration = per_registration.max(1);
+        self
+    }
+
+    /// How much may be under way at once of what handles ask for (registrations, requests until
+    /// their head is there, sync and push events), in all and of one origin. Whoever asks for more
+    /// waits, in the caller's own future, and origins that wait take turns. By default 1024 and
+    /// 256.
+    pub fn request_concurrency(mut self, total: usize, per_origin: usize) -> Self {
+        let (total, per_origin) = (total.max(1), per_origin.max(1));
+        self.admissions = Admissions { total, per_origin };
         self
     }
 
     /// Fires no registered sync, whatever the network: on disk each stays as it is.
     /// [`Runtime::dispatch_sync`] still dispatches.
     pub fn hold_syncs(mut self) -> Self {
-        self.limits.syncs = 0;
+        self.pace.syncs = 0;
+        self
+    }
+
+    /// How much scripts may have of something, in its unit: bytes, milliseconds or a number;
+    /// `u64::MAX` for no limit. [`Limit`] says what each is about and what happens when a script
+    /// wants more, [`Limits::default`] what holds otherwise. What strikes is in the trace.
+    pub fn limit(mut self, limit: Limit, amount: u64) -> Self {
+        self.limits.set(LimitSetting { limit, amount });
         self
     }
 
     /// Real time that one turn of JavaScript may take before its realm is terminated. By default
     /// 10 s.
-    pub fn turn_limit(mut self, limit: Duration) -> Self {
-        self.limits.turn = limit;
-        self
+    pub fn turn_limit(self, limit: Duration) -> Self {
+        self.limit(Limit::Turn, limit.as_millis().try_into().unwrap_or(u64::MAX))
     }
 
     /// Bytes that the JavaScript heap of one realm may have before the realm is terminated. By
-    /// default 256 MiB. Array buffers are outside it.
-    pub fn heap_limit(mut self, bytes: usize) -> Self {
-        self.limits.heap = bytes;
-        self
+    /// default 256 MiB. Array buffers are outside it, and have [`Limit::Buffers`].
+    pub fn heap_limit(self, bytes: usize) -> Self {
+        self.limit(Limit::Heap, bytes as u64)
     }
 
     /// Bytes that one origin may keep in its caches: `quota` of `navigator.storage.estimate()`.
     /// What would exceed it rejects with `QuotaExceededError`. By default 10 GiB; nothing is ever
     /// evicted.
-    pub fn storage_quota(mut self, bytes: u64) -> Self {
-        self.limits.storage = bytes;
-        self
+    pub fn storage_quota(self, bytes: u64) -> Self {
+        self.limit(Limit::Storage, bytes)
     }
 
     /// Bytes that the state folder may have of what V8 made of workers' scripts, so that workers
@@ -233,23 +307,23 @@ impl Builder {
     /// went well. By default 512 MiB; with 0 nothing is kept. Without a state folder nothing ever
     /// is.
     pub fn code_cache_limit(mut self, bytes: u64) -> Self {
-        self.limits.code.total_bytes = bytes;
+        self.pace.code.total_bytes = bytes;
         self
     }
 
     /// How many realms stay in memory (workers and pages), and how many bytes they may have: where
-    /// one more is to start, the workers that have been idle for longest are stopped, and their next
-    /// events start them again. Workers that have an event, and pages, are never stopped for room.
-    /// By default 256 realms and 2 GiB. In a simulation bytes are not counted.
+    /// one more is to start, the workers that have been idle for longest are stopped, and their
+    /// next events start them again. Workers that have an event, and pages, are never stopped for
+    /// room. By default 256 realms and 2 GiB. In a simulation bytes are not counted.
     pub fn resident_limit(mut self, realms: usize, bytes: usize) -> Self {
-        self.limits.residency = ResidencyLimits { realms, bytes };
+        self.pace.residency = ResidencyLimits { realms, bytes };
         self
     }
 
     /// Time without an event after which a worker is stopped; its next event starts it again. By
     /// default 30 s, as in Chromium.
     pub fn idle_limit(mut self, limit: Duration) -> Self {
-        self.limits.idle = limit;
+        self.pace.idle = limit;
         self
     }
 
@@ -267,32 +341,140 @@ impl Builder {
         self
     }
 
-    /// Calls `watch` for each event, in order, on the host thread: what blocks it, blocks all.
+    /// Calls `watch` for each event, in order, on a host thread: what blocks it, blocks all. For a
+    /// reader that may be slow there is [`Runtime::trace_events`].
     pub fn on_trace(mut self, watch: impl FnMut(&TraceEvent) + Send + 'static) -> Self {
-        self.trace = Box::new(watch);
+        self.trace = Arc::new(Mutex::new(Box::new(watch)));
         self
     }
 
-    /// Calls `measure` for each event and each commit when it is over, on the host thread: what
+    /// Calls `measure` for each event and each commit when it is over, on a host thread: what
     /// blocks it, blocks all.
     pub fn on_measurement(mut self, measure: impl FnMut(Measurement) + Send + 'static) -> Self {
-        self.measure = Box::new(measure);
+        self.measure = Arc::new(Mutex::new(Box::new(measure)));
         self
     }
 
-    /// Opens the store and starts the host thread. Blocks until both are done.
+    /// Calls `tell`, on another thread, when a turn of JavaScript has not ended 30 s after it was
+    /// told to: it is in a function of V8's that cannot be interrupted, and all realms of its
+    /// thread wait for it, perhaps for ever. There is nothing to be done but to end the process; a
+    /// stop at any moment loses nothing that was told as kept. Without it, nobody is told.
+    pub fn on_stuck_turn(mut self, tell: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_stuck = Some(Arc::new(tell));
+        self
+    }
+
+    /// Opens the store and starts the host threads. Blocks until both are done.
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`], [`Error::Store`], [`Error::Files`] and [`Error::Thread`]; nothing has
-    /// been changed then.
+    /// [`Error::Policy`], [`Error::Limit`], [`Error::Store`], [`Error::Files`], [`Error::Thread`],
+    /// [`Error::Shards`], [`Error::ClockInSimulation`] and [`Error::Door`]. What is on disk is as it was then.
     pub fn start(self) -> Result<Runtime, Error> {
         require_forward_time(&self.policy)?;
-        let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);
-        let (report, started) = std::sync::mpsc::sync_channel(1);
-        let main = move || run_host_thread(self, incoming, report);
-        let thread = spawn_host_thread(Box::new(main)).map_err(|e| Error::Thread(Arc::new(e)))?;
-        started.recv().map_err(|_| Error::Stopped)??;
-        Ok(Runtime { commands, thread: Arc::new(Mutex::new(Some(thread))) })
+        self.limits.check()?;
+        let is_simulated = matches!(self.time, Time::Simulated { .. });
+        if is_simulated && self.clock.is_some() {
+            return Err(Error::ClockInSimulation);
+        }
+        if let Some(shards) = self.shards.filter(|shards| *shards == 0 || *shards > SHARDS_AT_MOST)
+        {
+            return Err(Error::Shards { shards });
+        }
+        let (store, shards) = self.open_first_store()?;
+        if is_simulated && shards > 1 {
+            return Err(Error::Shards { shards });
+        }
+        let faults = DoorFaults::new();
+        let watch = self.trace.clone();
+        let tell = move |event: &TraceEvent| {
+            let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+            (*watch)(event);
+        };
+        let trace = TraceHub::new(Box::new(tell), shards);
+        // In a simulation, the only shard has a time of its own.
+        let started = (shards > 1).then(Instant::now);
+        let mut starting = Starting { commands: Vec::new(), threads: Vec::new() };
+        let mut first_store = Some(store);
+        for number in 0..shards {
+            let place = ShardPlace {
+                number,
+                shards,
+                store: first_store.take(),
+                faults: faults.clone(),
+                trace: trace.clone(),
+                started,
+            };
+            starting.start(self.clone(), place, &faults)?;
+        }
+        Ok(Runtime {
+            shards: starting.commands.into(),
+            threads: Arc::new(Mutex::new(starting.threads)),
+            faults,
+            trace,
+            turnstile: Turnstile::new(self.admissions),
+        })
+    }
+
+    /// The first shard's store says how many there are.
+    fn open_first_store(&self) -> Result<(Store, usize), Error> {
+        let Some(folder) = &self.state else {
+            return Ok((Store::in_memory()?, self.shards.unwrap_or(1)));
+        };
+        let store = Store::open(folder)?;
+        let shards = store.divide(folder, self.shards)?;
+        Ok((store, shards))
     }
 }
+
+/// More than machines have cores; each takes threads, files and memory.
+const SHARDS_AT_MOST: usize = 1024;
+
+/// Shards that have started. If the next one cannot, these end.
+struct Starting {
+    commands: Vec<mpsc::Sender<Command>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Starting {
+    fn start(
+        &mut self,
+        builder: Builder,
+        place: ShardPlace,
+        faults: &DoorFaults,
+    ) -> Result<(), Error> {
+        let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);
+        let (report, started) = std::sync::mpsc::sync_channel(1);
+        let main = move || run_host_thread(builder, place, incoming, report);
+        let thread = spawn_host_thread(Box::new(main)).map_err(|e| Error::Thread(Arc::new(e)));
+        let thread = thread.inspect_err(|_| self.end())?;
+        let answer = loop {
+            match started.recv_timeout(LOOK_EVERY) {
+                Ok(answer) => break answer,
+                Err(RecvTimeoutError::Disconnected) => break Err(Error::Stopped),
+                // A door of the embedder's may never come back: then the thread is left to it.
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some((door, fault)) = faults.first() {
+                        return Err(Error::Door { door, fault });
+                    }
+                }
+            }
+        };
+        self.threads.push(thread);
+        answer.inspect_err(|_| self.end())?;
+        self.commands.push(commands);
+        Ok(())
+    }
+
+    /// Gives the state folder back before whoever asked hears of the failure.
+    fn end(&mut self) {
+        self.commands.clear();
+        for thread in self.threads.drain(..) {
+            // What it would have to say is said already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How often a start looks whether a door is out of order.
+const LOOK_EVERY: Duration = Duration::from_millis(50);

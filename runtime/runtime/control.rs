@@ -1,5 +1,6 @@
 //! What an operator does to registrations and their syncs, and the orderly end of a long run.
 
+use futures::future::join_all;
 use kittiwake_store::{DueNow, SyncType, Unregistered};
 use url::Url;
 
@@ -15,7 +16,8 @@ impl Runtime {
     ///
     /// [`Error::Store`]: then it is still there.
     pub async fn unregister(&self, scope: Url) -> Result<Unregistered, Error> {
-        self.ask(move |shard| async move {
+        let number = self.shard_for(&scope);
+        self.ask_shard(number, move |shard| async move {
             match shard.schedule(scope.as_str(), Job::Unregister).await {
                 Ok(Done::Unregistered(true)) => Ok(Unregistered::Removed),
                 Ok(_) => Ok(Unregistered::NotFound),
@@ -44,8 +46,8 @@ impl Runtime {
         kind: SyncType,
         tag: &str,
     ) -> Result<DueNow, Error> {
-        let tag = tag.to_owned();
-        self.ask(move |shard| async move {
+        let (tag, number) = (tag.to_owned(), self.shard_for(&scope));
+        self.ask_shard(number, move |shard| async move {
             shard.flush_commits();
             let registration = shard.registration(scope.as_str());
             let id = registration.and_then(|registration| registration.id.get());
@@ -61,10 +63,12 @@ impl Runtime {
     /// follows should be [`Runtime::shut_down`], which gives back what still fires if this was not
     /// waited for to its end.
     pub async fn drain(&self) -> Result<(), Error> {
-        self.wait(|shard| async move {
-            shard.signal_is_known.set(false);
-            shard.gauge.no_event().await;
-        })
-        .await
+        let drained = (0..self.shards.len()).map(|number| {
+            self.wait(number, |shard| async move {
+                shard.signal_is_known.set(false);
+                shard.gauge.no_event().await;
+            })
+        });
+        join_all(drained).await.into_iter().collect()
     }
 }

@@ -7,6 +7,8 @@ use kittiwake_ops::ScriptException;
 use kittiwake_store::StoreError;
 use url::Url;
 
+use crate::door_guard::{Door, DoorFault};
+use crate::limits::LimitError;
 use crate::network::RealSignalError;
 use crate::policy::PolicyError;
 
@@ -27,6 +29,9 @@ pub enum Error {
     /// A rule of background sync that cannot be kept.
     #[error("{0}")]
     Policy(#[from] PolicyError),
+    /// A limit that nothing could run with.
+    #[error("{0}")]
+    Limit(#[from] LimitError),
     /// The operating system gave no thread or no event queue.
     #[error("the host thread cannot start: {0}")]
     Thread(Arc<std::io::Error>),
@@ -116,6 +121,24 @@ pub enum Error {
         "a simulated clock needs scripted servers or a manual network signal, not the real one"
     )]
     RealNetworkInSimulation,
+    /// A clock of the embedder's in a simulation, whose clock has to move with its timers.
+    #[error("a simulation has a clock of its own; leave out `Builder::clock` or the simulation")]
+    ClockInSimulation,
+    /// More shards than one in a simulation, whose runs are the same each time; or none.
+    #[error("{shards} shards cannot be: give 1 or more, and 1 in a simulation")]
+    Shards {
+        /// How many were asked for.
+        shards: usize,
+    },
+    /// A door that the embedder brought panicked, blocks, or answers what is no answer. Nothing can
+    /// be told of the runtime any more.
+    #[error("the {door} is out of order: {fault}; mend it, and start another runtime")]
+    Door {
+        /// Which.
+        door: Door,
+        /// What it did.
+        fault: DoorFault,
+    },
     /// The host thread has ended.
     #[error("the runtime has been shut down")]
     Stopped,

@@ -1,15 +1,21 @@
 //! What reaches a worker from outside: push messages, and what a person does at notifications.
 
+use std::rc::Rc;
+
 use url::Url;
 
 use super::{Error, Runtime};
 use crate::dispatch::EventOutcome;
+use crate::host::Shard;
 use crate::notifications::{NotificationClick, Shown};
 use crate::push::{PushRequest, PushResponse};
 
 /// Names a notification that is shown, for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NotificationId(u32);
+pub struct NotificationId {
+    shard: usize,
+    id: u32,
+}
 
 /// What a person would see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +47,16 @@ impl Runtime {
         scope: Option<Url>,
         data: Option<Vec<u8>>,
     ) -> Result<EventOutcome, Error> {
-        self.ask(move |shard| async move {
-            let registration = shard.registration_to_ask(scope)?;
-            shard.dispatch_push(&registration, data).await
-        })
-        .await?
+        let command = |scope| {
+            move |shard: Rc<Shard>| async move {
+                let registration = shard.registration_to_ask(scope)?;
+                shard.dispatch_push(&registration, data).await
+            }
+        };
+        match scope {
+            Some(scope) => self.ask_in_turn(&scope.clone(), command(Some(scope))).await?,
+            None => self.ask_shard(self.shard_to_ask(None).await?, command(None)).await?,
+        }
     }
 
     /// Takes a message as the push service that subscriptions' endpoints are at: RFC 8030, with the
@@ -57,7 +68,16 @@ impl Runtime {
     ///
     /// [`Error::Store`]. A message that is refused is a response, not an error.
     pub async fn receive_push(&self, request: PushRequest) -> Result<PushResponse, Error> {
-        self.ask(move |shard| async move { Ok(shard.receive_push(&request)?) }).await?
+        let mut number = 0;
+        if self.shards.len() > 1 {
+            let endpoint = request.endpoint.clone();
+            let known = self.ask_all(move |shard| async move { shard.has_endpoint(&endpoint) });
+            for (shard, is_known) in known.await?.into_iter().enumerate() {
+                number = if is_known? { shard } else { number };
+            }
+        }
+        let receive = move |shard: Rc<Shard>| async move { Ok(shard.receive_push(&request)?) };
+        self.ask_shard(number, receive).await?
     }
 
     /// Ends the push subscription of `scope`, or of the only registration, as a push service may,
@@ -70,7 +90,8 @@ impl Runtime {
         &self,
         scope: Option<Url>,
     ) -> Result<Option<EventOutcome>, Error> {
-        self.ask(move |shard| async move {
+        let number = self.shard_to_ask(scope.as_ref()).await?;
+        self.ask_shard(number, move |shard| async move {
             let registration = shard.registration_to_ask(scope)?;
             shard.expire_push(&registration).await
         })
@@ -89,7 +110,8 @@ impl Runtime {
         scope: Option<Url>,
         id: String,
     ) -> Result<EventOutcome, Error> {
-        self.ask(move |shard| async move {
+        let number = self.shard_to_ask(scope.as_ref()).await?;
+        self.ask_shard(number, move |shard| async move {
             let registration = shard.registration_to_ask(scope)?;
             shard.click_background_fetch(&registration, &id).await
         })
@@ -107,27 +129,33 @@ impl Runtime {
         scope: Option<Url>,
         id: String,
     ) -> Result<EventOutcome, Error> {
-        self.ask(move |shard| async move {
+        let number = self.shard_to_ask(scope.as_ref()).await?;
+        self.ask_shard(number, move |shard| async move {
             let registration = shard.registration_to_ask(scope)?;
             shard.delete_content(&registration, &id).await
         })
         .await?
     }
 
-    /// The notifications that are shown, oldest first.
+    /// The notifications that are shown, oldest first; those of one shard together.
     pub async fn notifications(&self) -> Result<Vec<NotificationInfo>, Error> {
-        let describe = |shown: &Shown| NotificationInfo {
-            notification: NotificationId(shown.id),
+        let describe = |shard: usize, shown: &Shown| NotificationInfo {
+            notification: NotificationId { shard, id: shown.id },
             scope: Some(shown.scope.clone()).filter(|scope| !scope.is_empty()),
             title: shown.entry.title.clone(),
             body: shown.entry.body.clone(),
             tag: shown.entry.tag.clone(),
             actions: shown.entry.actions.iter().map(|each| each.action.clone()).collect(),
         };
-        self.ask(
-            move |shard| async move { shard.notifications.borrow().iter().map(describe).collect() },
-        )
-        .await
+        let mut notifications = Vec::new();
+        for number in 0..self.shards.len() {
+            let shown = self.ask_shard(number, move |shard| async move {
+                let shown = shard.notifications.borrow();
+                shown.iter().map(|each| describe(number, each)).collect::<Vec<_>>()
+            });
+            notifications.extend(shown.await?);
+        }
+        Ok(notifications)
     }
 
     /// Clicks at a notification: `notificationclick` at its worker, which may then focus or open
@@ -141,8 +169,10 @@ impl Runtime {
         notification: NotificationId,
         click: NotificationClick,
     ) -> Result<EventOutcome, Error> {
-        let id = notification.0;
-        self.ask(move |shard| async move { shard.click_notification(id, click).await }).await?
+        let NotificationId { shard, id } = notification;
+        let click =
+            move |shard: Rc<Shard>| async move { shard.click_notification(id, click).await };
+        self.ask_shard(shard, click).await?
     }
 
     /// Takes a notification away, as a person who wipes it: `notificationclose` at its worker.
@@ -154,7 +184,8 @@ impl Runtime {
         &self,
         notification: NotificationId,
     ) -> Result<EventOutcome, Error> {
-        let id = notification.0;
-        self.ask(move |shard| async move { shard.dismiss_notification(id).await }).await?
+        let NotificationId { shard, id } = notification;
+        let dismiss = move |shard: Rc<Shard>| async move { shard.dismiss_notification(id).await };
+        self.ask_shard(shard, dismiss).await?
     }
 }

@@ -137,7 +137,18 @@ impl Runtime {
         limit: usize,
     ) -> Result<RegistrationPage, Error> {
         let limit = limit.max(1);
-        self.ask(move |shard| async move { Ok(shard.registration_page(&after, limit)?) }).await?
+        let pages = self.ask_all(move |shard| async move {
+            shard.registration_page(&after, limit).map_err(Error::from)
+        });
+        let pages = pages.await?.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut is_last = pages.iter().all(|page| page.next.is_none());
+        let mut registrations: Vec<_> =
+            pages.into_iter().flat_map(|page| page.registrations).collect();
+        registrations.sort_by(|a, b| a.scope.cmp(&b.scope));
+        is_last &= registrations.len() <= limit;
+        registrations.truncate(limit);
+        let next = registrations.last().filter(|_| !is_last).map(|each| each.scope.clone());
+        Ok(RegistrationPage { registrations, next })
     }
 
     /// The registration of `scope`, if there is one.
@@ -146,7 +157,8 @@ impl Runtime {
     ///
     /// [`Error::Store`].
     pub async fn registration(&self, scope: Url) -> Result<Option<RegistrationDetail>, Error> {
-        self.ask(move |shard| async move {
+        let number = self.shard_for(&scope);
+        self.ask_shard(number, move |shard| async move {
             let found = shard.registration(scope.as_str());
             found.map(|found| shard.detail(&found.origin, found.describe()))
         })
@@ -159,29 +171,36 @@ impl Runtime {
     ///
     /// [`Error::NoWorker`] for a scope that is not registered, [`Error::Store`].
     pub async fn sync_page(&self, query: SyncQuery) -> Result<SyncPage, Error> {
-        self.ask(move |shard| async move { shard.sync_page(query) }).await?
+        let shards = self.shards.len();
+        let asked = match &query.scope {
+            Some(scope) => self.shard_for(scope)..self.shard_for(scope) + 1,
+            None => 0..shards,
+        };
+        let mut parts = Vec::new();
+        for number in asked {
+            let query = query.clone();
+            let page = self.ask_shard(number, move |shard| async move {
+                shard.sync_part(query.of_shard(number, shards))
+            });
+            parts.push(page.await??.of_all(number, shards));
+        }
+        Ok(merged(parts, query.limit.max(1)))
     }
 
     /// The realms that run, oldest first.
     pub async fn realms(&self) -> Result<Vec<RealmInfo>, Error> {
-        self.ask(|shard| async move {
-            let realms = shard.realms.borrow();
-            let info = realms.iter().map(|(id, handle)| {
-                let (kind, url, origin) = match &handle.owner {
-                    RealmOwner::Worker(worker) => {
-                        (RealmOwnerKind::Worker, worker.script_url.clone(), &worker.origin)
-                    }
-                    RealmOwner::Page(page) => {
-                        let url = page.document_url.borrow().to_string();
-                        (RealmOwnerKind::Page, url, &page.origin)
-                    }
-                };
-                let age = shard.realm_age(*id);
-                RealmInfo { number: id.0, kind, url, origin: origin.clone(), age }
-            });
-            info.collect()
-        })
-        .await
+        let shards = self.shards.len() as u32;
+        let mut all = Vec::new();
+        for number in 0..self.shards.len() {
+            let realms = self.ask_shard(number, |shard| async move { shard.realm_infos() });
+            let own = realms
+                .await?
+                .into_iter()
+                .map(|realm| RealmInfo { number: realm.number * shards + number as u32, ..realm });
+            all.extend(own);
+        }
+        all.sort_by_key(|realm| std::cmp::Reverse(realm.age));
+        Ok(all)
     }
 
     /// What the network signal says.
@@ -203,14 +222,99 @@ impl Runtime {
     ///
     /// [`Error::Store`].
     pub async fn counts(&self) -> Result<Counts, Error> {
-        self.ask(|shard| async move { Ok(shard.counts()?) }).await?
+        let mut sum = Counts::default();
+        for counts in self.ask_all(|shard| async move { shard.counts() }).await? {
+            sum.add(counts?);
+        }
+        Ok(sum)
     }
 }
 
 const STATES: [SyncState; 4] =
     [SyncState::Pending, SyncState::Waiting, SyncState::Firing, SyncState::ReregisteredWhileFiring];
 
+impl Counts {
+    fn add(&mut self, other: Counts) {
+        for (state, count) in other.workers {
+            *self.workers.entry(state).or_default() += count;
+        }
+        for (key, count) in other.syncs {
+            *self.syncs.entry(key).or_default() += count;
+        }
+    }
+}
+
+/// Numbers of registrations are a shard's own. In listings of all, each has the number that it is
+/// times the number of shards, and its shard's.
+impl SyncQuery {
+    /// What a shard is to be asked.
+    fn of_shard(&self, number: usize, shards: usize) -> SyncQuery {
+        let mut own = self.clone();
+        if let Some(after) = &mut own.after {
+            let (shards, number) = (shards as i64, number as i64);
+            let place = after.registration.0;
+            if place.rem_euclid(shards) != number {
+                // After every tag of the registration before.
+                after.tag = "\u{10FFFF}".repeat(MAX_TAG_BYTES / 4 + 1);
+            }
+            after.registration.0 = (place - number).div_euclid(shards);
+        }
+        own
+    }
+}
+
+/// No tag that is stored has more bytes.
+const MAX_TAG_BYTES: usize = 10_240;
+
+/// A shard's part of a page, each with its place among all.
+struct SyncPart {
+    now_ms: i64,
+    syncs: Vec<(SyncPlace, StoredSync)>,
+    is_last: bool,
+}
+
+impl SyncPart {
+    fn of_all(mut self, number: usize, shards: usize) -> SyncPart {
+        for (place, _) in &mut self.syncs {
+            place.registration.0 = place.registration.0 * shards as i64 + number as i64;
+        }
+        self
+    }
+}
+
+/// The first of all, by their places.
+fn merged(parts: Vec<SyncPart>, limit: usize) -> SyncPage {
+    let now_ms = parts.first().map_or(0, |part| part.now_ms);
+    let mut is_last = parts.iter().all(|part| part.is_last);
+    let mut syncs: Vec<_> = parts.into_iter().flat_map(|part| part.syncs).collect();
+    let key = |place: &SyncPlace| (place.kind, place.registration, place.tag.clone());
+    syncs.sort_by_cached_key(|(place, _)| key(place));
+    is_last &= syncs.len() <= limit;
+    syncs.truncate(limit);
+    let next = syncs.last().filter(|_| !is_last).map(|(place, _)| place.clone());
+    let syncs = syncs.into_iter().map(|(_, sync)| sync).collect();
+    SyncPage { part: StoredSyncs { now_ms, syncs }, next }
+}
+
 impl Shard {
+    fn realm_infos(&self) -> Vec<RealmInfo> {
+        let realms = self.realms.borrow();
+        let info = realms.iter().map(|(id, handle)| {
+            let (kind, url, origin) = match &handle.owner {
+                RealmOwner::Worker(worker) => {
+                    (RealmOwnerKind::Worker, worker.script_url.clone(), &worker.origin)
+                }
+                RealmOwner::Page(page) => {
+                    let url = page.document_url.borrow().to_string();
+                    (RealmOwnerKind::Page, url, &page.origin)
+                }
+            };
+            let age = self.realm_age(*id);
+            RealmInfo { number: id.0, kind, url, origin: origin.clone(), age }
+        });
+        info.collect()
+    }
+
     fn registration_page(&self, after: &str, limit: usize) -> Result<RegistrationPage, StoreError> {
         // One more, which says whether there is a next page.
         let stored = self.store.registration_page(after, limit + 1)?;
@@ -254,7 +358,7 @@ impl Shard {
         }
     }
 
-    fn sync_page(&self, query: SyncQuery) -> Result<SyncPage, Error> {
+    fn sync_part(&self, query: SyncQuery) -> Result<SyncPart, Error> {
         self.flush_commits();
         let SyncQuery { scope, kind, state, after, limit } = query;
         let (limit, now_ms) = (limit.max(1), self.now_ms());
@@ -286,9 +390,8 @@ impl Shard {
         }
         let is_last = listed.len() <= limit;
         listed.truncate(limit);
-        let next = listed.last().filter(|_| !is_last).map(|sync| sync.place.clone());
-        let syncs = listed.into_iter().map(listed_sync).collect();
-        Ok(SyncPage { part: StoredSyncs { now_ms, syncs }, next })
+        let syncs = listed.into_iter().map(|sync| (sync.place.clone(), listed_sync(sync)));
+        Ok(SyncPart { now_ms, syncs: syncs.collect(), is_last })
     }
 
     fn counts(&self) -> Result<Counts, StoreError> {

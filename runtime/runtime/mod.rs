@@ -1,13 +1,15 @@
 //! The handle that people embed: [`Runtime`], and the [`Builder`] that starts one.
 //!
-//! Invariant: a handle holds nothing but a way to send commands to the host thread; all state is
-//! there.
+//! Invariant: a handle holds nothing but a way to send commands to the host threads, and to hear
+//! that they can answer no more; all state is there.
 
+mod asking;
 mod builder;
 mod control;
 mod error;
 mod events;
 mod inspect;
+mod network;
 mod pages;
 mod thread;
 mod usage;
@@ -18,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use deno_core::futures::future::LocalBoxFuture;
+use futures::future::{LocalBoxFuture, join_all};
 use kittiwake_ops::ScriptException;
 use kittiwake_store::{ScriptType, SyncState, UpdateViaCache};
 use tokio::sync::{mpsc, oneshot};
@@ -26,11 +28,13 @@ use url::Url;
 
 use crate::client_fetch::{ClientRequest, ClientResponse};
 use crate::dispatch::{EventOutcome, LastChance};
+use crate::door_guard::DoorFaults;
 use crate::host::Shard;
 use crate::lifecycle::{RegisterError, RegisterRequest, plain_exception};
-use crate::network::{Network, NetworkSignal, RealNetwork, RealSignal, Timeline};
 use crate::pages::PageSource;
 use crate::realm::{Message, MessageSource, RealmError};
+use crate::trace_hub::{TraceHub, TraceStream};
+use crate::turnstile::Turnstile;
 
 pub use builder::Builder;
 pub use error::Error;
@@ -48,19 +52,29 @@ pub(crate) const SIMULATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Command = Box<dyn FnOnce(Rc<Shard>) -> LocalBoxFuture<'static, ()> + Send>;
 
-/// A running Kittiwake: a host thread with its store, its realms and its scheduler.
+/// A running Kittiwake: a host thread, or several ([`Builder::shards`]), each with its store, its
+/// realms and its scheduler.
 ///
-/// Clones are handles to the same thread. It ends, in order, with [`Runtime::shut_down`] or with
-/// the last handle.
+/// Clones are handles to the same threads. They end, in order, with [`Runtime::shut_down`] or with
+/// the last handle. Every method works in any async runtime, and without one: see
+/// [`blocking`](crate::blocking). Each answers [`Error::Stopped`] once the runtime has ended, and
+/// [`Error::Door`] once a door of yours is out of order.
 #[derive(Clone)]
 pub struct Runtime {
-    commands: mpsc::Sender<Command>,
-    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    /// Each host thread's commands.
+    shards: Arc<[mpsc::Sender<Command>]>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    faults: DoorFaults,
+    trace: Arc<TraceHub>,
+    turnstile: Turnstile,
 }
 
 /// Names an open page: its window, which may go from one document to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PageId(pub(super) u32);
+pub struct PageId {
+    shard: usize,
+    window: u32,
+}
 
 /// Names a registered worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +116,9 @@ impl Runtime {
         scope: Option<Url>,
     ) -> Result<RegistrationInfo, Error> {
         let classic = ScriptType::Classic;
-        self.ask(move |shard| async move { register(&shard, script, scope, classic).await }).await?
+        let origin = script.clone();
+        let command = move |shard| async move { register(&shard, script, scope, classic).await };
+        self.ask_in_turn(&origin, command).await?
     }
 
     /// As [`Runtime::register`], for a worker whose script is a module: `{ type: "module" }`. Its
@@ -117,7 +133,9 @@ impl Runtime {
         scope: Option<Url>,
     ) -> Result<RegistrationInfo, Error> {
         let module = ScriptType::Module;
-        self.ask(move |shard| async move { register(&shard, script, scope, module).await }).await?
+        let origin = script.clone();
+        let command = move |shard| async move { register(&shard, script, scope, module).await };
+        self.ask_in_turn(&origin, command).await?
     }
 
     /// Opens a page and runs its scripts. Answers when they have run; what they started goes on.
@@ -126,10 +144,11 @@ impl Runtime {
     ///
     /// [`Error::PageLoad`]; [`Error::Page`] with the first exception, though the page is open then.
     pub async fn open_page(&self, url: Url, source: PageSource) -> Result<PageId, Error> {
-        let opened = self.ask(move |shard| async move {
+        let number = self.shard_for(&url);
+        let opened = self.ask_shard(number, move |shard| async move {
             let (window, result) = shard.open_page(url.clone(), source).await?;
             result.map_err(|error| Error::Page { url, cause: Box::new(exception_of(error)) })?;
-            Ok(PageId(window.id))
+            Ok(PageId { shard: number, window: window.id })
         });
         opened.await?
     }
@@ -145,7 +164,8 @@ impl Runtime {
         scope: Option<Url>,
         message: serde_json::Value,
     ) -> Result<(), Error> {
-        self.ask(move |shard| async move {
+        let number = self.shard_to_ask(scope.as_ref()).await?;
+        self.ask_shard(number, move |shard| async move {
             let scope = scope.map(|scope| scope.to_string());
             let registration = match &scope {
                 Some(scope) => shard.registration(scope),
@@ -175,10 +195,12 @@ impl Runtime {
     /// [`Error::Fetch`] for a network error.
     pub async fn fetch(&self, request: ClientRequest) -> Result<ClientResponse, Error> {
         let (answer, answered) = oneshot::channel();
+        let shard = self.shard_for(&request.url);
+        // Until the head is there: from then on, whoever reads the body holds the worker back.
+        let _admission = self.enter(&request.url).await?;
         let command: Command =
             Box::new(move |shard| Box::pin(shard.answer_client(request, answer)));
-        self.commands.send(command).await.map_err(|_| Error::Stopped)?;
-        answered.await.map_err(|_| Error::Stopped)?
+        self.hear(shard, command, answered).await?
     }
 
     /// Dispatches one `sync` event at the active worker of `scope`, or of the only registration,
@@ -196,9 +218,14 @@ impl Runtime {
         tag: &str,
         last_chance: LastChance,
     ) -> Result<EventOutcome, Error> {
-        let tag = tag.to_owned();
-        self.ask(move |shard| async move { shard.dispatch_sync(scope, tag, last_chance).await })
-            .await?
+        let (tag, chance) = (tag.to_owned(), last_chance);
+        let command = |scope| {
+            move |shard: Rc<Shard>| async move { shard.dispatch_sync(scope, tag, chance).await }
+        };
+        match scope {
+            Some(scope) => self.ask_in_turn(&scope.clone(), command(Some(scope))).await?,
+            None => self.ask_shard(self.shard_to_ask(None).await?, command(None)).await?,
+        }
     }
 
     /// Serves the files under `folder` at the origin of `origin` from now on, instead of those that
@@ -209,81 +236,29 @@ impl Runtime {
     /// [`Error::Files`]: then the origin is served as before.
     pub async fn deploy(&self, origin: Url, folder: impl Into<PathBuf>) -> Result<(), Error> {
         let folder = folder.into();
-        self.ask(move |shard| async move {
+        // Requests of other origins meet its files too.
+        let deployed = self.ask_all(move |shard| async move {
             let mut served = shard.served.iter().filter(|(each, _)| *each == origin.origin());
             let set = match served.next() {
                 Some((_, root)) => root.set(&folder),
                 None => Err(std::io::Error::other(format!("no files are served at {origin}"))),
             };
             set.map_err(|cause| Error::Files { folder, cause: Arc::new(cause) })
-        })
-        .await?
-    }
-
-    /// Sets the network signal, which then stays so.
-    pub async fn set_network(&self, network: impl Into<Network>) -> Result<(), Error> {
-        self.play_network(Timeline::constant(network)).await
-    }
-
-    /// Follows a scripted network signal from now on.
-    pub async fn play_network(&self, timeline: Timeline) -> Result<(), Error> {
-        self.follow_network(timeline).await
-    }
-
-    /// Follows a network signal from now on, instead of the one before: a
-    /// [`NetworkSwitch`](crate::NetworkSwitch)'s, or one of your own. Its first state holds when
-    /// this returns.
-    pub async fn follow_network(
-        &self,
-        signal: impl NetworkSignal + Send + 'static,
-    ) -> Result<(), Error> {
-        self.ask(move |shard| async move { shard.follow_network(Box::new(signal)).await }).await
-    }
-
-    /// Follows the machine's own network: links and routes, then whether the probe is answered.
-    /// When the machine wakes from sleep it looks anew, and no sync fires before it has.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::RealNetworkInSimulation`], [`Error::Network`].
-    pub async fn follow_real_network(&self, network: RealNetwork) -> Result<(), Error> {
-        self.ask(move |shard| async move {
-            if shard.seed.is_some() {
-                return Err(Error::RealNetworkInSimulation);
-            }
-            let asked = Rc::downgrade(&shard);
-            let origins = Rc::new(move || match asked.upgrade() {
-                Some(shard) => shard.remote_origins(),
-                None => Vec::new(),
-            });
-            let agent = &shard.user_agent;
-            let signal = RealSignal::start_with_origins(network, agent, origins).await;
-            let signal = signal.map_err(|error| Error::Network(Arc::new(error)))?;
-            shard.follow_network(Box::new(signal)).await;
-            Ok(())
-        })
-        .await?
+        });
+        deployed.await?.into_iter().collect()
     }
 
     /// Waits until nothing is left to do: no event, timer or request is under way, every sync is
     /// settled or waits for a network that will not come, and the timeline has ended. A simulation
     /// gives up waiting after 24 hours of its time.
     pub async fn idle(&self) -> Result<(), Error> {
-        self.wait(|shard| async move {
-            match shard.seed {
-                None => shard.activity.idle().await,
-                Some(_) => {
-                    let idle = shard.activity.idle();
-                    let _ = tokio::time::timeout(SIMULATION_LIMIT, idle).await;
-                }
-            }
-        })
-        .await
+        let idle = (0..self.shards.len()).map(|number| self.wait(number, wait_until_idle));
+        join_all(idle).await.into_iter().collect()
     }
 
     /// Lets `duration` pass, by the runtime's clock.
     pub async fn run_for(&self, duration: Duration) -> Result<(), Error> {
-        self.wait(move |_| tokio::time::sleep(duration)).await
+        self.wait(0, move |_| tokio::time::sleep(duration)).await
     }
 
     /// The background syncs that are not settled, by registration and tag.
@@ -292,24 +267,26 @@ impl Runtime {
     ///
     /// [`Error::Store`].
     pub async fn unsettled_syncs(&self) -> Result<Vec<UnsettledSync>, Error> {
-        self.ask(|shard| async move {
+        let unsettled = self.ask_all(|shard| async move {
             shard.flush_commits();
             let syncs = shard.store.sync_registrations()?;
             shard.all_registrations()?;
-            Ok(syncs
-                .into_iter()
-                .map(|sync| UnsettledSync {
-                    scope: shard
-                        .registration_by_id(sync.registration)
-                        .map(|registration| registration.scope.clone())
-                        .unwrap_or_default(),
-                    tag: sync.tag,
-                    state: sync.record.state,
-                    failed_attempts: sync.record.attempts,
-                })
-                .collect())
-        })
-        .await?
+            Ok::<Vec<_>, Error>(
+                syncs
+                    .into_iter()
+                    .map(|sync| UnsettledSync {
+                        scope: shard
+                            .registration_by_id(sync.registration)
+                            .map(|registration| registration.scope.clone())
+                            .unwrap_or_default(),
+                        tag: sync.tag,
+                        state: sync.record.state,
+                        failed_attempts: sync.record.attempts,
+                    })
+                    .collect(),
+            )
+        });
+        merged(unsettled.await?)
     }
 
     /// The registrations that have an active worker.
@@ -318,16 +295,26 @@ impl Runtime {
     ///
     /// [`Error::Store`].
     pub async fn registrations(&self) -> Result<Vec<RegistrationInfo>, Error> {
-        self.ask(|shard| async move {
+        let registrations = self.ask_all(|shard| async move {
             let registrations = shard.all_registrations()?;
             let active = registrations.iter().filter_map(|registration| {
                 let worker = registration.active()?;
                 let scope = Url::parse(&registration.scope).ok()?;
                 Some(RegistrationInfo { scope, script: Url::parse(&worker.script_url).ok()? })
             });
-            Ok(active.collect())
-        })
-        .await?
+            Ok::<Vec<_>, Error>(active.collect())
+        });
+        let mut registrations = merged(registrations.await?)?;
+        if self.shards.len() > 1 {
+            registrations.sort_by(|a, b| a.scope.as_str().cmp(b.scope.as_str()));
+        }
+        Ok(registrations)
+    }
+
+    /// What happens from now on. The stream keeps `capacity` events for a reader that is slow, and
+    /// then says how many are missing; it ends with the runtime.
+    pub fn trace_events(&self, capacity: usize) -> TraceStream {
+        self.trace.read(capacity)
     }
 
     /// Ends the runtime: syncs whose event is under way are given back uncounted, and all is on
@@ -336,31 +323,65 @@ impl Runtime {
     /// # Errors
     ///
     /// [`Error::Store`] if giving back failed; the next start then treats those events as cut off
-    /// by a crash.
+    /// by a crash. [`Error::Door`] if a host thread is in a call of a door that does not come back:
+    /// it is left there, and the process has to end.
     pub async fn shut_down(self) -> Result<(), Error> {
-        let result =
-            self.ask(|shard| async move { shard.shut_down().map_err(Error::from) }).await?;
-        let Runtime { commands, thread } = self;
-        drop(commands);
-        let thread = thread.lock().expect("no holder of this lock panics").take();
-        if let Some(thread) = thread
-            && let Err(panic) = thread.join()
-        {
-            std::panic::resume_unwind(panic);
+        let ended: Vec<_> = (0..self.shards.len()).map(|number| self.end_shard(number)).collect();
+        let results = join_all(ended).await;
+        if let Some((door, fault)) = self.is_blocked() {
+            return Err(Error::Door { door, fault });
         }
-        result
+        let Runtime { shards, threads, .. } = self;
+        drop(shards);
+        let threads = std::mem::take(&mut *threads.lock().expect("no holder of this lock panics"));
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        results.into_iter().collect()
     }
 
-    /// Asks for a wait, which ends when the caller no longer waits for it.
+    /// A door that has panicked does not keep a shard from its orderly end.
+    async fn end_shard(&self, number: usize) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        let command: Command = Box::new(move |shard| {
+            Box::pin(async move {
+                // Nobody may wait any more.
+                let _ = reply.send(shard.shut_down().map_err(Error::from));
+            })
+        });
+        let blocked = async {
+            loop {
+                let fault = self.faults.fault().await;
+                if self.is_blocked().is_some() {
+                    return fault;
+                }
+                std::future::pending::<()>().await;
+            }
+        };
+        let asked = async {
+            self.shards[number].send(command).await.map_err(|_| Error::Stopped)?;
+            answer.await.map_err(|_| Error::Stopped)?
+        };
+        tokio::select! {
+            biased;
+            ended = asked => ended,
+            (door, fault) = blocked => Err(Error::Door { door, fault }),
+        }
+    }
+
+    /// Asks a shard for a wait, which ends when the caller no longer waits for it.
     async fn wait<F>(
         &self,
+        number: usize,
         command: impl FnOnce(Rc<Shard>) -> F + Send + 'static,
     ) -> Result<(), Error>
     where
         F: Future<Output = ()> + 'static,
     {
         let (waiting, abandoned) = oneshot::channel::<()>();
-        let asked = self.ask(move |shard| async move {
+        let asked = self.ask_shard(number, move |shard| async move {
             tokio::select! {
                 () = command(shard) => {}
                 _ = abandoned => {}
@@ -370,25 +391,23 @@ impl Runtime {
         drop(waiting);
         result
     }
+}
 
-    pub(crate) async fn ask<R, F>(
-        &self,
-        command: impl FnOnce(Rc<Shard>) -> F + Send + 'static,
-    ) -> Result<R, Error>
-    where
-        R: Send + 'static,
-        F: Future<Output = R> + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let command: Command = Box::new(move |shard| {
-            Box::pin(async move {
-                // Whoever asked may have gone meanwhile; what was asked for is done all the same.
-                let _ = reply.send(command(shard).await);
-            })
-        });
-        self.commands.send(command).await.map_err(|_| Error::Stopped)?;
-        answer.await.map_err(|_| Error::Stopped)
+async fn wait_until_idle(shard: Rc<Shard>) {
+    match shard.seed {
+        None => shard.activity.idle().await,
+        Some(_) => {
+            let idle = shard.activity.idle();
+            // A page with an interval never is.
+            let _ = tokio::time::timeout(SIMULATION_LIMIT, idle).await;
+        }
     }
+}
+
+/// What the shards answered, in their order.
+fn merged<T>(answers: Vec<Result<Vec<T>, Error>>) -> Result<Vec<T>, Error> {
+    let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(answers.into_iter().flatten().collect())
 }
 
 async fn register(

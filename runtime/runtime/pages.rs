@@ -24,26 +24,31 @@ pub struct OpenPage {
 
 impl Runtime {
     /// The pages that are open, the one that was in front last first; also those that workers and
-    /// pages opened.
+    /// pages opened. Those of one shard come together, and each shard has one in front.
     pub async fn pages(&self) -> Result<Vec<OpenPage>, Error> {
-        self.ask(|shard| async move {
-            let pages = shard.pages.borrow();
-            let mut open: Vec<_> = pages.values().collect();
-            open.sort_by_key(|page| std::cmp::Reverse(page.window.shown_at()));
-            let describe = |page: &Rc<crate::pages::Page>| OpenPage {
-                page: PageId(page.window.id),
-                url: page.document_url.borrow().clone(),
-                in_front: page.window.is_in_front(),
-            };
-            open.into_iter().map(describe).collect()
-        })
-        .await
+        let mut all = Vec::new();
+        for number in 0..self.shards.len() {
+            let pages = self.ask_shard(number, move |shard| async move {
+                let pages = shard.pages.borrow();
+                let mut open: Vec<_> = pages.values().collect();
+                open.sort_by_key(|page| std::cmp::Reverse(page.window.shown_at()));
+                let describe = |page: &Rc<crate::pages::Page>| OpenPage {
+                    page: PageId { shard: number, window: page.window.id },
+                    url: page.document_url.borrow().clone(),
+                    in_front: page.window.is_in_front(),
+                };
+                open.into_iter().map(describe).collect::<Vec<_>>()
+            });
+            all.extend(pages.await?);
+        }
+        Ok(all)
     }
 
     /// Closes a page, which hears `pagehide` before. The page that was in front before it comes to
     /// the front. A page that is closed already stays so.
     pub async fn close_page(&self, page: PageId) -> Result<(), Error> {
-        self.ask(move |shard| async move { shard.close_window(page.0).await }).await
+        let close = move |shard: Rc<Shard>| async move { shard.close_window(page.window).await };
+        self.ask_shard(page.shard, close).await
     }
 
     /// Goes to another URL in the page's window, as somebody who follows a link: a new document,
@@ -95,8 +100,8 @@ impl Runtime {
         page: PageId,
         target: impl FnOnce(&Window) -> Target + Send + 'static,
     ) -> Result<(), Error> {
-        self.ask(move |shard| async move {
-            let window = shard.window(page.0).ok_or(Error::NoPage)?;
+        self.ask_shard(page.shard, move |shard| async move {
+            let window = shard.window(page.window).ok_or(Error::NoPage)?;
             let target = target(&window);
             // Another navigation took its place, or the page was closed.
             shard.start_navigation(&window, target).await.unwrap_or(Err(Error::NoPage))
@@ -109,8 +114,8 @@ impl Runtime {
         page: PageId,
         then: impl FnOnce(&Shard, &Window) + Send + 'static,
     ) -> Result<(), Error> {
-        self.ask(move |shard| async move {
-            let window = shard.window(page.0).ok_or(Error::NoPage)?;
+        self.ask_shard(page.shard, move |shard| async move {
+            let window = shard.window(page.window).ok_or(Error::NoPage)?;
             then(&shard, &window);
             Ok(())
         })

@@ -6,35 +6,67 @@
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use kittiwake_store::Store;
+use kittiwake_store::{Store, shard_folder};
 use tokio::runtime::Builder as TokioBuilder;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 use url::{Origin, Url};
 
 use super::builder::Time;
 use super::{Builder, Command, Error};
 use crate::buckets::Buckets;
-use crate::doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
+use crate::door_guard::{DoorFaults, DoorGuard};
+use crate::doors::{
+    Clock, Entropy, HostDoors, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy,
+};
+use crate::embedders_doors::{EmbeddersClock, EmbeddersEntropy};
 use crate::helper::Helper;
 use crate::host::{Shard, ShardParts};
-use crate::http::{Gate, Http, Link, OriginFiles, Policed, ReqwestHttp, Root, Upstream};
+use crate::http::{
+    EmbeddersHttp, Gate, Http, Link, NetworkPolicy, OriginFiles, Policed, ReqwestHttp, Root,
+    Upstream,
+};
 use crate::indexed_db::{IndexedDbs, Threads};
+use crate::limits::{Limit, LimitSetting, Limits};
 use crate::measure::Gauge;
 use crate::network::{Conditions, NetworkState};
 use crate::quiet::{on_thread_park, quiet};
 use crate::scheduler;
 use crate::simulation::{ScriptedServers, ServersFirst};
 use crate::time_jumps;
+use crate::trace_hub::TraceHub;
+
+/// One shard among others.
+pub(super) struct ShardPlace {
+    pub(super) number: usize,
+    pub(super) shards: usize,
+    /// The first shard's is open already.
+    pub(super) store: Option<Store>,
+    pub(super) faults: DoorFaults,
+    pub(super) trace: Arc<TraceHub>,
+    pub(super) started: Option<Instant>,
+}
+
+/// Tells the trace when a shard has ended, however it ends.
+struct Ended(Arc<TraceHub>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.shard_has_ended();
+    }
+}
 
 pub(super) fn run_host_thread(
     builder: Builder,
+    place: ShardPlace,
     incoming: mpsc::Receiver<Command>,
     report: std::sync::mpsc::SyncSender<Result<(), Error>>,
 ) {
     let time = builder.time;
+    let _ended = Ended(place.trace.clone());
     let mut tokio = TokioBuilder::new_current_thread();
     tokio.enable_all().on_thread_park(on_thread_park);
     let helper = match time {
@@ -51,7 +83,7 @@ pub(super) fn run_host_thread(
     // Dropped before `tokio`, also by a panic.
     let _helper = helper;
     LocalSet::new().block_on(&tokio, async move {
-        let shard = match open_shard(builder) {
+        let shard = match open_shard(builder, place) {
             Ok(shard) => shard,
             Err(error) => {
                 let _ = report.send(Err(error));
@@ -74,49 +106,39 @@ pub(super) fn run_host_thread(
     });
 }
 
-fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
-    let store = match &builder.state {
-        Some(folder) => Store::open(folder),
-        None => Store::in_memory(),
+fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Error> {
+    if let Some(folder) = &mut builder.state {
+        *folder = shard_folder(folder, place.number);
+    }
+    builder.pace = builder.pace.part_of(place.shards);
+    builder.network_policy = bounded(builder.network_policy, &mut builder.limits);
+    let store = match (place.store, &builder.state) {
+        (Some(store), _) => store,
+        (None, Some(folder)) => Store::open(folder)?,
+        (None, None) => Store::in_memory()?,
     };
-    let store = store?;
     store.cache_recover()?;
     let buckets = Buckets::recover(&store, builder.state.as_deref())?;
+    let guard = DoorGuard::new(place.faults, builder.limits.time(Limit::Turn));
+    let host_doors = host_doors(&builder);
     let network = Rc::new(Cell::new(NetworkState::Online));
-    let policy = Arc::new(builder.network_policy);
-    let servers: Rc<dyn Http> = match (builder.servers, builder.time) {
-        (Some(servers), _) => Rc::new(servers),
-        (None, Time::Simulated { .. }) => Rc::new(ScriptedServers::default()),
-        (None, Time::Real) => {
-            let routes = Arc::new(builder.routes);
-            Rc::new(ReqwestHttp::new(&builder.user_agent, routes, policy.clone()))
-        }
-    };
-    let http = Box::new(Policed::new(policy, servers));
-    let (http, served) = with_own_origins(http, builder.upstreams, builder.files)?;
-    let http = with_servers_first(http, builder.servers_first);
-    let (clock, entropy, seed): (Rc<dyn Clock>, Rc<dyn Entropy>, _) = match builder.time {
-        Time::Real => (Rc::new(SystemClock), Rc::new(SystemEntropy::default()), None),
-        Time::Simulated { seed } => {
-            (Rc::new(SimulatedClock::default()), Rc::new(SeededEntropy::new(seed)), Some(seed))
-        }
-    };
-    // Code that was compiled without counters counts nothing.
-    let keeps_code = builder.state.is_some()
-        && builder.coverage.is_none()
-        && builder.limits.code.total_bytes > 0;
-    let threads = if seed.is_some() { Threads::HostOnly } else { Threads::Blocking };
-    // A sequence of its own, so that a lossy network leaves the scripts' random numbers alone.
-    let fate: Rc<dyn Entropy> = match seed {
-        None => Rc::new(SystemEntropy::default()),
-        Some(seed) => Rc::new(SeededEntropy::new(!seed)),
-    };
     let conditions = Rc::new(RefCell::new(Conditions::default()));
-    let link = Link::new(conditions.clone(), fate, Rc::from(http));
+    let (clock, entropy, seed) = time_and_chance(&builder, &guard);
+    let threads = if seed.is_some() { Threads::HostOnly } else { Threads::Blocking };
+    let servers = servers_of(&mut builder, &guard);
+    let measure = Box::new(move |measurement| {
+        let mut measure = builder.measure.lock().unwrap_or_else(PoisonError::into_inner);
+        (*measure)(measurement);
+    });
+    let (http, served) = with_own_origins(servers, builder.upstreams, builder.files)?;
+    let http = with_servers_first(http, builder.servers_first);
+    let link = Link::new(conditions.clone(), fate_of_the_link(seed), Rc::from(http));
     let shard = Shard::new(ShardParts {
         store,
         clock,
         entropy,
+        host_doors,
+        door_guard: guard,
         http: Rc::new(Gate::new(network.clone(), Box::new(link))),
         cors: builder.cors,
         network,
@@ -125,25 +147,92 @@ fn open_shard(builder: Builder) -> Result<Rc<Shard>, Error> {
         served,
         policy: builder.policy,
         permissions: builder.permissions,
-        limits: builder.limits,
         user_agent: builder.user_agent,
         seed,
+        // Code that was compiled without counters counts nothing.
+        keeps_code: builder.state.is_some()
+            && builder.coverage.is_none()
+            && builder.pace.code.total_bytes > 0,
         coverage: builder.coverage,
         inspector: builder.inspector,
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
+        limits: builder.limits,
+        pace: builder.pace,
         indexed_db: IndexedDbs::new(builder.state, threads),
         push_service: builder.push_service,
         buckets,
-        keeps_code,
-        trace: builder.trace,
-        gauge: Gauge::new(builder.measure),
+        trace: place.trace,
+        on_stuck: builder.on_stuck,
+        gauge: Gauge::new(measure),
+        started: place.started,
     });
     scheduler::recover(&shard)?;
     shard.resume_background_fetches()?;
     shard.activate_stored()?;
     shard.wake.wake(&shard.activity);
     Ok(shard)
+}
+
+/// A response is bounded by the network policy and by [`Limit::Response`], whichever is less.
+fn bounded(policy: NetworkPolicy, limits: &mut Limits) -> NetworkPolicy {
+    let amount = policy.response_bytes.unwrap_or(u64::MAX).min(limits.of(Limit::Response));
+    limits.set(LimitSetting { limit: Limit::Response, amount });
+    NetworkPolicy { response_bytes: (amount < u64::MAX).then_some(amount), ..policy }
+}
+
+/// Scripts ask the host where the engine would tell something else.
+fn host_doors(builder: &Builder) -> HostDoors {
+    let is_simulated = matches!(builder.time, Time::Simulated { .. });
+    HostDoors {
+        clock: is_simulated || builder.clock.is_some(),
+        entropy: is_simulated || builder.entropy.is_some(),
+    }
+}
+
+type TimeAndChance = (Rc<dyn Clock>, Rc<dyn Entropy>, Option<u64>);
+
+/// Clock and entropy, and the seed of a simulation.
+fn time_and_chance(builder: &Builder, guard: &DoorGuard) -> TimeAndChance {
+    let (clock, entropy, seed): TimeAndChance = match builder.time {
+        Time::Real => (Rc::new(SystemClock), Rc::new(SystemEntropy::default()), None),
+        Time::Simulated { seed } => {
+            (Rc::new(SimulatedClock::default()), Rc::new(SeededEntropy::new(seed)), Some(seed))
+        }
+    };
+    let clock = builder
+        .clock
+        .as_ref()
+        .map_or(clock, |own| Rc::new(EmbeddersClock::new(own.clone(), guard.clone())));
+    let entropy = builder
+        .entropy
+        .as_ref()
+        .map_or(entropy, |own| Rc::new(EmbeddersEntropy::new(own.clone(), guard.clone())));
+    (clock, entropy, seed)
+}
+
+/// Whoever answers what no folder and no other server does.
+fn servers_of(builder: &mut Builder, guard: &DoorGuard) -> Box<dyn Http> {
+    let policy = Arc::new(builder.network_policy.clone());
+    let is_simulated = matches!(builder.time, Time::Simulated { .. });
+    let servers: Rc<dyn Http> = match (builder.servers.take(), builder.http.take()) {
+        (Some(servers), _) => Rc::new(servers),
+        (None, Some(door)) => Rc::new(EmbeddersHttp::new(door, guard.clone(), is_simulated)),
+        (None, None) if is_simulated => Rc::new(ScriptedServers::default()),
+        (None, None) => {
+            let routes = Arc::new(std::mem::take(&mut builder.routes));
+            Rc::new(ReqwestHttp::new(&builder.user_agent, routes, policy.clone()))
+        }
+    };
+    Box::new(Policed::new(policy, servers))
+}
+
+/// A sequence of its own, so that a lossy network leaves the scripts' random numbers alone.
+fn fate_of_the_link(seed: Option<u64>) -> Rc<dyn Entropy> {
+    match seed {
+        None => Rc::new(SystemEntropy::default()),
+        Some(seed) => Rc::new(SeededEntropy::new(!seed)),
+    }
 }
 
 /// The door before the one that was given, and the origins that are served from files.

@@ -24,7 +24,13 @@ impl Runtime {
     ///
     /// [`Error::Stopped`].
     pub async fn usage(&self) -> Result<Usage, Error> {
-        self.ask(|shard| async move { shard.usage() }).await
+        let shards = self.ask_all(|shard| async move { shard.usage() }).await?;
+        Ok(shards.into_iter().fold(Usage::default(), |sum, of| Usage {
+            workers: sum.workers + of.workers,
+            pages: sum.pages + of.pages,
+            syncs: sum.syncs + of.syncs,
+            memory_bytes: sum.memory_bytes + of.memory_bytes,
+        }))
     }
 }
 

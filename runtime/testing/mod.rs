@@ -274,13 +274,11 @@ impl TestWorld {
         (run.snapshots, run.files) = (snapshots, files);
         run.events = std::mem::take(&mut *self.trace.lock().expect(UNPOISONED));
         for event in &run.events {
-            match &event.kind {
-                TraceKind::Console { level, text } => run.console.push((*level, text.clone())),
-                TraceKind::Error { exception } if !uncaught.contains(exception) => {
-                    run.uncaught_elsewhere.push(exception.clone());
-                }
-                _ => {}
+            if let TraceKind::Console { level, text } = &event.kind {
+                run.console.push((*level, text.clone()));
             }
+            let failure = event.kind.failure().filter(|failure| !uncaught.contains(failure));
+            run.uncaught_elsewhere.extend(failure);
             run.trace.push(event.to_string());
         }
         run.failures.extend(uncaught.into_iter().map(TestFailure::uncaught));
@@ -306,10 +304,7 @@ impl TestWorld {
 
     fn unfinished(&self, why: Unfinished, limit: Duration) -> TestFailure {
         let trace = self.trace.lock().expect(UNPOISONED);
-        let last_error = trace.iter().rev().find_map(|event| match &event.kind {
-            TraceKind::Error { exception } => Some(exception.clone()),
-            _ => None,
-        });
+        let last_error = trace.iter().rev().find_map(|event| event.kind.failure());
         let limit = humantime::format_duration(limit);
         let message = match why {
             Unfinished::Stuck => {

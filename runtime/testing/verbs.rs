@@ -282,10 +282,8 @@ fn why_redundant(page: &TestPage, script: &str) -> String {
             subject: LifecycleSubject::Worker, url, state: "redundant", ..
         } if url == script)
     });
-    let errors = trace.iter().enumerate().rev().filter_map(|(place, event)| match &event.kind {
-        TraceKind::Error { exception } => Some((place, exception)),
-        _ => None,
-    });
+    let errors = trace.iter().enumerate().rev();
+    let errors = errors.filter_map(|(place, event)| Some((place, event.kind.failure()?)));
     let nearest = errors.min_by_key(|(place, _)| place.abs_diff(ended.unwrap_or(0)));
     match nearest {
         Some((_, exception)) => format!("{script} was not installed: {exception}"),

@@ -1,6 +1,7 @@
 //! Jumps of the time of day, on a paused tokio clock that does not jump with it.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -10,32 +11,36 @@ use tokio::task::{LocalSet, spawn_local};
 use url::Url;
 
 use super::*;
+use crate::door_guard::{DoorFaults, DoorGuard};
 use crate::doors::SystemEntropy;
 use crate::engine::spawn_host_thread;
-use crate::host::{Limits, ShardParts};
+use crate::host::ShardParts;
 use crate::http::Gate;
 use crate::indexed_db::{IndexedDbs, Threads};
 use crate::lifecycle::RegisterRequest;
+use crate::limits::Limits;
 use crate::measure::Gauge;
 use crate::network::{NetworkSignal, NetworkState, Outlook};
+use crate::residency::Pace;
 use crate::scheduler;
 use crate::simulation::ScriptedServers;
+use crate::trace_hub::TraceHub;
 
 /// A time of day that follows the timers but for the jumps that a test adds.
 struct JumpyClock {
     started: Instant,
-    ahead_ms: Cell<f64>,
+    ahead_ms: AtomicI64,
 }
 
 impl JumpyClock {
     fn new() -> JumpyClock {
-        JumpyClock { started: Instant::now(), ahead_ms: Cell::new(0.0) }
+        JumpyClock { started: Instant::now(), ahead_ms: AtomicI64::new(0) }
     }
 }
 
 impl Clock for JumpyClock {
     fn now_ms(&self) -> f64 {
-        self.started.elapsed().as_secs_f64() * 1000.0 + self.ahead_ms.get()
+        self.started.elapsed().as_secs_f64() * 1000.0 + self.ahead_ms.load(Ordering::Relaxed) as f64
     }
 }
 
@@ -45,15 +50,15 @@ async fn only_a_jump_ahead_is_one_and_it_counts_once() {
     let time = TimeOfDay::new(&clock);
     sleep(Duration::from_secs(3600)).await;
     assert!(!time.jumped(&clock));
-    clock.ahead_ms.set(1_999.0);
+    clock.ahead_ms.store(1_999, Ordering::Relaxed);
     assert!(!time.jumped(&clock));
-    clock.ahead_ms.set(600_000.0);
+    clock.ahead_ms.store(600_000, Ordering::Relaxed);
     assert!(time.jumped(&clock));
     assert!(!time.jumped(&clock));
-    clock.ahead_ms.set(-600_000.0);
+    clock.ahead_ms.store(-600_000, Ordering::Relaxed);
     assert!(!time.jumped(&clock));
     sleep(Duration::from_secs(1)).await;
-    clock.ahead_ms.set(-598_000.0);
+    clock.ahead_ms.store(-598_000, Ordering::Relaxed);
     assert!(time.jumped(&clock));
 }
 
@@ -177,7 +182,7 @@ impl Night {
 
     /// The machine sleeps for ten minutes.
     fn sleep(&self) {
-        self.clock.ahead_ms.set(10.0 * 60.0 * 1000.0);
+        self.clock.ahead_ms.store(10 * 60 * 1000, Ordering::Relaxed);
     }
 
     /// Waits for a line of the trace; answers those before it.
@@ -206,6 +211,8 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         store: Store::in_memory().unwrap(),
         clock,
         entropy: Rc::new(SystemEntropy::default()),
+        host_doors: Default::default(),
+        door_guard: DoorGuard::new(DoorFaults::new(), Duration::from_secs(10)),
         http: Rc::new(Gate::new(network.clone(), Box::new(servers))),
         cors: Default::default(),
         network,
@@ -215,16 +222,19 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         policy: SyncPolicy::default(),
         permissions: Default::default(),
         limits: Limits::default(),
+        pace: Pace::default(),
+        on_stuck: None,
         user_agent: "test".to_owned(),
         seed: None,
-        keeps_code: false,
         coverage: None,
         inspector: None,
         sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
         push_service: Url::parse("https://push.test/").expect("a URL"),
         buckets: Default::default(),
-        trace: Box::new(move |event| drop(trace.send(event.to_string()))),
+        keeps_code: false,
+        trace: TraceHub::new(Box::new(move |event| drop(trace.send(event.to_string()))), 1),
+        started: None,
         gauge: Gauge::new(Box::new(|_| {})),
     })
 }

@@ -150,7 +150,7 @@ fn decode_number(bytes: &mut &[u8]) -> Result<f64, NotAKey> {
     let bits = if ordered >> 63 == 1 { ordered & !(1 << 63) } else { !ordered };
     let number = f64::from_bits(bits);
     // Negative zero is written as zero.
-    let is_key = !number.is_nan() && !(number == 0.0 && number.is_sign_negative());
+    let is_key = !(number.is_nan() || number == 0.0 && number.is_sign_negative());
     if is_key { Ok(number) } else { Err(NotAKey) }
 }
 

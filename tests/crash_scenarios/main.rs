@@ -61,7 +61,7 @@ impl Syncs {
         let text = |key: &str| event[key].as_str().expect("the kind has it");
         if event["kind"] == "background-fetch" {
             let id = name("background-fetch", text("scope"), text("id"));
-            return match text("state") {
+            match text("state") {
                 "begun" => {
                     self.ended.remove(&id);
                     self.open.insert(id);
@@ -71,7 +71,8 @@ impl Syncs {
                     self.risen.insert(id);
                 }
                 _ => {}
-            };
+            }
+            return;
         }
         if event["kind"] != "sync" {
             return;

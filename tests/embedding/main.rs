@@ -5,4 +5,8 @@
 //! is what a person could look at too.
 
 mod code_cache;
+mod doors;
+mod examples;
 mod many_workers;
+mod shards;
+mod world;

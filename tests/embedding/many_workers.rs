@@ -1,4 +1,5 @@
-//! More workers than memory has room for: who idles makes room, and starts again for its next event.
+//! More workers than memory has room for: who idles makes room, and starts again for its next
+//! event.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,10 +1,9 @@
-//! Network signals: one suite of what every signal keeps (`conformance.rs`), run over the manual,
-//! the scripted and the real one; and the command on a real network, which is made of network
-//! namespaces (`namespaces.rs`) and taken apart while the command runs (`real.rs`).
+//! Network signals: one suite of what every signal keeps (`kittiwake::conformance`), run over the
+//! manual, the scripted and the real one; and the command on a real network, which is made of
+//! network namespaces (`namespaces.rs`) and taken apart while the command runs (`real.rs`).
 //!
 //! Invariant: a test of the real network runs in namespaces of its own, or says why it cannot.
 
-mod conformance;
 mod namespaces;
 #[path = "../process/mod.rs"]
 mod process;
@@ -13,6 +12,7 @@ mod simulated;
 
 use std::process::ExitCode;
 
+use kittiwake::conformance;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 fn main() -> ExitCode {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
-    for case in conformance::CASES {
+    for case in conformance::NETWORK_SIGNAL_CASES {
         let trial = |signal: &str, run: fn(&str)| {
             Trial::test(format!("{signal}/{case}"), move || finish(|| run(case)))
         };

@@ -12,10 +12,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
+use kittiwake::conformance::{self, NetworkWorld};
 use kittiwake::{NetworkState, Probe, RealNetwork, RealSignal};
 use tokio::net::TcpListener;
 
-use crate::conformance::{self, World};
 use crate::namespaces::{Addresses, Lab, Namespace, SERVER as HOST};
 use crate::process::{Process, kittiwake};
 
@@ -41,7 +41,7 @@ pub fn tests() -> Vec<(String, Test)> {
     ];
     let mut tests: Vec<(String, Test)> =
         named.into_iter().map(|(name, test)| (name.to_owned(), Box::new(test) as Test)).collect();
-    tests.extend(conformance::CASES.iter().map(|case| {
+    tests.extend(conformance::NETWORK_SIGNAL_CASES.iter().map(|case| {
         let test: Test = Box::new(|| conform_in_a_namespace(case));
         ((*case).to_owned(), test)
     }));
@@ -60,7 +60,7 @@ fn conform_in_a_namespace(case: &str) {
 pub fn conform(case: &str) -> ExitCode {
     let mut tokio = tokio::runtime::Builder::new_current_thread();
     let tokio = tokio.enable_all().build().expect("a runtime");
-    tokio.block_on(conformance::run::<Routes>(case));
+    tokio.block_on(conformance::network_signal::<Routes>(case));
     ExitCode::SUCCESS
 }
 
@@ -69,7 +69,7 @@ struct Routes {
     states: VecDeque<NetworkState>,
 }
 
-impl World for Routes {
+impl NetworkWorld for Routes {
     type Signal = RealSignal;
 
     async fn start(states: &[NetworkState]) -> (Routes, RealSignal) {

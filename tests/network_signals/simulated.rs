@@ -3,15 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use kittiwake::conformance::{NetworkWorld, network_signal};
 use kittiwake::{ManualSignal, NetworkState, NetworkSwitch, Timeline};
 
-use crate::conformance::{World, run};
-
 /// Runs one case of the suite, in time that passes only while everything waits.
-pub fn conform<W: World>(case: &str) {
+pub fn conform<W: NetworkWorld>(case: &str) {
     let mut tokio = tokio::runtime::Builder::new_current_thread();
     let tokio = tokio.enable_time().start_paused(true).build().expect("a runtime");
-    tokio.block_on(run::<W>(case));
+    tokio.block_on(network_signal::<W>(case));
 }
 
 /// A switch, and the states to come.
@@ -20,7 +19,7 @@ pub struct Manual {
     states: VecDeque<NetworkState>,
 }
 
-impl World for Manual {
+impl NetworkWorld for Manual {
     type Signal = ManualSignal;
 
     async fn start(states: &[NetworkState]) -> (Manual, ManualSignal) {
@@ -40,7 +39,7 @@ pub struct Scripted;
 
 const EACH: Duration = Duration::from_secs(10);
 
-impl World for Scripted {
+impl NetworkWorld for Scripted {
     type Signal = Timeline;
 
     async fn start(states: &[NetworkState]) -> (Scripted, Timeline) {

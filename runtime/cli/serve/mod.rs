@@ -18,6 +18,7 @@ use url::{Host, Url};
 
 use crate::daemon::{self, DaemonOptions, Listen, Setup};
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
+use crate::limits::LimitOptions;
 use crate::output::{Format, printer};
 use crate::run::{Network, WorkerType, failure, follow, register};
 use crate::servers::ServerOptions;
@@ -196,6 +197,8 @@ impl Site {
         let SiteOptions { upstream, origin, root, format, .. } = &options.site;
         let mut builder = Runtime::builder()
             .await_network_signal()
+            // There is one origin.
+            .request_concurrency(1024, 1024)
             .push_service(own_origin(address).join(push::PATH).expect("a path"))
             .on_trace(printer(format.unwrap_or(Format::Text), Default::default()));
         if let Some(state) = &options.state {
@@ -204,7 +207,7 @@ impl Site {
         for permission in &options.deny {
             builder = builder.permission(*permission, PermissionState::Denied);
         }
-        builder = options.servers.apply(builder);
+        builder = options.limits.apply(options.servers.apply(builder));
         let (origin, script) = match url_of(script) {
             Some(_) if root.is_some() || origin.is_some() => {
                 return usage(format!(

@@ -1,6 +1,7 @@
 //! What users of the store see, through its public API only.
 //! Invariant: no sleeps and no clock; every time is written in the test.
 
+mod background_fetch;
 mod buckets;
 mod caches;
 mod fetch;

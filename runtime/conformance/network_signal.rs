@@ -3,12 +3,17 @@
 //! Invariant: a case knows a signal by the trait alone.
 
 use futures::FutureExt;
-use kittiwake::{Conditions, NetworkSignal, NetworkState, Outlook};
 
-use NetworkState::{Offline, Online};
+use crate::network::{
+    Conditions, NetworkSignal,
+    NetworkState::{self, Offline, Online},
+    Outlook,
+};
 
-/// A signal, and the network that it tells of.
-pub trait World: Sized {
+/// A signal to be tested, and the network that it tells of.
+#[expect(async_fn_in_trait, reason = "a suite is one task")]
+pub trait NetworkWorld: Sized {
+    /// The signal.
     type Signal: NetworkSignal;
 
     /// A network that is in the first of these states, and comes to the others one by one.
@@ -18,7 +23,8 @@ pub trait World: Sized {
     async fn advance(&mut self);
 }
 
-pub const CASES: [&str; 6] = [
+/// What a network signal keeps: a sentence for each case of [`network_signal`].
+pub const NETWORK_SIGNAL_CASES: [&str; 6] = [
     "the first answer is the state and comes at once",
     "every change is answered once and in order",
     "nothing is answered while nothing changes",
@@ -27,8 +33,13 @@ pub const CASES: [&str; 6] = [
     "what is fixed has ended for ever",
 ];
 
-pub async fn run<W: World>(case: &str) {
-    match CASES.iter().position(|each| *each == case) {
+/// Tests one case, which is one of [`NETWORK_SIGNAL_CASES`].
+///
+/// # Panics
+///
+/// If the signal does not keep it.
+pub async fn network_signal<W: NetworkWorld>(case: &str) {
+    match NETWORK_SIGNAL_CASES.iter().position(|each| *each == case) {
         Some(0) => the_first_answer::<W>().await,
         Some(1) => every_change::<W>().await,
         Some(2) => nothing_changes::<W>().await,
@@ -46,7 +57,7 @@ fn expect_nothing(signal: &mut impl NetworkSignal) {
     assert!(matches!(answer, None | Some(None)), "{answer:?}");
 }
 
-async fn the_first_answer<W: World>() {
+async fn the_first_answer<W: NetworkWorld>() {
     for state in [Online, Offline] {
         let (_world, mut signal) = W::start(&[state]).await;
         assert_eq!(signal.next().now_or_never(), Some(Some(state)));
@@ -54,7 +65,7 @@ async fn the_first_answer<W: World>() {
     }
 }
 
-async fn every_change<W: World>() {
+async fn every_change<W: NetworkWorld>() {
     let states = [Online, Offline, Online, Offline];
     let (mut world, mut signal) = W::start(&states).await;
     assert_eq!(signal.next().await, Some(Online));
@@ -65,7 +76,7 @@ async fn every_change<W: World>() {
     }
 }
 
-async fn nothing_changes<W: World>() {
+async fn nothing_changes<W: NetworkWorld>() {
     let (_world, mut signal) = W::start(&[Offline, Online]).await;
     assert_eq!(signal.next().await, Some(Offline));
     for _ in 0..3 {
@@ -73,7 +84,7 @@ async fn nothing_changes<W: World>() {
     }
 }
 
-async fn a_dropped_wait<W: World>() {
+async fn a_dropped_wait<W: NetworkWorld>() {
     let (mut world, mut signal) = W::start(&[Offline, Online, Offline]).await;
     assert_eq!(signal.next().await, Some(Offline));
     expect_nothing(&mut signal);
@@ -88,7 +99,7 @@ async fn a_dropped_wait<W: World>() {
     assert_eq!(signal.next().await, Some(Offline));
 }
 
-async fn looking_anew<W: World>() {
+async fn looking_anew<W: NetworkWorld>() {
     let (mut world, mut signal) = W::start(&[Online, Offline, Online]).await;
     assert_eq!(signal.next().await, Some(Online));
     signal.look_anew().await;
@@ -102,7 +113,7 @@ async fn looking_anew<W: World>() {
     }
 }
 
-async fn what_is_fixed<W: World>() {
+async fn what_is_fixed<W: NetworkWorld>() {
     let (mut world, mut signal) = W::start(&[Offline, Online]).await;
     assert_eq!(signal.next().await, Some(Offline));
     world.advance().await;

@@ -1,0 +1,280 @@
+//! What it costs to embed very many workers: those that sleep, those that idle, those that wake,
+//! and what a second shard gains. What the numbers mean and how they are taken: benches/README.md.
+//!
+//! Invariant: whatever is compared takes turns in one run; a missed target is printed, and fails
+//! nothing.
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time; no script sees it")]
+
+use std::error::Error;
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use futures::future::join_all;
+use futures::{FutureExt, StreamExt, stream};
+use kittiwake::{
+    Builder, DoorAnswer, DoorError, DoorRequest, DoorResponse, EventOutcome, HttpDoor, LastChance,
+    Runtime,
+};
+use url::Url;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const SLEEPING: usize = 10_000;
+const IDLE: usize = 1_000;
+const SCRIPT_BYTES: usize = 100 << 10;
+/// Wakes of each kind; odd, so that the median is one of them.
+const WAKES: usize = 41;
+const EVENTS: usize = 20_000;
+const ORIGINS: usize = 16;
+/// Odd, likewise.
+const ROUNDS: usize = 5;
+
+fn main() {
+    let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
+    let benches: [(&str, fn() -> Result<()>); 4] =
+        [("wake", wake), ("shards", shards), ("idle", idle), ("sleeping", sleeping)];
+    for (name, bench) in benches {
+        if only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+            continue;
+        }
+        if let Err(error) = bench() {
+            println!("{name}: not measured: {error}");
+        }
+    }
+}
+
+/// Answers every origin's requests for a script with the same one.
+struct OneScript(Arc<str>);
+
+impl HttpDoor for OneScript {
+    fn exchange(&self, request: DoorRequest) -> DoorAnswer {
+        if request.url.path() != "/sw.js" {
+            return std::future::ready(Err(DoorError::Refused)).boxed();
+        }
+        let headers = vec![("content-type".to_owned(), "text/javascript".to_owned())];
+        let body = stream::iter([Ok(self.0.as_bytes().to_vec().into())]).boxed();
+        let response = DoorResponse { status: 200, status_text: String::new(), headers, body };
+        std::future::ready(Ok(response)).boxed()
+    }
+}
+
+fn builder(script: &str) -> Builder {
+    Runtime::builder().http(OneScript(script.into()))
+}
+
+fn origin(number: usize) -> Url {
+    Url::parse(&format!("https://tenant{number}.test/")).expect("a URL")
+}
+
+async fn register(runtime: &Runtime, number: usize) -> Result<()> {
+    runtime.register(origin(number).join("sw.js")?, None).await?;
+    Ok(())
+}
+
+async fn event(runtime: &Runtime, number: usize) -> Result<()> {
+    let outcome = runtime.dispatch_sync(Some(origin(number)), "mail", LastChance::No).await?;
+    match outcome {
+        EventOutcome::Fulfilled => Ok(()),
+        other => Err(format!("an event was {other:?}").into()),
+    }
+}
+
+fn verdict(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "MISSED" }
+}
+
+/// A script as a bundler makes one: modules in functions that run at the start, of which an event
+/// needs half.
+fn bundle() -> String {
+    let mut script = String::from("const modules = {};\n");
+    let mut number = 0;
+    while script.len() < SCRIPT_BYTES {
+        script += &include_str!("embedding/module.js").replace("NUMBER", &number.to_string());
+        number += 1;
+    }
+    script + include_str!("embedding/events.js")
+}
+
+/// From a worker that is not in memory to the end of its event.
+fn wake() -> Result<()> {
+    let script = bundle();
+    let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
+    let start = |folder: &tempfile::TempDir, bytes| {
+        let builder = builder(&script).state_folder(folder.path()).code_cache_limit(bytes);
+        // Two workers, and room for one: each event wakes its worker.
+        builder.resident_limit(1, usize::MAX).start()
+    };
+    let (with, without) = (start(&folders[0], 512 << 20)?, start(&folders[1], 0)?);
+    let mut times = [Vec::new(), Vec::new()];
+    block_on(async {
+        for runtime in [&with, &without] {
+            for worker in 0..2 {
+                register(runtime, worker).await?;
+                event(runtime, worker).await?;
+                runtime.idle().await?;
+            }
+        }
+        for round in 0..WAKES + 3 {
+            for (runtime, times) in [&with, &without].into_iter().zip(&mut times) {
+                let started = Instant::now();
+                event(runtime, round % 2).await?;
+                if round >= 3 {
+                    times.push(started.elapsed());
+                }
+            }
+        }
+        with.shut_down().await?;
+        without.shut_down().await?;
+        Ok::<_, Box<dyn Error>>(())
+    })?;
+    for times in &mut times {
+        times.sort();
+    }
+    let [with, without] = times.map(|times| (times[WAKES / 2], times[0]));
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    println!("waking a worker of {} KiB, {WAKES} times in turns", script.len() >> 10);
+    for (name, (median, best)) in [("with its code kept", with), ("without", without)] {
+        println!(
+            "  {name:<34} {:>8.2} ms, at best {:>6.2}",
+            milliseconds(median),
+            milliseconds(best)
+        );
+    }
+    let ratio = without.0.as_secs_f64() / with.0.as_secs_f64();
+    println!("  at most 6 ms: {}", verdict(milliseconds(with.0) <= 6.0));
+    println!("  {ratio:.2} times as fast, at least 1.5: {}\n", verdict(ratio >= 1.5));
+    Ok(())
+}
+
+/// Events a second of sixteen origins that are warm.
+fn shards() -> Result<()> {
+    let script = "onsync = (event) => event.waitUntil(Promise.resolve(
+        Array.from({ length: 200 }, (_, at) => Math.sqrt(at)).reduce((a, b) => a + b)));";
+    let runtimes = [builder(script).shards(1).start()?, builder(script).shards(2).start()?];
+    let mut rates = [Vec::new(), Vec::new()];
+    block_on(async {
+        for runtime in &runtimes {
+            for number in 0..ORIGINS {
+                register(runtime, number).await?;
+            }
+        }
+        for _ in 0..ROUNDS {
+            for (runtime, rates) in runtimes.iter().zip(&mut rates) {
+                let started = Instant::now();
+                let events = (0..ORIGINS).map(|number| async move {
+                    for _ in 0..EVENTS / ORIGINS {
+                        event(runtime, number).await?;
+                    }
+                    Ok::<_, Box<dyn Error>>(())
+                });
+                join_all(events).await.into_iter().collect::<Result<Vec<_>>>()?;
+                rates.push(EVENTS as f64 / started.elapsed().as_secs_f64());
+            }
+        }
+        Ok::<_, Box<dyn Error>>(())
+    })?;
+    for rates in &mut rates {
+        rates.sort_by(f64::total_cmp);
+    }
+    let [one, two] = rates.map(|rates| rates[ROUNDS / 2]);
+    let ratio = two / one;
+    println!("{EVENTS} events of {ORIGINS} origins, medians of {ROUNDS} in turns");
+    println!("  one shard  {one:>10.0} a second\n  two shards {two:>10.0} a second");
+    println!("  {ratio:.2} times as many, at least 1.7: {}\n", verdict(ratio >= 1.7));
+    Ok(())
+}
+
+/// Workers that have had their event and stay in memory.
+fn idle() -> Result<()> {
+    let script = "onsync = () => {};";
+    let day = Duration::from_secs(24 * 60 * 60);
+    let builder = builder(script).idle_limit(day).resident_limit(usize::MAX, usize::MAX);
+    let runtime = builder.start()?;
+    let before = resident_bytes()?;
+    block_on(async {
+        for number in 0..IDLE {
+            register(&runtime, number).await?;
+        }
+        let workers = runtime.usage().await?.workers;
+        let grown = resident_bytes()? - before;
+        println!("{workers} workers that idle in memory");
+        println!(
+            "  {} MiB, {:.2} MiB each",
+            grown >> 20,
+            grown as f64 / workers as f64 / 1048576.0
+        );
+        println!("  at most 4 GiB: {}\n", verdict(workers == IDLE && grown <= 4 << 30));
+        runtime.shut_down().await?;
+        Ok(())
+    })
+}
+
+/// Workers that are registered and not in memory.
+fn sleeping() -> Result<()> {
+    let script = "onsync = () => {};";
+    let folder = tempfile::tempdir()?;
+    let start =
+        || builder(script).state_folder(folder.path()).resident_limit(8, usize::MAX).start();
+    let runtime = start()?;
+    block_on(async {
+        // What the process takes once: allocators, caches of the engine and the store.
+        const WARM_UP: usize = SLEEPING / 10;
+        for number in 0..WARM_UP {
+            register(&runtime, number).await?;
+        }
+        let before = resident_bytes()?;
+        for number in WARM_UP..SLEEPING {
+            register(&runtime, number).await?;
+        }
+        let grown = resident_bytes()?.saturating_sub(before);
+        let each = grown as f64 / (SLEEPING - WARM_UP) as f64;
+        let busy = processor_time()?;
+        std::thread::sleep(Duration::from_secs(10));
+        let busy = processor_time()? - busy;
+        println!("{SLEEPING} workers of as many origins, of which 8 are in memory");
+        println!("  {each:.0} bytes each, at most 4096: {}", verdict(each <= 4096.0));
+        println!("  {:.1} ms of the processor in 10 s", busy.as_secs_f64() * 1e3);
+        let started = Instant::now();
+        for number in (0..SLEEPING).step_by(100) {
+            event(&runtime, number).await?;
+        }
+        let each = started.elapsed() / 100;
+        println!("  {:.2} ms from asleep to the end of an event", each.as_secs_f64() * 1e3);
+        runtime.shut_down().await?;
+        Ok::<_, Box<dyn Error>>(())
+    })?;
+    let files = fs::read_dir(folder.path())?.flatten();
+    let bytes: u64 = files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
+    println!("  {} bytes each on disk", bytes / SLEEPING as u64);
+    let before = resident_bytes()?;
+    let started = Instant::now();
+    let runtime = start()?;
+    block_on(event(&runtime, 7))?;
+    println!(
+        "  {:.0} ms from a new start to the end of the first event, {} MiB\n",
+        started.elapsed().as_secs_f64() * 1e3,
+        resident_bytes()?.saturating_sub(before) >> 20
+    );
+    block_on(runtime.shut_down())?;
+    Ok(())
+}
+
+/// Resident memory of this process.
+fn resident_bytes() -> Result<usize> {
+    let statm = fs::read_to_string("/proc/self/statm")?;
+    let pages = statm.split_whitespace().nth(1).ok_or("the second number counts resident pages")?;
+    Ok(pages.parse::<usize>()? * rustix::param::page_size())
+}
+
+/// What this process has used of the processor.
+fn processor_time() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // After the name, which ends with the last parenthesis, utime and stime are the 12th and 13th.
+    let (_, rest) = stat.rsplit_once(')').ok_or("a process has a name")?;
+    let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    let ticks = ticks.sum::<std::result::Result<f64, _>>()?;
+    Ok(Duration::from_secs_f64(ticks / rustix::param::clock_ticks_per_second() as f64))
+}
