@@ -187,7 +187,7 @@ pub(crate) enum EventEnd {
 }
 
 pub(crate) struct RealmHandle {
-    commands: mpsc::UnboundedSender<(Command, Busy)>,
+    pub(crate) commands: mpsc::UnboundedSender<(Command, Busy)>,
     pub(crate) owner: RealmOwner,
     pub(crate) created: Instant,
     pub(crate) meter: Rc<Meter>,

@@ -259,7 +259,7 @@ fn level_of(kind: &TraceKind) -> tracing::Level {
     use tracing::Level;
     match kind {
         TraceKind::Error { .. } => Level::ERROR,
-        TraceKind::Sync { state: SyncTraceState::GaveUp, .. } | TraceKind::Limit { .. } => {
+        TraceKind::Limit { .. } | TraceKind::Sync { state: SyncTraceState::GaveUp, .. } => {
             Level::WARN
         }
         TraceKind::Console { level, .. } => match level {
