@@ -221,7 +221,7 @@ pub(crate) enum EventEnd {
 pub(crate) struct RealmHandle {
     commands: mpsc::UnboundedSender<(Command, Busy)>,
     pub(crate) owner: RealmOwner,
-    created: Instant,
+    pub(crate) created: Instant,
     /// Whether the code of its scripts is to be kept after an event that went well.
     pub(crate) wants_code: Cell<bool>,
     /// What it had of memory when it was last asked.
@@ -412,11 +412,6 @@ impl Shard {
             RealmOwner::Page(page) => page.origin == origin,
         });
         own.map(|(id, _)| *id).collect()
-    }
-
-    pub(crate) fn realm_age(&self, id: RealmId) -> Duration {
-        let created = self.realms.borrow().get(&id).map(|handle| handle.created);
-        created.map_or(Duration::ZERO, |created| created.elapsed())
     }
 
     /// Calls into a realm at its next turn; a realm that is gone takes no calls.
