@@ -14,6 +14,9 @@ pub struct Thresholds {
     functions: Option<f64>,
 }
 
+/// Its name, what it has to be, what it is of all files, and how it is found of one.
+type Metric = (&'static str, Option<f64>, Share, fn(Shares) -> Share);
+
 impl FromStr for Thresholds {
     type Err = String;
 
@@ -45,12 +48,12 @@ impl Thresholds {
             return vec!["--coverage-threshold: no script of the app was loaded".to_owned()];
         }
         let all = Shares::of_all(files);
-        let metrics: [(&str, Option<f64>, Share, fn(Shares) -> Share); 3] = [
+        let metrics: [Metric; 3] = [
             ("lines", self.lines, all.lines, |shares| shares.lines),
             ("branches", self.branches, all.branches, |shares| shares.branches),
             ("functions", self.functions, all.functions, |shares| shares.functions),
         ];
-        let told = |(name, least, share, of): (&str, Option<f64>, Share, fn(Shares) -> Share)| {
+        let told = |(name, least, share, of): Metric| {
             let least = least.filter(|least| share.percent() < *least)?;
             let worst = files.iter().map(|(file, each)| (file, of(FileCoverage::shares(each))));
             let (file, lowest) = worst.min_by(|a, b| a.1.percent().total_cmp(&b.1.percent()))?;
