@@ -239,7 +239,10 @@ fn no_interface_reads_files() {
           }
           console.log('none');
         })()";
-    assert_eq!(run(script), ["none"]);
+    let told = run(script).into_iter();
+    // The trace tells which modules the page has not got, and why.
+    let told = told.filter(|line| !line.contains(" was not imported: the scheme "));
+    assert_eq!(told.collect::<Vec<_>>(), ["none"]);
 }
 
 #[test]
@@ -314,7 +317,8 @@ fn a_line_break_gets_into_no_header() {
                method: () => new Request('/', { method: text }),
                statusText: () => new Response('', { statusText: text }),
                protocol: () => new WebSocket('wss://api.test/', text),
-               cookie: () => cookieStore.set('a', text), cookieName: () => cookieStore.set(text, 'a'),
+               cookie: () => cookieStore.set('a', text),
+               cookieName: () => cookieStore.set(text, 'a'),
                cookiePath: () => cookieStore.set({ name: 'a', value: 'b', path: `/${text}` }),
                domain: () => cookieStore.set({ name: 'a', value: 'b', domain: `${text}.test` }),
                type: async () => {

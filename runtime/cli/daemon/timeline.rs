@@ -235,6 +235,7 @@ pub fn kind_word(kind: &TraceKind) -> &'static str {
         TraceKind::Network { .. } => "network",
         TraceKind::Console { .. } => "console",
         TraceKind::Error { .. } => "error",
+        TraceKind::Limit { .. } => "limit",
         TraceKind::Message { .. } => "message",
         TraceKind::Push { .. } => "push",
         TraceKind::BackgroundFetch { .. } => "background-fetch",
@@ -258,7 +259,9 @@ fn level_of(kind: &TraceKind) -> tracing::Level {
     use tracing::Level;
     match kind {
         TraceKind::Error { .. } => Level::ERROR,
-        TraceKind::Sync { state: SyncTraceState::GaveUp, .. } => Level::WARN,
+        TraceKind::Limit { .. } | TraceKind::Sync { state: SyncTraceState::GaveUp, .. } => {
+            Level::WARN
+        }
         TraceKind::Console { level, .. } => match level {
             ConsoleLevel::Error => Level::ERROR,
             ConsoleLevel::Warn => Level::WARN,

@@ -53,6 +53,8 @@ pub struct ServeOptions {
     daemon: DaemonOptions,
     #[command(flatten)]
     servers: ServerOptions,
+    #[command(flatten)]
+    limits: LimitOptions,
 }
 
 #[derive(clap::Args)]
@@ -149,7 +151,7 @@ fn host(options: ServeOptions) -> Result<ExitCode, Refusal> {
     };
     let builder = options.deny.iter().fold(Runtime::builder(), deny);
     daemon::run(Setup {
-        builder: options.servers.apply(builder),
+        builder: options.limits.apply(options.servers.apply(builder)),
         state,
         listen: options.listen,
         network: options.network,
