@@ -6,7 +6,7 @@
 use deno_core::v8;
 use url::Url;
 
-use super::imports::{DYNAMIC_STEP, kind_of};
+use super::imports::{DYNAMIC_STEP, kind_of, unresolved};
 use super::{ModuleKey, ModuleMap, map_of, resolve_import};
 
 /// A call of `import()` that the host has to answer.
@@ -41,7 +41,13 @@ pub(super) fn import_dynamically<'s>(
     let referrer = referrer.unwrap_or_else(|_| map.base.clone());
     let key = kind_of(scope, attributes, DYNAMIC_STEP).and_then(|kind| {
         let url = map.resolver.resolve(&specifier, &referrer);
-        url.map(|url| ModuleKey { url, kind }).map_err(|reason| format!("TypeError: {reason}"))
+        url.map(|url| ModuleKey { url, kind }).map_err(|reason| match reason {
+            // Chromium's words for it are shorter here.
+            reason if reason == unresolved(&specifier) => {
+                format!("TypeError: Failed to resolve module specifier '{specifier}'")
+            }
+            reason => format!("TypeError: {reason}"),
+        })
     });
     match key {
         Ok(key) => {
