@@ -3,8 +3,6 @@
 //! Invariant: a realm is answered about its own origin only, and no answer enters another realm:
 //! what needs one happens in a task of its own.
 
-use std::time::Duration;
-
 use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
 use kittiwake_ops::{
@@ -284,13 +282,5 @@ impl Shard {
     ) -> Option<std::rc::Rc<Registration>> {
         let origin = self.origin_of(realm)?;
         self.registration(scope).filter(|registration| registration.origin == origin)
-    }
-}
-
-impl Shard {
-    /// How long a realm has been there.
-    pub(crate) fn realm_age(&self, id: RealmId) -> Duration {
-        let created = self.realms.borrow().get(&id).map(|handle| handle.created);
-        created.map_or(Duration::ZERO, |created| created.elapsed())
     }
 }
