@@ -93,8 +93,11 @@ impl World {
         block_on(self.runtime.post_message(Some(scope), message.into())).expect("it is there");
     }
 
+    /// Lets so much time pass, and all that is due at its end happen: each command waits for that.
     pub fn pass(&self, time: Duration) {
-        block_on(self.runtime.run_for(time)).expect("the runtime answers");
+        for time in [time, Duration::ZERO] {
+            block_on(self.runtime.run_for(time)).expect("the runtime answers");
+        }
     }
 
     /// What consoles said, what was not caught, and which limits struck, since it was last asked.
