@@ -314,7 +314,8 @@ fn a_line_break_gets_into_no_header() {
                method: () => new Request('/', { method: text }),
                statusText: () => new Response('', { statusText: text }),
                protocol: () => new WebSocket('wss://api.test/', text),
-               cookie: () => cookieStore.set('a', text), cookieName: () => cookieStore.set(text, 'a'),
+               cookie: () => cookieStore.set('a', text),
+               cookieName: () => cookieStore.set(text, 'a'),
                cookiePath: () => cookieStore.set({ name: 'a', value: 'b', path: `/${text}` }),
                domain: () => cookieStore.set({ name: 'a', value: 'b', domain: `${text}.test` }),
                type: async () => {
