@@ -27,6 +27,8 @@ const IDLE: usize = 1_000;
 const SCRIPT_BYTES: usize = 100 << 10;
 /// Wakes of each kind; odd, so that the median is one of them.
 const WAKES: usize = 41;
+/// Wakes before those that count.
+const WARM_UP_WAKES: usize = 3;
 const EVENTS: usize = 20_000;
 const ORIGINS: usize = 16;
 /// Odd, likewise.
@@ -46,7 +48,8 @@ fn main() {
     }
 }
 
-/// Answers every origin's requests for a script with the same one.
+/// Answers every origin's requests for a script with the same one, but for a comment: the realms of
+/// a process hand on the code of equal texts.
 struct OneScript(Arc<str>);
 
 impl HttpDoor for OneScript {
@@ -55,7 +58,8 @@ impl HttpDoor for OneScript {
             return std::future::ready(Err(DoorError::Refused)).boxed();
         }
         let headers = vec![("content-type".to_owned(), "text/javascript".to_owned())];
-        let body = stream::iter([Ok(self.0.as_bytes().to_vec().into())]).boxed();
+        let text = format!("{}// {}", self.0, request.url);
+        let body = stream::iter([Ok(text.into_bytes().into())]).boxed();
         let response = DoorResponse { status: 200, status_text: String::new(), headers, body };
         std::future::ready(Ok(response)).boxed()
     }
@@ -104,24 +108,25 @@ fn wake() -> Result<()> {
     let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
     let start = |folder: &tempfile::TempDir, bytes| {
         let builder = builder(&script).state_folder(folder.path()).code_cache_limit(bytes);
-        // Two workers, and room for one: each event wakes its worker.
+        // Room for one: each worker makes room for the next.
         builder.resident_limit(1, usize::MAX).start()
     };
     let (with, without) = (start(&folders[0], 512 << 20)?, start(&folders[1], 0)?);
     let mut times = [Vec::new(), Vec::new()];
     block_on(async {
         for runtime in [&with, &without] {
-            for worker in 0..2 {
+            for worker in 0..WAKES + WARM_UP_WAKES {
                 register(runtime, worker).await?;
                 event(runtime, worker).await?;
                 runtime.idle().await?;
             }
         }
-        for round in 0..WAKES + 3 {
+        // Each wakes once: the code that its first realm had is nowhere but on disk.
+        for worker in 0..WAKES + WARM_UP_WAKES {
             for (runtime, times) in [&with, &without].into_iter().zip(&mut times) {
                 let started = Instant::now();
-                event(runtime, round % 2).await?;
-                if round >= 3 {
+                event(runtime, worker).await?;
+                if worker >= WARM_UP_WAKES {
                     times.push(started.elapsed());
                 }
             }

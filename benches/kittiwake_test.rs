@@ -1,5 +1,6 @@
-//! What `kittiwake test` costs: a thousand tests, the first result of one file beside an empty
-//! `deno test`, and whether a thousand runs with one seed have one trace.
+//! What `kittiwake test` costs: a thousand tests, the same test in headless Chromium, the first
+//! result of one file beside an empty `deno test`, and whether a thousand runs with one seed have
+//! one trace.
 //! What the numbers mean and how they are taken: benches/README.md.
 //!
 //! Invariant: peers and Kittiwake take turns in one run, so that a busy machine slows all alike;
@@ -16,12 +17,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kittiwake::{Snapshots, TestWorld, TestWorldOptions};
-use peers::{KITTIWAKE, Peers, Result};
+use peers::{KITTIWAKE, Peers, ROOT, Result, last_json};
 use url::Url;
 
 /// Runs of each process; odd, so that the median is one of them.
 const PROCESS_RUNS: usize = 15;
 const TESTS: usize = 1000;
+/// Each takes Chromium a good part of a second.
+const CHROMIUM_TESTS: usize = 20;
 const SAME_RUNS: usize = 1000;
 
 const WORKER: &str = r#"
@@ -65,7 +68,10 @@ fn run() -> Result<()> {
         ),
     )?;
     write("empty_test.ts", "Deno.test('empty', () => {});\n")?;
-    measure_many(folder.path())?;
+    let each = measure_many(folder.path())?;
+    if let Err(error) = measure_chromium(folder.path(), each) {
+        println!("Chromium was not measured: {error}");
+    }
     measure_first(folder.path())?;
     measure_sameness(folder.path())
 }
@@ -76,7 +82,8 @@ fn kittiwake_test(folder: &Path, file: &str) -> Command {
     command
 }
 
-fn measure_many(folder: &Path) -> Result<()> {
+/// Answers the real time of each, in milliseconds.
+fn measure_many(folder: &Path) -> Result<f64> {
     let time = time(kittiwake_test(folder, "many.test.js"))?;
     let cores = std::thread::available_parallelism()?;
     let each = time.as_secs_f64() * 1e3 * cores.get() as f64 / TESTS as f64;
@@ -85,6 +92,23 @@ fn measure_many(folder: &Path) -> Result<()> {
         "{TESTS} tests on {cores} processors: {:.2} s, {each:.1} ms of a processor each; at most \
          10 s on two: {verdict}",
         time.as_secs_f64()
+    );
+    Ok(time.as_secs_f64() * 1e3 / TESTS as f64)
+}
+
+/// The same test in a browser, one after the other: what a person has who tests without Kittiwake.
+fn measure_chromium(folder: &Path, own: f64) -> Result<()> {
+    let program = Peers::chromium().ok_or("there is none; install Debian's `chromium`")?;
+    let script = Path::new(ROOT).join("benches/kittiwake_test/chromium.mjs");
+    let mut command = Peers::puppeteer(&script)?;
+    command.arg(program).arg(folder.join("sw.js")).arg(CHROMIUM_TESTS.to_string());
+    let measured = last_json(command)?;
+    let browser = measured["milliseconds"].as_f64().ok_or("it printed no time")?;
+    let ratio = browser / own;
+    let verdict = if ratio >= 100.0 { "met" } else { "MISSED" };
+    println!(
+        "one of them: {own:.1} ms; in headless Chromium {browser:.0} ms; {ratio:.0} times as fast, \
+         at least 100: {verdict}"
     );
     Ok(())
 }

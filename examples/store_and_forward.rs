@@ -36,6 +36,7 @@ fn main() -> Result<()> {
 
 /// A worker that keeps and forwards.
 pub struct Agent {
+    /// What it runs on.
     pub runtime: blocking::Runtime,
     next: std::cell::Cell<u64>,
 }

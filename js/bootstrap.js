@@ -387,7 +387,7 @@ function start(options) {
   delete globalThis.__bootstrap;
   // deno_core's own keeps the engine's when it is first called, and finds it now alone.
   if (!options.rehearsal) globalThis.queueMicrotask(() => {});
-  for (let each = 0; each < 2; each++) delete globalThis.queueMicrotask; // deno_core's, the engine's
+  for (let i = 0; i < 2; i++) delete globalThis.queueMicrotask; // deno_core's; the engine's
   setBufferLimit(options.bufferLimit);
   delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
   globalThis[webidl.brand] = webidl.brand;

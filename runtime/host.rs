@@ -97,7 +97,7 @@ pub(crate) struct Shard {
     pub(crate) seed: Option<u64>,
     /// Who counts what scripts run.
     coverage: Option<Coverage>,
-    inspector: Option<Inspector>,
+    pub(crate) inspector: Option<Inspector>,
     pub(crate) debugged: Arc<Debugged>,
     pub(crate) activity: Activity,
     pub(crate) wake: Wake,
@@ -187,9 +187,9 @@ pub(crate) enum EventEnd {
 }
 
 pub(crate) struct RealmHandle {
-    commands: mpsc::UnboundedSender<(Command, Busy)>,
+    pub(crate) commands: mpsc::UnboundedSender<(Command, Busy)>,
     pub(crate) owner: RealmOwner,
-    created: Instant,
+    pub(crate) created: Instant,
     pub(crate) meter: Rc<Meter>,
     /// Whether the code of its scripts is to be kept after an event that went well.
     pub(crate) wants_code: Cell<bool>,
@@ -381,20 +381,6 @@ impl Shard {
 
     pub(crate) fn realm_owner(&self, id: RealmId) -> Option<RealmOwner> {
         self.realms.borrow().get(&id).map(|handle| handle.owner.clone())
-    }
-
-    pub(crate) fn realms_of(&self, origin: &str) -> Vec<RealmId> {
-        let realms = self.realms.borrow();
-        let own = realms.iter().filter(|(_, handle)| match &handle.owner {
-            RealmOwner::Worker(worker) => worker.origin == origin,
-            RealmOwner::Page(page) => page.origin == origin,
-        });
-        own.map(|(id, _)| *id).collect()
-    }
-
-    pub(crate) fn realm_age(&self, id: RealmId) -> Duration {
-        let created = self.realms.borrow().get(&id).map(|handle| handle.created);
-        created.map_or(Duration::ZERO, |created| created.elapsed())
     }
 
     /// Calls into a realm at its next turn; a realm that is gone takes no calls.

@@ -1,7 +1,7 @@
 //! Requests that may outlive who asked: <https://fetch.spec.whatwg.org/#request-keepalive-flag>
 //!
-//! Invariant: a keepalive request ends with its answer or by its abort, whatever becomes of its
-//! realm meanwhile; the end of the process ends it. No realm has more than 64 KiB of them under way.
+//! Invariant: a keepalive request ends with its answer or by its abort, or with the process,
+//! whatever becomes of its realm meanwhile. No realm has more than 64 KiB of them under way.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 //! Invariant: a page fetches and compiles a module once, however many import it; a module that was
 //! not loaded stays so.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -30,6 +30,8 @@ use crate::testing::modules as test_modules;
 /// The modules of one page.
 pub(crate) struct PageModules {
     source: ModuleSource,
+    /// Whether `kittiwake:test` is among them: while what hears a test outside is loaded.
+    pub(crate) has_own: Cell<bool>,
     known: RefCell<BTreeMap<ModuleKey, Rc<OnceCell<Known>>>>,
 }
 
@@ -62,7 +64,7 @@ pub(crate) struct GraphFailure {
 
 impl PageModules {
     pub(crate) fn new(source: ModuleSource) -> Self {
-        PageModules { source, known: RefCell::default() }
+        PageModules { source, has_own: Cell::new(false), known: RefCell::default() }
     }
 
     pub(crate) fn of_network() -> Self {
@@ -195,10 +197,16 @@ impl Shard {
         key: &ModuleKey,
     ) -> Result<(Url, String), String> {
         if let ModuleSource::TestFiles { root } = &page.modules.source {
+            if let Some(test) = self.test_page() {
+                test.note_imported(&key.url);
+            }
             let source = test_modules::source_of(&key.url, root);
             return source.map(|source| (key.url.clone(), source));
         }
         let (url, body) = match key.url.scheme() {
+            "kittiwake" if page.modules.has_own.get() => {
+                (key.url.clone(), test_modules::own_source(&key.url)?.into_bytes())
+            }
             "data" => (key.url.clone(), data_module(&key.url, key.kind)?),
             "http" | "https" => {
                 let loaded = self.load_module_script(page, &key.url).await?;

@@ -179,7 +179,8 @@ impl Realm {
             scope.set_slot(Rc::new(CompiledScripts::default()));
         }
         let inspected = options.inspector.map(|(inspector, debugged)| {
-            inspect::inspect(&mut runtime, &inspector, &options.start, debugged)
+            let realm = (options.id, debugged);
+            inspect::inspect(&mut runtime, &inspector, &options.start, realm)
         });
         let counting = options.coverage.map(|all| coverage::Counting::start(&mut runtime, all));
         // SAFETY: creation entered the isolate on this thread.

@@ -115,4 +115,18 @@ impl Shard {
             self.shares.borrow_mut().remove(origin);
         }
     }
+
+    pub(crate) fn realms_of(&self, origin: &str) -> Vec<RealmId> {
+        let realms = self.realms.borrow();
+        let own = realms.iter().filter(|(_, handle)| match &handle.owner {
+            RealmOwner::Worker(worker) => worker.origin == origin,
+            RealmOwner::Page(page) => page.origin == origin,
+        });
+        own.map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn realm_age(&self, id: RealmId) -> Duration {
+        let created = self.realms.borrow().get(&id).map(|handle| handle.created);
+        created.map_or(Duration::ZERO, |created| created.elapsed())
+    }
 }

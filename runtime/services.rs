@@ -42,6 +42,9 @@ impl Services for Shard {
 
     fn console(&self, realm: RealmId, level: ConsoleLevel, text: String) {
         if self.may_write(realm, text.len()) {
+            if let Some(inspector) = &self.inspector {
+                inspector.console((realm, &self.debugged), level, &text, self.now_ms());
+            }
             self.trace(TraceKind::Console { level, text });
         }
     }

@@ -62,13 +62,20 @@ impl Peers {
     /// A page of headless Chromium with a script, which puppeteer-core drives. One argument more
     /// is the file of its worker, `/sw.js`.
     pub fn chromium_run(program: &Path, script: &Path) -> Result<Command> {
+        let mut command =
+            Self::puppeteer(&Path::new(ROOT).join("benches/indexed_db/chromium.mjs"))?;
+        command.args([program, script]);
+        Ok(command)
+    }
+
+    /// `node` with a script that drives a browser with puppeteer-core.
+    pub fn puppeteer(script: &Path) -> Result<Command> {
         let folder = bench_peers()?;
         if !folder.join("node_modules/puppeteer-core").exists() {
             install_from_npm(&folder, "puppeteer-core")?;
         }
         let mut command = Command::new("node");
-        command.arg(Path::new(ROOT).join("benches/indexed_db/chromium.mjs"));
-        command.args([program, script]).current_dir(folder);
+        command.arg(script).current_dir(folder);
         Ok(command)
     }
 

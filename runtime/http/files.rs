@@ -3,6 +3,7 @@
 //! Invariant: no path reaches a file outside the folder, neither by `..` nor by a symbolic link.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -29,25 +30,46 @@ pub struct OriginFiles {
 
 /// The folder of an origin. Clones are the same: what is set at one, holds for all.
 #[derive(Clone)]
-pub struct Root(
+pub struct Root(Rc<RootState>);
+
+struct RootState {
     /// Canonical, so that a file's canonical path can be compared with it.
-    Rc<RefCell<PathBuf>>,
-);
+    folder: RefCell<PathBuf>,
+    /// The files that were asked for, there or not, if somebody wants to know.
+    asked: RefCell<Option<BTreeSet<PathBuf>>>,
+}
 
 impl Root {
     /// Fails if the folder is not there.
     fn new(folder: &Path) -> io::Result<Root> {
-        Ok(Root(Rc::new(RefCell::new(folder.canonicalize()?))))
+        let folder = RefCell::new(folder.canonicalize()?);
+        Ok(Root(Rc::new(RootState { folder, asked: RefCell::default() })))
     }
 
     /// Serves another folder from now on. Fails, and changes nothing, if it is not there.
     pub fn set(&self, folder: &Path) -> io::Result<()> {
-        *self.0.borrow_mut() = folder.canonicalize()?;
+        *self.0.folder.borrow_mut() = folder.canonicalize()?;
         Ok(())
     }
 
+    /// From now on, keeps in mind which files are asked for.
+    pub fn note_asked(&self) {
+        self.0.asked.borrow_mut().get_or_insert_default();
+    }
+
+    /// Those so far, there or not.
+    pub fn asked(&self) -> BTreeSet<PathBuf> {
+        self.0.asked.borrow().clone().unwrap_or_default()
+    }
+
     fn folder(&self) -> PathBuf {
-        self.0.borrow().clone()
+        self.0.folder.borrow().clone()
+    }
+
+    fn note(&self, file: &Path) {
+        if let Some(asked) = &mut *self.0.asked.borrow_mut() {
+            asked.insert(file.to_owned());
+        }
     }
 }
 
@@ -104,10 +126,10 @@ impl OriginFiles {
         let not_found = || io::Error::from(io::ErrorKind::NotFound);
         let decoded = percent_decoded(url_path).ok_or_else(not_found)?;
         let root = self.root.folder();
-        let mut path = root.join(decoded.trim_start_matches('/')).canonicalize()?;
-        if path.is_dir() {
-            path = path.join("index.html").canonicalize()?;
-        }
+        let wanted = root.join(decoded.trim_start_matches('/'));
+        let wanted = if wanted.is_dir() { wanted.join("index.html") } else { wanted };
+        self.root.note(&wanted);
+        let path = wanted.canonicalize()?;
         if !path.starts_with(&root) {
             return Err(not_found());
         }

@@ -19,10 +19,15 @@ use std::thread::JoinHandle;
 
 use deno_core::InspectorSessionProxy;
 use deno_core::futures::channel::mpsc::UnboundedSender;
-use tokio::sync::watch;
+use kittiwake_ops::{ConsoleLevel, RealmId};
+use serde_json::json;
+use tokio::sync::{broadcast, watch};
 
 use crate::doors::secret;
 pub(crate) use debugged::{Debugged, now};
+
+/// So many lines of a console are kept for whoever enables it.
+const CONSOLE_LINES: usize = 256;
 
 /// Serves the Chrome DevTools protocol, for [`Builder::inspector`](crate::Builder::inspector).
 ///
@@ -93,6 +98,9 @@ struct Target {
     url: String,
     sessions: UnboundedSender<InspectorSessionProxy>,
     debugged: Arc<Debugged>,
+    realm: RealmId,
+    /// What the script wrote to its console, as the protocol tells it.
+    console: broadcast::Sender<Arc<str>>,
 }
 
 /// A realm that debuggers find for as long as this lives.
@@ -153,13 +161,46 @@ impl Inspector {
         title: String,
         url: String,
         sessions: UnboundedSender<InspectorSessionProxy>,
-        debugged: Arc<Debugged>,
+        (realm, debugged): (RealmId, Arc<Debugged>),
     ) -> Inspected {
         let id = secret().iter().map(|byte| format!("{byte:02x}")).collect();
         let mut targets = self.server.shared.lock();
         let number = targets.last_key_value().map_or(0, |(last, _)| last + 1);
-        targets.insert(number, Target { id, title, url, sessions, debugged });
+        let console = broadcast::Sender::new(CONSOLE_LINES);
+        let target = Target { id, title, url, sessions, debugged, realm, console };
+        targets.insert(number, target);
         Inspected { inspector: self.clone(), number, has_started: AtomicBool::new(false) }
+    }
+}
+
+impl Inspector {
+    /// Shows what a realm wrote to its console to its debuggers. The console is not the engine's.
+    pub(crate) fn console(
+        &self,
+        (realm, debugged): (RealmId, &Arc<Debugged>),
+        level: ConsoleLevel,
+        text: &str,
+        now_ms: i64,
+    ) {
+        let kind = match level {
+            ConsoleLevel::Debug => "debug",
+            ConsoleLevel::Log => "log",
+            ConsoleLevel::Info => "info",
+            ConsoleLevel::Warn => "warning",
+            ConsoleLevel::Error => "error",
+        };
+        let targets = self.server.shared.lock();
+        let is_own = |each: &&Target| each.realm == realm && Arc::ptr_eq(&each.debugged, debugged);
+        if let Some(target) = targets.values().find(is_own) {
+            let event = json!({ "method": "Runtime.consoleAPICalled", "params": {
+                "type": kind,
+                "args": [{ "type": "string", "value": text }],
+                "executionContextId": 1,
+                "timestamp": now_ms,
+            } });
+            // Nobody may be listening.
+            let _ = target.console.send(event.to_string().into());
+        }
     }
 }
 

@@ -23,10 +23,12 @@ pub(super) async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     // Before the engine can pause for it, and also if the server ends meanwhile.
     let _attached = Attached::to(&target);
     if let Some((engine, mut said)) = connect(&target) {
+        let (mut console, mut wants_console) = (target.console.subscribe(), false);
         loop {
             tokio::select! {
                 message = socket.next() => match message {
                     Some(Ok(Message::Text(text))) => {
+                        wants_console |= text.contains("\"Runtime.enable\"");
                         // The realm has ended if nobody takes it; the other arm tells.
                         let _ = engine.unbounded_send(text.to_string());
                     }
@@ -36,6 +38,13 @@ pub(super) async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
                 message = said.next() => {
                     let Some(message) = message else { break };
                     if socket.send(Message::text(message.content)).await.is_err() {
+                        break;
+                    }
+                }
+                line = console.recv(), if wants_console => {
+                    // One that is too slow misses the oldest lines.
+                    let Ok(line) = line else { continue };
+                    if socket.send(Message::text(&*line)).await.is_err() {
                         break;
                     }
                 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deno_core::JsRuntime;
+use kittiwake_ops::RealmId;
 
 use super::{Realm, RealmKind, StartOptions};
 use crate::inspector::{Debugged, Inspected, Inspector};
@@ -15,7 +16,7 @@ pub(super) fn inspect(
     runtime: &mut JsRuntime,
     inspector: &Inspector,
     start: &StartOptions,
-    debugged: Arc<Debugged>,
+    realm: (RealmId, Arc<Debugged>),
 ) -> Inspected {
     runtime.maybe_init_inspector();
     let kind = match start.kind {
@@ -23,7 +24,7 @@ pub(super) fn inspect(
         RealmKind::Page => "page",
     };
     let sessions = runtime.inspector().get_session_sender();
-    inspector.add(format!("{kind} {}", start.url), start.url.clone(), sessions, debugged)
+    inspector.add(format!("{kind} {}", start.url), start.url.clone(), sessions, realm)
 }
 
 /// A thread that is paused parks, and the engine's inspector takes each wake for its own. One that

@@ -134,6 +134,9 @@ pub struct TestRun {
     pub events: Vec<TraceEvent>,
     /// What `toMatchSnapshot` saw, by name; to be kept if the run passes.
     pub snapshots: Vec<(String, String)>,
+    /// The files that the world has asked for, there or not: what the test file imports, and what
+    /// was served.
+    pub files: std::collections::BTreeSet<PathBuf>,
 }
 
 /// Why a file has no tests.
@@ -261,13 +264,14 @@ impl TestWorld {
             Conducted::Unfinished(why) => run.failures.push(self.unfinished(why, limit)),
             Conducted::Declared(_) => unreachable!("a test is not asked for its name"),
         }
-        let (uncaught, snapshots) = self
+        let ((uncaught, snapshots), files) = self
             .runtime
             .ask(|shard| async move {
-                shard.test_page().map(|page| page.take_findings()).unwrap_or_default()
+                let found = shard.test_page().map(|page| page.take_findings());
+                (found.unwrap_or_default(), shard.files_of_test())
             })
             .await?;
-        run.snapshots = snapshots;
+        (run.snapshots, run.files) = (snapshots, files);
         run.events = std::mem::take(&mut *self.trace.lock().expect(UNPOISONED));
         for event in &run.events {
             if let TraceKind::Console { level, text } = &event.kind {

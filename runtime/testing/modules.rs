@@ -61,7 +61,10 @@ impl Shard {
             return Err(script_error(RealmError::Gone));
         };
         let drive = Url::parse("kittiwake:test/drive").expect("a URL");
-        self.run_graph(realm, &page, drive, None).await?;
+        page.modules.has_own.set(true);
+        let run = self.run_graph(realm, &page, drive, None).await;
+        page.modules.has_own.set(false);
+        run?;
         self.client_messages_start(realm);
         Ok(())
     }
@@ -113,8 +116,8 @@ pub(crate) fn resolve(specifier: &str, base: &Url) -> Result<Url, String> {
 /// The text of a module. A path from the root of the file system is one of the served folder, if
 /// it is there.
 pub(crate) fn source_of(url: &Url, root: &Path) -> Result<String, String> {
-    if let Some((_, source)) = OWN.iter().find(|(name, _)| *name == url.as_str()) {
-        return Ok((*source).to_owned());
+    if url.scheme() == "kittiwake" {
+        return own_source(url);
     }
     let path = url.to_file_path().map_err(|()| {
         "a test imports files, packages and `kittiwake:test`; nothing from a network".to_owned()
@@ -130,6 +133,13 @@ pub(crate) fn source_of(url: &Url, root: &Path) -> Result<String, String> {
     })?;
     node_modules::refuse_common_js(&path, &source)?;
     Ok(source)
+}
+
+/// The text of a module of our own.
+pub(crate) fn own_source(url: &Url) -> Result<String, String> {
+    let found = OWN.iter().find(|(name, _)| *name == url.as_str());
+    let source = found.map(|(_, source)| (*source).to_owned());
+    source.ok_or_else(|| "there is `kittiwake:test` alone".to_owned())
 }
 
 /// What a bundler would have found.

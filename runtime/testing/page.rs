@@ -26,6 +26,7 @@ pub(crate) struct TestPage {
     pub(super) origin: Url,
     /// Where the app is.
     root: PathBuf,
+    imported: RefCell<BTreeSet<PathBuf>>,
     pub(super) servers: ScriptedServers,
     pub(super) trace: Trace,
     /// What the page has asked and not been answered, in order.
@@ -101,6 +102,7 @@ impl TestPage {
             realm: Cell::default(),
             origin: options.origin.clone(),
             root: options.root.clone(),
+            imported: RefCell::default(),
             servers,
             trace,
             asks: RefCell::default(),
@@ -125,6 +127,15 @@ impl TestPage {
     /// What nobody caught, and the snapshots that were seen.
     pub(super) fn take_findings(&self) -> (Vec<ScriptException>, Vec<(String, String)>) {
         (self.uncaught.take(), self.seen.take())
+    }
+
+    /// Keeps in mind that the test imports a file, there or not.
+    pub(crate) fn note_imported(&self, url: &Url) {
+        let Ok(path) = url.to_file_path() else { return };
+        // A path from the root of the app, perhaps.
+        self.imported
+            .borrow_mut()
+            .extend([self.root.join(path.strip_prefix("/").unwrap_or(&path)), path]);
     }
 
     /// Compares with what an earlier run wrote.
@@ -196,12 +207,21 @@ impl Shard {
     pub(super) fn open_test_page(&self, page: TestPage, wanted: Option<usize>) -> RealmId {
         let url = page.origin.join("/").unwrap_or_else(|_| page.origin.clone());
         let id = format!("client-{}", self.next_id());
+        self.served.iter().for_each(|(_, root)| root.note_asked());
         let modules = PageModules::new(ModuleSource::TestFiles { root: page.root.clone() });
         let (realm, _) = self.start_page(id, url, modules);
         page.realm.set(Some(realm));
         self.test.replace(Some(Rc::new(page)));
         self.call_realm(realm, Call::LendTestDoor { wanted });
         realm
+    }
+
+    /// The files that the world has asked for: what the test imports, and what the app serves.
+    pub(super) fn files_of_test(&self) -> BTreeSet<PathBuf> {
+        let page = self.test_page();
+        let imported = page.map(|page| page.imported.take()).unwrap_or_default();
+        let served = self.served.iter().flat_map(|(_, root)| root.asked());
+        imported.into_iter().chain(served).collect()
     }
 
     /// An exception of the test's own page fails the test.

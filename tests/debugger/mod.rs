@@ -85,18 +85,15 @@ impl Debugger {
         }
     }
 
-    /// Waits for an event, and answers what it tells.
+    /// Waits for the next event of a kind, and answers what it tells.
     pub async fn event(&mut self, method: &str) -> Value {
-        while let Some(event) = self.events.pop_front() {
-            if event["method"] == method {
+        loop {
+            let found = self.events.iter().position(|event| event["method"] == method);
+            if let Some(event) = found.and_then(|place| self.events.remove(place)) {
                 return event["params"].clone();
             }
-        }
-        loop {
             let message = self.next().await;
-            if message["method"] == method {
-                return message["params"].clone();
-            }
+            self.events.push_back(message);
         }
     }
 

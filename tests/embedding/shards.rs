@@ -58,7 +58,9 @@ fn many_shards_are_one_runtime_to_whoever_lists_fires_and_stops() {
     runtime.shut_down().expect("it ends");
 
     // Each event begins, on whichever shard; those that hang are given back by the stop.
-    let runtime = builder(folder.path()).start().expect("it starts with as many as before");
+    // None fires before somebody watches.
+    let builder = builder(folder.path()).await_network_signal();
+    let runtime = builder.start().expect("it starts with as many as before");
     let mut trace = runtime.trace_events(1000);
     block_on(async {
         runtime.set_network(NetworkState::Online).await.expect("it runs");

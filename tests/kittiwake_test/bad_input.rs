@@ -65,6 +65,12 @@ fn memory_has_a_bound() {
 }
 
 #[test]
+fn a_stack_has_a_bound() {
+    let text = beside_a_good_one("test('bad', () => { const down = () => down(); down(); });", &[]);
+    assert_has(&text, &["✗ bad", "RangeError: Maximum call stack size exceeded"]);
+}
+
+#[test]
 fn timers_that_are_left_disturb_nobody() {
     let body = "test('leaves them', () => { setInterval(() => { throw new Error('late'); }, 10); \
                 });\ntest('next', async ({ clock }) => { await clock.advance('1h'); });";
@@ -117,7 +123,7 @@ fn a_file_that_cannot_be_evaluated_is_named_and_the_others_run() {
         ("b_import.test.js", "import './not-there.js';"),
         ("c_bare.test.js", "import 'lodash';"),
         ("d_throws.test.js", "throw new Error('at once');"),
-        ("e_awaits.test.js", "await null;"),
+        ("e_awaits.test.js", "await new Promise(() => {});"),
         ("f_loops.test.js", "for (;;);"),
         ("g_good.test.js", &test_file("test('good', () => {});")),
         ("h_none.test.js", ""),
@@ -131,9 +137,10 @@ fn a_file_that_cannot_be_evaluated_is_named_and_the_others_run() {
             "a_syntax.test.js",
             "SyntaxError: Unexpected token ';'",
             "not-there.js was not imported: No such file or directory",
-            "Failed to resolve module specifier \"lodash\"",
+            "the package \"lodash\" is not installed",
+            "run `npm install lodash`",
             "Error: at once",
-            "a test file cannot await at its top level",
+            "the file awaits at its top level what never comes",
             "ran for longer than its limit",
             "✓ good",
             "a test's name is a string, not 3",

@@ -120,16 +120,24 @@ fn lcov_counts_every_world_of_every_thread() {
 }
 
 #[test]
-fn a_worker_that_was_killed_or_never_ended_its_turn_counts() {
+fn a_worker_counts_whatever_ended_it() {
     let worker = "self.addEventListener('message', ({ data }) => {
   if (data === 'spin') {
     for (let turns = 0; ; ) turns += 1;
+  }
+  if (data === 'fill') {
+    for (const all = []; ; ) all.push({ number: all.length });
   }
   console.log(data);
 });";
     let body = "test('ended', async ({ clock, worker }) => {
   const { active } = await worker.register();
   active.postMessage('spin');
+  await clock.advance(1);
+}, 1000);
+test('full', async ({ clock, worker }) => {
+  const { active } = await worker.register();
+  active.postMessage('fill');
   await clock.advance(1);
 });
 test('told', async ({ clock, host, worker }) => {
@@ -141,14 +149,16 @@ test('told', async ({ clock, host, worker }) => {
     let app = tempfile::tempdir().unwrap();
     write(app.path(), "sw.js", worker);
     write(app.path(), "app.test.js", &test_file(body));
-    let options = ["--coverage-reporter", "lcov", "--timeout", "2s"];
+    let options = ["--coverage-reporter", "lcov", "--timeout", "2m"];
     cover(app.path(), &options);
     let lcov = fs::read_to_string(app.path().join("coverage/lcov.info")).unwrap();
     let lines = of_file(&lcov, "sw.js", "DA:");
-    let [one, two, spun, four] = lines[..] else { panic!("{lcov}") };
-    assert_eq!([one, two, four], ["DA:1,2", "DA:2,2", "DA:5,1"]);
-    let turns: u64 = spun.strip_prefix("DA:3,").unwrap().parse().unwrap();
-    assert!(turns > 1000, "{spun}");
+    let [one, two, spun, five, filled, eight] = lines[..] else { panic!("{lcov}") };
+    assert_eq!([one, two, five, eight], ["DA:1,3", "DA:2,3", "DA:5,2", "DA:8,1"]);
+    for (line, start) in [(spun, "DA:3,"), (filled, "DA:6,")] {
+        let turns: u64 = line.strip_prefix(start).unwrap().parse().unwrap();
+        assert!(turns > 1000, "{line}");
+    }
 }
 
 #[test]

@@ -105,23 +105,33 @@ fn a_scenario_s_trace_is_accepted() {
 }
 
 #[test]
-fn a_change_runs_what_it_touches() {
+fn a_change_runs_what_has_asked_for_the_file() {
+    let one = "import { is } from '../lib/is.js';\ntest('one', () => expect(is).toBe(2));";
+    let two = "test('two', async ({ worker }) => { await worker.register('/sw.js'); });";
     let app = app(&[
-        ("one/index.html", ""),
-        ("one/one.test.js", &test_file("test('one', () => expect(1).toBe(2));")),
-        ("two/index.html", ""),
-        ("two/two.test.js", &test_file("test('two', () => {});")),
-        ("two/sw.js", ""),
+        ("app/index.html", ""),
+        ("app/sw.js", "importScripts('/part.js');"),
+        ("app/part.js", ""),
+        ("app/one.test.js", &test_file(one)),
+        ("app/two.test.js", &test_file(two)),
+        ("lib/is.js", "export const is = 1;"),
     ]);
     let mut watching = start(app.path(), &["test", "--watch"]);
     watching.wait_for_line("1 failed, 1 passed");
-    write(app.path(), "one/one.test.js", &test_file("test('one', () => expect(2).toBe(2));"));
-    watching.wait_for_line("✓ one");
-    watching.wait_for_line("1 passed");
-    write(app.path(), "two/sw.js", "// changed");
-    watching.wait_for_line("✓ two");
-    let sum = watching.wait_for_line("passed");
-    assert!(sum.starts_with("1 passed"), "{sum}");
+    watching.wait_for_stderr("waiting for a change");
+    let mut change = |file: &str, text: &str, runs: &str| {
+        write(app.path(), file, text);
+        watching.wait_for_line(runs);
+        let sum = watching.wait_for_line("passed");
+        assert!(sum.starts_with("1 passed"), "{file}: {sum}");
+        watching.wait_for_stderr("waiting for a change");
+    };
+    // A file outside the app, which one test imports.
+    change("lib/is.js", "export const is = 2;", "✓ one");
+    // What the other one's worker asks for; nobody has asked for the first file.
+    write(app.path(), "app/nobodys.js", "");
+    change("app/part.js", "// changed", "✓ two");
+    change("app/one.test.js", &test_file("test('alone', () => {});"), "✓ alone");
     watching.terminate();
     watching.finish().expect_code(0);
 }
@@ -142,4 +152,15 @@ fn a_first_test_is_written_for_a_worker() {
     assert!(text(&finished).contains("2 passed"));
     let empty = tempfile::tempdir().unwrap();
     run(empty.path(), &["init"]).expect_code(2).expect_stderr("name the script");
+}
+
+/// The project's own scenarios, as whoever works on it runs one of them.
+#[test]
+fn scenario_folders_are_tests() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/scenarios");
+    let finished = run(elsewhere.path(), &["test", folder, "--reporter", "dot"]).expect_code(0);
+    let scenarios = fs::read_dir(folder).unwrap().count();
+    let sum = format!("{scenarios} passed");
+    assert!(text(&finished).contains(&sum), "{sum} is not in\n{}", text(&finished));
 }

@@ -15,6 +15,7 @@ const WORKER: &str = "let heard = 0;
 self.addEventListener('sync', (event) => {
   const letters = ['Ada', 'Grace'];
   heard += letters.length;
+  console.warn('heard', heard);
   event.waitUntil(fetch('/outbox', { method: 'POST', body: letters.join() }));
 });
 ";
@@ -62,6 +63,7 @@ async fn a_debugger_pauses_in_a_sync_event_and_looks_around() {
     process.wait_for_stderr(&format!("waiting for a debugger: {SW}"));
     let mut worker = Debugger::connect(address, SW).await;
     worker.break_at("https://app.test/sw.js", 4).await;
+    worker.ask("Runtime.enable", json!({})).await;
     assert_eq!(worker.start().await, ("https://app.test/sw.js".to_owned(), 1));
     worker.resume().await;
     let paused = worker.event("Debugger.paused").await;
@@ -69,6 +71,14 @@ async fn a_debugger_pauses_in_a_sync_event_and_looks_around() {
     assert_eq!(paused["hitBreakpoints"].as_array().unwrap().len(), 1);
     assert_eq!(worker.evaluate(&paused, "letters").await, json!(["Ada", "Grace"]));
     assert_eq!(worker.evaluate(&paused, "event.tag + heard").await, json!("outbox0"));
+    worker.break_at("https://app.test/sw.js", 6).await;
+    worker.resume().await;
+    worker.event("Debugger.paused").await;
+    let console = worker.event("Runtime.consoleAPICalled").await;
+    assert_eq!(
+        (&console["type"], &console["args"][0]["value"]),
+        (&json!("warning"), &json!("heard 2"))
+    );
     worker.resume().await;
     let finished = process.finish().expect_code(0);
     assert!(text(&finished).contains("1 passed"), "{finished:?}");

@@ -12,6 +12,7 @@ mod drive;
 mod guide;
 mod habits;
 mod inspect;
+mod modules;
 #[path = "../process/mod.rs"]
 mod process;
 mod reporters;

@@ -33,7 +33,7 @@ use coverage::{Counts, CoverageOptions};
 use discovery::{Suite, discover};
 use report::{Choice, Report, Reporters, Summary};
 use run::{Listener, Onlookers, run_all};
-use watch::{Watched, touches};
+use watch::{Asked, Watched, touches};
 
 pub use first_test::{InitOptions, init};
 
@@ -170,7 +170,8 @@ pub fn run(mut options: TestOptions) -> Result<ExitCode, Refusal> {
             }
         }
         let is_part = options.shard.is_some();
-        let (summary, covered) = run_once(&options, suites, inspector).await?;
+        let (summary, covered) =
+            run_once(&options, suites, inspector, &mut Asked::default()).await?;
         let good = summary.is_good() || is_part && summary.failed == 0;
         let good = good && covered == Covered::Enough;
         Ok(ExitCode::from(u8::from(!good)))
@@ -191,15 +192,18 @@ async fn run_again_and_again(
     mut touched: Vec<Suite>,
     inspector: Option<Inspector>,
 ) -> Result<ExitCode, Refusal> {
+    let mut asked = Asked::default();
     loop {
-        let mut watched = Watched::new(&suites(options)?);
-        run_once(options, touched, inspector.clone()).await?;
+        let mut watched = Watched::new(&suites(options)?, &asked);
+        run_once(options, touched, inspector.clone(), &mut asked).await?;
+        watched.add(&asked);
         note("waiting for a change; Ctrl-C ends");
         touched = loop {
             let changed = watched.changed().await;
             // While somebody moves files about, there may be none.
             let Ok(suites) = suites(options) else { continue };
-            let is_touched = |suite: &Suite| changed.iter().any(|file| touches(file, suite));
+            let is_touched =
+                |suite: &Suite| changed.iter().any(|file| touches(file, suite, &asked));
             let touched: Vec<_> = suites.into_iter().filter(is_touched).collect();
             if !touched.is_empty() {
                 break touched;
@@ -219,6 +223,7 @@ async fn run_once(
     options: &TestOptions,
     suites: Vec<Suite>,
     inspector: Option<Inspector>,
+    asked: &mut Asked,
 ) -> Result<(Summary, Covered), Refusal> {
     let unusable =
         |error| Refusal::Failure(format!("cannot keep which tests failed in .kittiwake: {error}"));
@@ -229,7 +234,8 @@ async fn run_once(
     }
     let page = options.trace_html.clone().map(TracePage::create).transpose()?;
     let traced = page.is_some().then(Vec::new);
-    let mut telling = Telling { reporters: Reporters::new(&options.reporter), failed, traced };
+    let mut telling =
+        Telling { reporters: Reporters::new(&options.reporter), failed, traced, asked };
     let counts = Counts::new(&options.coverage, suites.len());
     let onlookers = Onlookers { counts: counts.clone(), inspector };
     let summary = run_all(options, &suites, onlookers, only, &mut telling).await?;
@@ -248,15 +254,18 @@ async fn run_once(
 }
 
 /// The reporters, and the list of what failed.
-struct Telling {
+struct Telling<'a> {
     reporters: Reporters,
     failed: failed::Names,
     /// For the page, if one is to be written.
     traced: Option<Vec<TracedRun>>,
+    /// For whoever watches.
+    asked: &'a mut Asked,
 }
 
-impl Listener for Telling {
+impl Listener for Telling<'_> {
     fn tell(&mut self, report: Report) {
+        self.asked.note(&report);
         self.failed.update(&report);
         self.reporters.tell(&report);
         if let Some(traced) = &mut self.traced {

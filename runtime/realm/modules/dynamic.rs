@@ -58,6 +58,24 @@ pub(super) fn import_dynamically<'s>(
     Some(resolver.get_promise(scope))
 }
 
+/// The same for one that may ask for less than to run the module: nothing does so yet.
+pub(super) fn import_in_phase<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    options: v8::Local<'s, v8::Data>,
+    referrer: v8::Local<'s, v8::Value>,
+    specifier: v8::Local<'s, v8::String>,
+    phase: v8::ModuleImportPhase,
+    attributes: v8::Local<'s, v8::FixedArray>,
+) -> Option<v8::Local<'s, v8::Promise>> {
+    if phase == v8::ModuleImportPhase::kEvaluation {
+        return import_dynamically(scope, options, referrer, specifier, attributes);
+    }
+    let resolver = v8::PromiseResolver::new(scope)?;
+    let error = error_of(scope, "SyntaxError: only whole modules are imported");
+    resolver.reject(scope, error);
+    Some(resolver.get_promise(scope))
+}
+
 /// Links and evaluates a graph whose modules are all compiled, for a call of `import()`.
 /// <https://tc39.es/ecma262/#sec-ContinueDynamicImport>
 pub(in crate::realm) fn finish_import(scope: &mut v8::PinScope<'_, '_>, id: u32, key: &ModuleKey) {

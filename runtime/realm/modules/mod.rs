@@ -136,6 +136,7 @@ pub(super) fn install(
     deno_core::register_external_module_import_meta_cb(scope, imports::fill_import_meta);
     if imports == DynamicImports::Allowed {
         scope.set_host_import_module_dynamically_callback(dynamic::import_dynamically);
+        scope.set_host_import_module_with_phase_dynamically_callback(dynamic::import_in_phase);
     }
     map
 }

@@ -148,7 +148,8 @@ fn cells(share: Share) -> String {
     let Share { covered, all } = share;
     let (percent, bar) = (percent(share), bar(share));
     format!(
-        "<td class=\"b\">{bar}</td><td class=\"p\">{percent}</td><td class=\"o\">{covered}/{all}</td>"
+        "<td class=\"b\">{bar}</td><td class=\"p\">{percent}</td>\
+         <td class=\"o\">{covered}/{all}</td>"
     )
 }
 
