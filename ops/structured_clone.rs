@@ -23,7 +23,8 @@ const KINDS: [&str; 4] = ["Blob", "CryptoKey", "DOMException", "File"];
 pub(crate) fn has_host_objects(bytes: &[u8]) -> bool {
     // The serialiser's tag, and the number of `HOST_OBJECT`.
     const MARK: [u8; 6] = [b'\\', 0xff, 0xff, 0xff, 0xff, 0x0f];
-    // Most have no such byte, which is found out quickly.
+    // Most have no such byte after the header's, which is found out quickly.
+    let Some(bytes) = bytes.get(1..) else { return false };
     bytes.contains(&0xff) && bytes.windows(MARK.len()).any(|window| window == MARK)
 }
 

@@ -369,8 +369,8 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::Policy`], [`Error::Limit`], [`Error::Store`], [`Error::Files`], [`Error::Thread`],
-    /// [`Error::Shards`], [`Error::ClockInSimulation`] and [`Error::Door`]. What is on disk is as it
-    /// was then.
+    /// [`Error::Shards`], [`Error::ClockInSimulation`] and [`Error::Door`]. What is on disk is as
+    /// it was then.
     pub fn start(self) -> Result<Runtime, Error> {
         require_forward_time(&self.policy)?;
         self.limits.check()?;
