@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use kittiwake::{Inspector, InspectorStart, PageSource, Runtime, TraceEvent, TraceKind};
+use kittiwake::{Inspector, InspectorStart, Limit, PageSource, Runtime, TraceEvent, TraceKind};
 use serde_json::json;
 use url::Url;
 
@@ -133,8 +133,8 @@ async fn wait_for_limit(limit: Duration) {
     let runtime = Runtime::builder()
         .turn_limit(limit)
         .on_trace(move |event: &TraceEvent| {
-            if let TraceKind::Error { exception } = &event.kind {
-                let _ = send.send(exception.message.clone());
+            if let TraceKind::Limit { limit, .. } = &event.kind {
+                let _ = send.send(*limit);
             }
         })
         .start()
@@ -142,7 +142,7 @@ async fn wait_for_limit(limit: Duration) {
     let endless = PageSource::Html("<script>for (;;);</script>".into());
     let url = Url::parse("https://app.test/").unwrap();
     runtime.open_page(url, endless).await.unwrap_err();
-    assert!(ended.recv().unwrap().contains("longer than its limit"));
+    assert_eq!(ended.recv().unwrap(), Limit::Turn);
     runtime.shut_down().await.unwrap();
 }
 
