@@ -34,9 +34,12 @@ const ORIGINS: usize = 16;
 /// Odd, likewise.
 const ROUNDS: usize = 5;
 
+/// Measures one thing, and prints it.
+type Bench = fn() -> Result<()>;
+
 fn main() {
     let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
-    let benches: [(&str, fn() -> Result<()>); 4] =
+    let benches: [(&str, Bench); 4] =
         [("wake", wake), ("shards", shards), ("idle", idle), ("sleeping", sleeping)];
     for (name, bench) in benches {
         if only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {

@@ -5,12 +5,11 @@
 //! cargo run --release --example thousands_of_tenants -- 5000
 //! ```
 
-use std::time::Instant;
-
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use kittiwake::{
     DoorAnswer, DoorRequest, DoorResponse, EventOutcome, HttpDoor, LastChance, Runtime, Usage,
 };
+use tokio::time::Instant;
 use url::Url;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -62,7 +62,7 @@ fn requests_beyond_the_limit_fail_and_the_others_are_answered() {
     );
     let answers = "200 200 TypeError: Failed to fetch";
     assert_eq!(world.hears(), ["fetches refused", answers, "200"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_response_beyond_the_limit_breaks_off() {
            .then(console.log, (error) => console.log(`${error}`));",
     );
     assert_eq!(world.hears(), ["response refused", "TypeError: Failed to fetch"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn pages_beyond_the_limit_are_not_opened() {
     world.open(BAD, "console.log('first')");
     world.open(BAD, "console.log('second')");
     assert_eq!(world.hears(), ["first", "pages refused"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -264,5 +264,5 @@ fn no_limit_is_an_amount_too() {
     world.attack("setTimeout(() => console.log('runs'))");
     assert_eq!(world.hears(), ["runs"]);
     block_on(world.runtime.idle()).expect("it answers");
-    world.is_unharmed();
+    world.end_unharmed();
 }

@@ -60,7 +60,7 @@ fn no_way_leads_from_a_workers_globals_to_the_engine() {
     world.post("walker", "go");
     world.pass(Duration::from_secs(1));
     assert_eq!(world.hears(), ["walked"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_text_that_no_string_can_hold_does_not_end_the_process() {
     world.attack("new Error('x'.repeat(2 ** 29 - 30)).stack");
     let heard = world.hears();
     assert!(heard.len() <= 1, "{heard:?}");
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_worker_imports_no_files() {
     let data = "data:text/javascript,console.log(1)";
     let refused = "NetworkError";
     assert_eq!(heard, [refused, refused, refused, "1", data, refused]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_path_leads_out_of_no_folder_that_is_served() {
     );
     world.pass(Duration::from_secs(1));
     assert_eq!(world.hears(), ["own", "done"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn a_line_break_gets_into_no_header() {
          })()",
     );
     assert_eq!(world.hears(), ["none"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn a_page_that_is_closed_runs_nothing_more() {
     block_on(world.runtime.close_page(opened)).expect("it closes");
     world.pass(Duration::from_secs(60));
     assert_eq!(world.hears(), [""; 0]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]

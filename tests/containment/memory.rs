@@ -20,7 +20,7 @@ fn is_refused(limits: &[(Limit, u64)], script: &str, expected: &[&str]) {
     let world = World::start(limits);
     world.attack(&format!("{script}; console.log('goes on');"));
     assert_eq!(world.hears(), [expected, &["goes on"]].concat());
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 const TOO_DEEP: &str = "RangeError: Maximum call stack size exceeded";
@@ -177,7 +177,7 @@ fn a_body_that_is_larger_than_a_buffer_may_be_is_a_range_error() {
     );
     world.pass(std::time::Duration::from_secs(1));
     assert_eq!(world.hears(), [NO_MEMORY]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]

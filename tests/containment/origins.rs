@@ -13,7 +13,7 @@ fn sees(secret: &str, attack: &str) -> Vec<String> {
     world.open(BAD, attack);
     world.pass(Duration::from_secs(60));
     let heard = world.hears();
-    world.is_unharmed();
+    world.end_unharmed();
     heard
 }
 
@@ -91,7 +91,7 @@ fn an_origin_reads_no_blobs_of_another() {
            .then(console.log, () => console.log('none'));"
     ));
     assert_eq!(world.hears(), ["none"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_worker_sees_and_reaches_no_clients_of_another_origin() {
     world.post("spy", "go");
     world.pass(Duration::from_secs(1));
     assert_eq!(world.hears(), ["0"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -143,5 +143,5 @@ fn an_origin_fetches_nothing_of_another_that_cors_forbids() {
          })()",
     );
     assert_eq!(world.hears(), ["TypeError 0 TypeError"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }

@@ -106,7 +106,7 @@ fn iterators_of_arrays_that_throw_break_no_host() {
          touchEverything().then(() => log('done'), () => log('done'));"
     ));
     assert_eq!(world.hears(), ["done"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_then_of_every_object_ends_promises_and_nothing_else() {
          }}, 1000);"
     ));
     assert_eq!(world.hears(), ["only the platform's own objects"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn promises_that_are_replaced_break_no_host() {
         let world = World::start(&[]);
         world.attack(&format!("{TOUCH_EVERYTHING} {traps} touchEverything();"));
         world.hears();
-        world.is_unharmed();
+        world.end_unharmed();
     }
 }
 
@@ -159,7 +159,7 @@ fn methods_that_are_replaced_break_no_host() {
         "{TOUCH_EVERYTHING} {traps} touchEverything().catch(() => {{}}); throw new Error('x');"
     ));
     world.hears();
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn globals_that_are_gone_break_no_host() {
     let world = World::start(&[]);
     world.attack(&format!("{TOUCH_EVERYTHING} const go = touchEverything; {traps} go();"));
     world.hears();
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_worker_that_traps_everything_still_ends_its_events() {
     let heard = world.hears();
     assert_eq!(heard[0], "heard", "{heard:?}");
     assert!(!heard.iter().any(|line| line.contains("terminated")), "{heard:?}");
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn a_module_that_never_returns_is_not_registered() {
     let script = "export {}; for (;;);";
     let error = world.register_module("module", script).expect_err("it never ends").to_string();
     assert!(error.contains("was terminated"), "{error}");
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn an_event_that_burns_the_processor_ends_its_worker() {
     world.post("burner", "go");
     world.pass(Duration::from_secs(60));
     assert_eq!(world.hears(), ["event-cpu terminated"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }
 
 #[test]
@@ -101,5 +101,5 @@ fn an_event_that_never_ends_is_waited_for_as_long_as_its_limit() {
     assert_eq!(world.hears(), [""; 0]);
     world.pass(Duration::from_millis(1));
     assert_eq!(world.hears(), ["event timed-out"]);
-    world.is_unharmed();
+    world.end_unharmed();
 }

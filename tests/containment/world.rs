@@ -117,7 +117,7 @@ impl World {
 
     /// Asserts that the bystanders answer and nothing else happens, and ends.
     #[track_caller]
-    pub fn is_unharmed(self) {
+    pub fn end_unharmed(self) {
         self.hears();
         for origin in [GOOD, BAD] {
             let posted = self.runtime.post_message(Some(url(origin)), "on".into());
@@ -137,7 +137,7 @@ pub fn attack(limits: &[(Limit, u64)], script: &str) -> Vec<String> {
     let world = World::start(limits);
     world.attack(script);
     let heard = world.hears();
-    world.is_unharmed();
+    world.end_unharmed();
     heard
 }
 
