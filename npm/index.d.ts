@@ -178,6 +178,12 @@ export interface OpenedPage extends Page {
   readonly url: string;
   /** What its scripts threw, if they did. */
   readonly error: string | null;
+  /** Follows a link to another URL, in its window. */
+  navigate(url: string): Promise<void>;
+  reload(): Promise<void>;
+  /** Brings it to the front: visible and focused. */
+  focus(): Promise<void>;
+  hide(): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -172,6 +172,10 @@ function createPage(connection, page) {
       return connection.ask("page.messages", { page });
     },
   };
-  const close = () => connection.ask("page.close", { values: [page], caller: close });
-  return page === undefined ? own : Object.assign(own, { close });
+  if (page === undefined) return own;
+  for (const name of ["navigate", "reload", "focus", "hide", "close"]) {
+    own[name] = (...values) =>
+      connection.ask(`page.${name}`, { values: [page, ...values], caller: own[name] });
+  }
+  return own;
 }

@@ -5,7 +5,7 @@
 // error.
 
 import { ask, call, onOrder } from "kittiwake:test/host";
-import { createWorld, duration } from "kittiwake:test/world";
+import { createWorld, duration, pageMoves } from "kittiwake:test/world";
 
 const world = createWorld();
 // Indirect, so that what it evaluates is a script of the page.
@@ -30,7 +30,11 @@ const PARTS = {
 const VERBS = {
   __proto__: null,
   "page.evaluate": evaluate,
-  "page.close": (id) => ask("close_page", { id }),
+  "page.navigate": (id, url) => pageMoves(id).navigate(url),
+  "page.reload": (id) => pageMoves(id).reload(),
+  "page.focus": (id) => pageMoves(id).focus(),
+  "page.hide": (id) => pageMoves(id).hide(),
+  "page.close": (id) => pageMoves(id).close(),
   "worker.register": async (script, options) => {
     const { scope, active } = await world.worker.register(script, options);
     return { scope, script: active.scriptURL };

@@ -212,11 +212,23 @@ function createWorker() {
   };
 }
 
+/** What a person does with a page: follows a link, reloads it, looks at it or away, closes it. */
+export function pageMoves(id) {
+  const move = (how) => ask("move_page", { id, how });
+  return {
+    navigate: (url) => move({ navigate: new URL(url, location.href).href }),
+    reload: () => move("reload"),
+    focus: () => move("focus"),
+    hide: () => move("hide"),
+    close: () => ask("close_page", { id }),
+  };
+}
+
 const host = {
   /** Opens another page by its URL; its scripts run in a realm of their own. */
   async openPage(url = "/") {
     const page = await ask("open_page", { url: new URL(url, location.href).href });
-    return { ...page, close: () => ask("close_page", { id: page.id }) };
+    return { ...page, ...pageMoves(page.id) };
   },
   /** Stops the worker, or the one of a registration or scope. */
   kill: (worker) => ask("kill", { scope: worker?.scope ?? worker?.registration?.scope }),

@@ -88,7 +88,10 @@ test("pages, messages, pushes and permissions are the test's to move", async (t)
     "/list.html",
     ["a", "b"],
   ]);
+  await page.hide();
+  await page.focus();
   await page.close();
+  await assert.rejects(page.reload(), /the page is closed/);
   await assert.rejects(page.evaluate("1"), { code: "page-closed" });
 
   assert.equal(await app.host.push({ title: "Sale", tag: "sale" }), "Fulfilled");

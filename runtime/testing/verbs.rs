@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use kittiwake_ops::{Permission, PermissionState};
+use kittiwake_ops::{HistoryHandling, Permission, PermissionState};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
@@ -15,6 +15,7 @@ use super::driven::Answered;
 use super::page::Snapshot;
 use super::{TestCase, TestFailure, TestPage, UNPOISONED};
 use crate::dispatch::{EventOutcome, LastChance};
+use crate::history::Target;
 use crate::host::Shard;
 use crate::lifecycle::Registration;
 use crate::network::Timeline;
@@ -46,6 +47,17 @@ enum Asked {
     Notifications,
 }
 
+/// What a person does with a page.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PageMove {
+    /// Follows a link.
+    Navigate(Url),
+    Reload,
+    Focus,
+    Hide,
+}
+
 /// What enters other realms, or lets time pass.
 #[derive(Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
@@ -61,6 +73,10 @@ enum Verb {
     },
     OpenPage {
         url: Url,
+    },
+    MovePage {
+        id: u32,
+        how: PageMove,
     },
     ClosePage {
         id: u32,
@@ -163,6 +179,7 @@ impl Shard {
                 let failure = result.err().map(|error| error.to_string());
                 return Ok(json!({ "id": window.id, "url": url, "error": failure }));
             }
+            Verb::MovePage { id, how } => self.move_page(id, how).await?,
             Verb::ClosePage { id } => self.close_window(id).await,
             Verb::Kill { scope } => {
                 let registration = self.registration_of_test(page, scope.as_deref())?;
@@ -190,6 +207,27 @@ impl Shard {
             }
         }
         Ok(Value::Null)
+    }
+
+    async fn move_page(self: &Rc<Self>, id: u32, how: PageMove) -> Result<(), String> {
+        let window = self.window(id).ok_or("the page is closed")?;
+        let target = match how {
+            PageMove::Navigate(url) => Target::new(url, PageSource::Url, HistoryHandling::Push),
+            PageMove::Reload => window.history.borrow().reload(),
+            PageMove::Focus => {
+                self.bring_to_front(Some(window.id));
+                return Ok(());
+            }
+            PageMove::Hide => {
+                if window.is_in_front() {
+                    self.bring_to_front(None);
+                }
+                return Ok(());
+            }
+        };
+        // Another navigation took its place, or the page was closed.
+        let ended = self.start_navigation(&window, target).await.unwrap_or(Err(Error::NoPage));
+        ended.map_err(|error| error.to_string())
     }
 
     /// The newest notification with this tag.

@@ -227,7 +227,13 @@ test("another page", async ({ host, server }) => {
   const page = await host.openPage("/page.html");
   expect(page.url).toBe("https://app.test/page.html");
   expect(server.requests.map(({ path }) => path)).toEqual(["/from-page"]);
+  await page.reload();
+  await page.navigate("/page.html?again");
+  expect(server.requests).toHaveLength(3);
+  await page.hide();
+  await page.focus();
   await page.close();
+  await expect(page.reload()).rejects.toThrow("the page is closed");
 });
 test("messages of the worker", async ({ clock, page, worker }) => {
   const { active } = await worker.register();
