@@ -5,9 +5,10 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::DATABASE_FILE;
 use crate::error::{LockHolder, StoreError};
 use crate::migrations::newest_schema;
-use crate::{APPLICATION_ID, DATABASE_FILE};
+use crate::schema::APPLICATION_ID;
 
 const LOCK_FILE: &str = "lock";
 

@@ -61,6 +61,7 @@ mod migrations;
 mod periodic;
 mod push;
 mod registrations;
+mod schema;
 mod script_code;
 mod shards;
 mod sync;
@@ -78,7 +79,8 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use crate::caches::Bodies;
 use crate::error::Failure;
 use crate::folder::Contents;
-use crate::migrations::{MIGRATIONS, migrate};
+use crate::migrations::migrate;
+use crate::schema::MIGRATIONS;
 use crate::transaction::Transaction;
 
 pub use crate::background_fetch::{
@@ -113,9 +115,6 @@ pub use crate::write::{SyncChange, SyncWrite, SyncWritten};
 
 /// The database's name inside the state folder.
 pub const DATABASE_FILE: &str = "kittiwake.sqlite";
-
-/// "KTWK": tells Kittiwake's databases from those of other programs.
-const APPLICATION_ID: i32 = i32::from_be_bytes(*b"KTWK");
 
 /// All durable state of one runtime. See the crate's durability contract.
 ///
@@ -174,7 +173,8 @@ impl Store {
     /// [`StoreError::Statement`] if SQLite has no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
         let database = PathBuf::from("in-memory store");
-        let connection = memory::open(&database)
+        let connection = memory::open()
+            .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
         let bodies = Bodies::temporary();
@@ -287,6 +287,7 @@ mod tests {
 
     use super::*;
     use crate::migrations::newest_schema;
+    use crate::schema::APPLICATION_ID;
 
     fn plan(store: &Store, sql: &str) -> String {
         let connection = store.connection();

@@ -3,26 +3,9 @@
 
 use rusqlite::Connection;
 
-use crate::APPLICATION_ID;
 use crate::error::Failure;
+use crate::schema::{APPLICATION_ID, MIGRATIONS};
 use crate::transaction::Transaction;
-
-/// Every step of the schema, oldest first; the schema's version is how many were taken. A step
-/// that was released never changes: databases that took it would differ from those that will.
-pub(crate) const MIGRATIONS: &[&str] = &[
-    include_str!("schema.sql"),
-    include_str!("schema_fetch.sql"),
-    include_str!("caches/schema.sql"),
-    include_str!("buckets_schema.sql"),
-    include_str!("schema_start.sql"),
-    include_str!("schema_lifecycle.sql"),
-    include_str!("push/schema.sql"),
-    include_str!("cookie_subscriptions.sql"),
-    include_str!("script_code.sql"),
-    include_str!("background_fetch/schema.sql"),
-    include_str!("content_index.sql"),
-    include_str!("shards.sql"),
-];
 
 /// Takes the steps that the database has not taken, each in a transaction of its own.
 pub(crate) fn migrate(connection: &Connection, migrations: &[&str]) -> Result<(), Failure> {
