@@ -38,17 +38,19 @@ const GROWTH_AT_MOST: f64 = 1.15;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let length = Duration::from_secs(seconds.unwrap_or(3600));
+    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+    let length = Duration::from_secs(1) * numbers.next().unwrap_or(3600);
+    // Beside other work, the load is even only if it is not as much as the machine gives.
+    let pace = numbers.next().map(|a_second| Duration::from_secs(CLIENTS as u64) / a_second);
     let picture = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/soak.png"));
     let folder = tempfile::tempdir()?;
     let builder = Runtime::builder().state_folder(folder.path()).shards(2).http(Site);
     let builder = builder.idle_limit(Duration::from_secs(2)).resident_limit(RESIDENT, 1 << 30);
     let runtime = builder.start()?;
-    let (started, done) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let (until, done) = (Instant::now() + length, Arc::new(AtomicU64::new(0)));
     let clients = (0..CLIENTS).map(|client| {
         let (runtime, done) = (runtime.clone(), done.clone());
-        tokio::spawn(async move { use_it(&runtime, client, started + length, &done).await })
+        tokio::spawn(async move { use_it(&runtime, client, until, pace, &done).await })
     });
     let clients: Vec<_> = clients.collect();
     let samples = sample(folder.path(), length, &done).await?;
@@ -75,10 +77,20 @@ impl HttpDoor for Site {
     }
 }
 
-/// One client, until the time is over.
-async fn use_it(runtime: &Runtime, seed: usize, until: Instant, done: &AtomicU64) -> Result<()> {
+/// One client, until the time is over; at most one use a `pace`.
+async fn use_it(
+    runtime: &Runtime,
+    seed: usize,
+    until: Instant,
+    pace: Option<Duration>,
+    done: &AtomicU64,
+) -> Result<()> {
     let mut random = fastrand::Rng::with_seed(seed as u64);
+    let mut ticks = pace.map(tokio::time::interval);
     while Instant::now() < until {
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
+        }
         let scope = Url::parse(&format!("https://app{}.test/", random.usize(..ORIGINS)))?;
         // At its first use it is registered; later on, it is compared with its server's.
         let message = runtime.post_message(Some(scope.clone()), json!(1)).await;
