@@ -6,10 +6,12 @@
 
 #![allow(clippy::too_many_arguments, reason = "op2 knows no attribute of a function")]
 
+mod alike;
 mod event;
 mod key;
 mod key_path;
 mod operation;
+mod shape;
 mod value;
 
 use std::cell::RefCell;
