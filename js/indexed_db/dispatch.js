@@ -26,9 +26,6 @@ const [attributes, canceled, dispatched, passive, path, stopped, stoppedAtOnce, 
   "[[stopPropagationFlag]]", "[[stopImmediatePropagationFlag]]", "[[isTrusted]]",
 ].map((description) => symbols.find((symbol) => symbol.description === description));
 
-/** A property that events have, and nothing else. */
-export const eventMark = attributes;
-
 /** Whether somebody listens at it. */
 export function isHeard(target, type) {
   return hasAny(target[eventTargetData]?.listeners[type]);
