@@ -1,5 +1,6 @@
-//! Keys that are found in bytes of V8's serialiser: `ops/indexed_db/key_path.rs`. The first byte is
-//! the length of the recipe, which is as the script would write it or is not.
+//! Keys and shapes that are found in bytes of V8's serialiser: `ops/indexed_db/key_path.rs` and
+//! `shape.rs`. The first byte is the length of the recipe, which is as the script would write it or
+//! is not.
 //!
 //! Invariant: whatever the bytes are, looking ends.
 
@@ -10,6 +11,8 @@ use libfuzzer_sys::fuzz_target;
 
 #[path = "../../ops/indexed_db/key_path.rs"]
 mod key_path;
+#[path = "../../ops/indexed_db/shape.rs"]
+mod shape;
 
 /// As in `ops/indexed_db/key.rs`.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,5 +40,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Some((header, body)) = key_path::self_contained(value) {
         assert_eq!([header, body].concat(), value, "nothing is lost");
+    }
+    let (mut leaves, mut shape) = (Vec::new(), shape::Shape::default());
+    if shape.read(value, &mut leaves).is_some() {
+        let text = shape.factory();
+        let places = text.matches("a[j+").count();
+        assert_eq!(places, leaves.len(), "each leaf has its place");
+        assert!(key_path::self_contained(value).is_some(), "what has a shape names no other part");
     }
 });

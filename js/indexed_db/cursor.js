@@ -27,6 +27,7 @@ const maxPage = 64;
 const nothing = [[], undefined, undefined];
 
 const on = (name) => `Failed to execute '${name}' on 'IDBCursor'`;
+const onContinue = on("continue");
 
 let cursorState;
 
@@ -79,7 +80,7 @@ export class IDBCursor {
 
   // https://w3c.github.io/IndexedDB/#dom-idbcursor-continue
   continue(key = undefined) {
-    const prefix = on("continue");
+    const prefix = onContinue;
     const state = this.#state;
     requireUsable(state, prefix);
     requireValue(state, prefix);
@@ -183,15 +184,18 @@ export function openCursor(source, transaction, store, index, range, direction, 
     // Keys of our own: a script may change those that it sees.
     position: undefined,
     primaryPosition: undefined,
-    // Records that were read ahead, as `recordsTo` has them, and which of them is the next.
+    // Records that were read ahead, as `recordsTo` has them, and which of them is the next, to
+    // which `moveAhead` moves.
     ahead: nothing,
     next: 0,
+    moveAhead: undefined,
     page: 1,
     // How many changes its transaction had asked for when it read ahead.
     changes: 0,
   };
   const Interface = keyOnly ? IDBCursor : IDBCursorWithValue;
   const cursor = new Interface(hostKey, state);
+  state.moveAhead = () => moveTo(cursor, state, state.ahead, state.next);
   state.request = ask(cursor, state, undefined, 1);
   return state.request;
 }
@@ -210,8 +214,7 @@ function step(cursor, state) {
   if (state.changes !== transactionState(transaction).changes) {
     state.page = 1;
   } else if (next < ahead[0].length) {
-    const finish = () => moveTo(cursor, state, ahead, next);
-    if (executeKnown(transaction, request, finish)) return;
+    if (executeKnown(transaction, request, state.moveAhead)) return;
     state.page = 1;
   } else {
     state.page = MathMin(state.page * 2, maxPage);
@@ -241,19 +244,24 @@ function moveTo(cursor, state, found, at) {
   }
   const primaryKeys = found[1];
   state.key = keys[at];
-  state.position = toKey(state.key);
+  state.position = ownKey(state.key);
   if (primaryKeys === undefined) {
     state.primaryKey = state.key;
     state.primaryPosition = state.position;
   } else {
     state.primaryKey = primaryKeys[at];
-    state.primaryPosition = toKey(state.primaryKey);
+    state.primaryPosition = ownKey(state.primaryKey);
   }
   if (!state.keyOnly) {
     state.value = retrieval.completed(state.store, state.primaryKey, found[2][at]);
   }
   state.gotValue = true;
   return cursor;
+}
+
+/** A key that no script can change: numbers and strings nobody can. */
+function ownKey(key) {
+  return typeof key === "object" ? toKey(key) : key;
 }
 
 /** Where the next record is looked for. */

@@ -7,9 +7,8 @@
 import { core, primordials } from "ext:core/mod.js";
 import { checkpoint } from "ext:kittiwake/events.js";
 
-const { Event, eventTargetData, reportException, setIsTrusted, setTarget } = core.loadExtScript(
-  "ext:deno_web/02_event.js",
-);
+const { Event, eventTargetData, reportException, setEventTargetData, setIsTrusted } = core
+  .loadExtScript("ext:deno_web/02_event.js");
 const {
   ArrayPrototypeIncludes,
   ArrayPrototypeIndexOf,
@@ -22,68 +21,117 @@ const {
 // deno_web keeps an event's state under symbols of its own, which its dispatch alone knows; that
 // dispatch has no parents for targets that are no nodes.
 const symbols = ObjectGetOwnPropertySymbols(new Event("x"));
-const [attributes, path, dispatched, passive, stopped, stoppedAtOnce] = [
-  "[[attributes]]", "[[path]]", "[[dispatched]]", "[[inPassiveListener]]",
-  "[[stopPropagationFlag]]", "[[stopImmediatePropagationFlag]]",
+const [attributes, canceled, dispatched, passive, path, stopped, stoppedAtOnce, trusted] = [
+  "[[attributes]]", "[[canceledFlag]]", "[[dispatched]]", "[[inPassiveListener]]", "[[path]]",
+  "[[stopPropagationFlag]]", "[[stopImmediatePropagationFlag]]", "[[isTrusted]]",
 ].map((description) => symbols.find((symbol) => symbol.description === description));
 
-/** A property that events have, and nothing else. */
-export const eventMark = attributes;
-
-/** Whether one of them would hear of an event. */
-export function isHeard(targets, type) {
-  for (let i = 0; i < targets.length; i++) {
-    if (listenersOf(targets[i], type) !== undefined) return true;
-  }
-  return false;
+/** Whether somebody listens at it. */
+export function isHeard(target, type) {
+  return hasAny(target[eventTargetData]?.listeners[type]);
 }
 
 /** Dispatches a trusted event at the first target; the others are its ancestors, in order. */
 export function dispatchUp(targets, event) {
   setIsTrusted(event, true);
-  if (!isHeard(targets, event.type)) {
-    setTarget(event, targets[0]);
-    return false;
+  return dispatchAlong(pathTo(targets[0], targets[1], targets[2]), event);
+}
+
+/** A path for `composedPath()`. A list that grows would take three times the memory. */
+export function pathTo(target, parent, ancestor) {
+  const first = stepOf(target, target);
+  if (parent === undefined) return [first];
+  const second = stepOf(parent, null);
+  return ancestor === undefined ? [first, second] : [first, second, stepOf(ancestor, null)];
+}
+
+function stepOf(item, target) {
+  if (item[eventTargetData] === undefined) setEventTargetData(item);
+  return { item, target, listeners: item[eventTargetData].listeners };
+}
+
+/**
+ * Dispatches a success event along a path from a request to its database. A cursor has one for each
+ * step, and most are heard at the request alone.
+ */
+export function dispatchSuccess(steps) {
+  const { item, listeners } = steps[0];
+  if (hasAny(steps[1].listeners.success) || hasAny(steps[2].listeners.success)) {
+    return dispatchAlong(steps, new SuccessEvent());
   }
-  event[dispatched] = true;
-  event[path] = pathOf(targets);
-  setTarget(event, targets[0]);
+  if (!hasAny(listeners.success)) return false;
+  const event = new SuccessEvent();
+  begin(event, steps);
+  let threw = invoke(listeners.success, item, event, Event.AT_TARGET, true);
+  threw = invoke(listeners.success, item, event, Event.AT_TARGET, false) || threw;
+  end(event);
+  return threw;
+}
+
+function dispatchAlong(steps, event) {
+  const { bubbles, type } = event[attributes];
+  const last = bubbles ? steps.length - 1 : 0;
+  begin(event, steps);
   let threw = false;
-  for (let i = targets.length - 1; i >= 0; i--) {
+  for (let i = steps.length - 1; i >= 0; i--) {
+    const { item, listeners } = steps[i];
     const phase = i === 0 ? Event.AT_TARGET : Event.CAPTURING_PHASE;
-    threw = invoke(targets[i], event, phase, true) || threw;
+    threw = invoke(listeners[type], item, event, phase, true) || threw;
   }
-  for (let i = 0; i < (event.bubbles ? targets.length : 1); i++) {
+  for (let i = 0; i <= last; i++) {
+    const { item, listeners } = steps[i];
     const phase = i === 0 ? Event.AT_TARGET : Event.BUBBLING_PHASE;
-    threw = invoke(targets[i], event, phase, false) || threw;
+    threw = invoke(listeners[type], item, event, phase, false) || threw;
   }
-  event[attributes].eventPhase = Event.NONE;
-  event[attributes].currentTarget = null;
+  end(event);
+  return threw;
+}
+
+function begin(event, steps) {
+  event[attributes].target = steps[0].item;
+  event[dispatched] = true;
+  event[path] = steps;
+}
+
+function end(event) {
+  const state = event[attributes];
+  state.eventPhase = Event.NONE;
+  state.currentTarget = null;
   event[path] = [];
   event[dispatched] = false;
   event[stopped] = false;
   event[stoppedAtOnce] = false;
-  return threw;
 }
 
-/** What `composedPath()` reads. A list that grows would take three times the memory. */
-function pathOf(targets) {
-  const first = { item: targets[0], target: targets[0] };
-  if (targets.length === 1) return [first];
-  const second = { item: targets[1], target: null };
-  if (targets.length === 2) return [first, second];
-  return [first, second, { item: targets[2], target: null }];
-}
+/** Makes what `new Event("success")` makes, trusted, without a look at arguments. */
+const SuccessEvent = function Event() {
+  this[canceled] = false;
+  this[stopped] = false;
+  this[stoppedAtOnce] = false;
+  this[passive] = false;
+  this[dispatched] = false;
+  this[trusted] = true;
+  this[path] = undefined;
+  this[attributes] = {
+    type: "success",
+    bubbles: false,
+    cancelable: false,
+    composed: false,
+    currentTarget: null,
+    eventPhase: 0,
+    target: null,
+    timeStamp: 0,
+  };
+};
+SuccessEvent.prototype = Event.prototype;
 
-function listenersOf(target, type) {
-  const listeners = target[eventTargetData]?.listeners[type];
-  return listeners === undefined || listeners.length === 0 ? undefined : listeners;
+function hasAny(listeners) {
+  return listeners !== undefined && listeners.length !== 0;
 }
 
 // https://dom.spec.whatwg.org/#concept-event-listener-inner-invoke
-function invoke(target, event, phase, capture) {
-  const all = listenersOf(target, event.type);
-  if (all === undefined || event[stopped]) return false;
+function invoke(all, target, event, phase, capture) {
+  if (!hasAny(all) || event[stopped]) return false;
   event[attributes].eventPhase = phase;
   event[attributes].currentTarget = target;
   let threw = false;

@@ -4,7 +4,6 @@
 // Invariant: the transaction is not active while a value is cloned, which may run a script's code.
 
 import { core, primordials } from "ext:core/mod.js";
-import { eventMark } from "ext:kittiwake/indexed_db/dispatch.js";
 import {
   canInject,
   extractIndexKeys,
@@ -20,7 +19,6 @@ import {
   transactionState,
 } from "ext:kittiwake/indexed_db/transaction.js";
 import { blobParts, deserialize, serialize } from "ext:kittiwake/indexed_db/values.js";
-import { webidl } from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_indexed_db_put, op_indexed_db_put_bytes } = core.ops;
@@ -43,7 +41,7 @@ export function storeValue(transaction, store, value, key, options) {
       (refuse) =>
         op_indexed_db_put(
           state.id, request, store.id, recipe, value, key, overwrite,
-          core.hostObjectBrand, webidl.brand, eventMark, ObjectPrototype, refuse,
+          core.hostObjectBrand, ObjectPrototype, refuse,
         ),
       prefix,
     );

@@ -101,6 +101,8 @@ export function createRequest(source, transaction, finish) {
     done: false,
     result: undefined,
     error: null,
+    // From it upwards, once an event has gone there.
+    path: undefined,
   });
 }
 

@@ -6,7 +6,12 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { afterCheckpoint, defineHandler } from "ext:kittiwake/events.js";
-import { dispatchUp, isHeard } from "ext:kittiwake/indexed_db/dispatch.js";
+import {
+  dispatchSuccess,
+  dispatchUp,
+  isHeard,
+  pathTo,
+} from "ext:kittiwake/indexed_db/dispatch.js";
 import { createObjectStore } from "ext:kittiwake/indexed_db/object_store.js";
 import {
   createRequest,
@@ -388,7 +393,7 @@ function settle(transaction, state, request, kind, answer) {
   requested.done = true;
   if (error === null) {
     requested.error = null;
-    fireSuccess(transaction, state, request);
+    fireSuccess(transaction, state, request, requested);
   } else {
     requested.result = undefined;
     requested.error = exceptionOf(error);
@@ -398,33 +403,36 @@ function settle(transaction, state, request, kind, answer) {
 }
 
 /** https://w3c.github.io/IndexedDB/#fire-a-success-event */
-function fireSuccess(transaction, state, request) {
-  // Most of many requests are of no interest, and an event costs more than they do.
-  const targets = [request, transaction, state.db];
-  if (!isHeard(targets, "success")) return;
-  const event = new Event("success");
-  const threw = dispatchActive(state, targets, event);
-  if (threw && state.phase === "inactive") {
-    abort(transaction, new DOMException("Uncaught exception in event handler.", "AbortError"));
+function fireSuccess(transaction, state, request, requested) {
+  if (requested.path === undefined) {
+    const { db } = state;
+    // Most of many requests are of no interest, and an event costs more than they do.
+    if (!isHeard(request, "success") && !isHeard(transaction, "success") &&
+      !isHeard(db, "success")) return;
+    requested.path = pathTo(request, transaction, db);
   }
+  if (state.phase === "inactive") state.phase = "active";
+  const threw = dispatchSuccess(requested.path);
+  if (state.phase === "active") state.phase = "inactive";
+  abortIfThrown(transaction, state, threw);
 }
 
 /** https://w3c.github.io/IndexedDB/#fire-an-error-event */
 function fireError(transaction, state, request) {
   const event = new Event("error", { bubbles: true, cancelable: true });
-  const threw = dispatchActive(state, [request, transaction, state.db], event);
-  if (threw && state.phase === "inactive") {
-    abort(transaction, new DOMException("Uncaught exception in event handler.", "AbortError"));
-  } else if (!event.defaultPrevented && state.phase !== "finished") {
+  if (state.phase === "inactive") state.phase = "active";
+  const threw = dispatchUp([request, transaction, state.db], event);
+  if (state.phase === "active") state.phase = "inactive";
+  if (abortIfThrown(transaction, state, threw)) return;
+  if (!event.defaultPrevented && state.phase !== "finished") {
     abort(transaction, requestState(request).error);
   }
 }
 
-function dispatchActive(state, targets, event) {
-  if (state.phase === "inactive") state.phase = "active";
-  const threw = dispatchUp(targets, event);
-  if (state.phase === "active") state.phase = "inactive";
-  return threw;
+function abortIfThrown(transaction, state, threw) {
+  if (!threw || state.phase !== "inactive") return false;
+  abort(transaction, new DOMException("Uncaught exception in event handler.", "AbortError"));
+  return true;
 }
 
 /** The first event of an upgrade: https://w3c.github.io/IndexedDB/#upgrade-a-database */
@@ -433,9 +441,7 @@ export function fireUpgradeNeeded(transaction, request, event) {
   state.phase = "active";
   const threw = dispatchUp([request], event);
   if (state.phase === "active") state.phase = "inactive";
-  if (threw && state.phase === "inactive") {
-    abort(transaction, new DOMException("Uncaught exception in event handler.", "AbortError"));
-  }
+  abortIfThrown(transaction, state, threw);
   commitIfIdle(state);
 }
 

@@ -64,7 +64,11 @@ function each(table, add) {
   return (name, body, options) => {
     for (const row of table) {
       const values = Array.isArray(row) ? row : [row];
-      add(title(name, row, values), (...rest) => body(...values, ...rest), options);
+      // The world is for those who ask for it: a parameter with a default value does not.
+      const run = body?.length > values.length
+        ? (world) => body(...values, world)
+        : () => body(...values);
+      add(title(name, row, values), run, options);
     }
   };
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use deno_core::{JsRuntime, serde_v8, v8};
 use serde::Serialize;
 
-use super::{IndexedDbKey, buffer_to_v8, to_v8, value};
+use super::{IndexedDbKey, alike, buffer_to_v8, to_v8, value};
 use crate::{Blobs, Host, StoredBlob};
 
 /// One event.
@@ -396,7 +396,8 @@ fn part_to_v8<'s>(
     v8::escapable_handle_scope!(let scope, scope);
     if values.len() > 1 {
         let bytes: Vec<&[u8]> = values.iter().map(|value| &value.bytes[..]).collect();
-        if let Some(array) = value::deserialize_together(scope, &bytes) {
+        let array = alike::deserialize(scope, &bytes);
+        if let Some(array) = array.or_else(|| value::deserialize_together(scope, &bytes)) {
             return scope.escape(array);
         }
     }

@@ -8,7 +8,7 @@
 use super::{IndexedDbIndexKeys, IndexedDbKey};
 
 /// The versions of V8's format whose tags are those below.
-const VERSIONS: std::ops::RangeInclusive<u8> = 15..=16;
+pub(super) const VERSIONS: std::ops::RangeInclusive<u8> = 15..=16;
 
 const UNIQUE: u8 = 1;
 const COMPOUND: u8 = 2;
@@ -42,7 +42,7 @@ struct KeyPath<'a> {
 pub(super) fn find(recipe: &[u8], bytes: &[u8]) -> Option<FoundKeys> {
     let mut recipe = Reader(recipe);
     let mut found = FoundKeys { key: None, indexes: Vec::new() };
-    if recipe.0.is_empty() {
+    if recipe.is_empty() {
         return Some(found);
     }
     let value = match *bytes {
@@ -50,7 +50,7 @@ pub(super) fn find(recipe: &[u8], bytes: &[u8]) -> Option<FoundKeys> {
         _ => return None,
     };
     let mut generated = None;
-    while !recipe.0.is_empty() {
+    while !recipe.is_empty() {
         let path = recipe.key_path()?;
         // Where the generated key will be, only the clone tells what the other paths find.
         if generated.is_some() && path.paths.iter().any(|path| path.first() == generated.as_ref()) {
@@ -82,7 +82,7 @@ pub(super) fn self_contained(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
         ([0xff, version], body) if VERSIONS.contains(version) => {
             let mut rest = Reader(body);
             rest.skip_value()?;
-            rest.0.is_empty().then_some((&bytes[..2], body))
+            rest.is_empty().then_some((&bytes[..2], body))
         }
         _ => None,
     }
@@ -115,7 +115,7 @@ fn evaluate(value: Reader<'_>, path: &KeyPath<'_>) -> Option<Found> {
 
 /// Bytes that are not read yet. Every method answers `None` for what it does not know.
 #[derive(Clone, Copy)]
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn key_path(&mut self) -> Option<KeyPath<'a>> {
@@ -175,11 +175,7 @@ impl<'a> Reader<'a> {
     /// <https://w3c.github.io/IndexedDB/#convert-a-value-to-a-key>, but for arrays and buffers.
     fn key(&mut self) -> Option<Found> {
         let key = match self.tag()? {
-            b'I' => {
-                let number = self.number()?;
-                let sign = (number & 1).cast_signed();
-                IndexedDbKey::Number(f64::from((number >> 1).cast_signed() ^ -sign))
-            }
+            b'I' => IndexedDbKey::Number(self.integer()?.into()),
             b'U' => IndexedDbKey::Number(f64::from(self.number()?)),
             b'N' => match self.double()? {
                 number if number.is_nan() => return Some(Found::NoKey),
@@ -249,7 +245,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next tag, behind what aligns two-byte strings.
-    fn tag(&mut self) -> Option<u8> {
+    pub(super) fn tag(&mut self) -> Option<u8> {
         loop {
             match self.byte()? {
                 0 => {}
@@ -258,24 +254,34 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn peek(mut self) -> Option<u8> {
         self.tag()
     }
 
-    fn byte(&mut self) -> Option<u8> {
+    pub(super) fn byte(&mut self) -> Option<u8> {
         let (&byte, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(byte)
     }
 
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
     }
 
+    /// Its sign is the lowest bit.
+    pub(super) fn integer(&mut self) -> Option<i32> {
+        let number = self.number()?;
+        Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+    }
+
     /// Seven bits a byte, the lowest first.
-    fn number(&mut self) -> Option<u32> {
+    pub(super) fn number(&mut self) -> Option<u32> {
         let mut number = 0;
         for shift in (0..32).step_by(7) {
             let byte = self.byte()?;
@@ -287,12 +293,12 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn double(&mut self) -> Option<f64> {
+    pub(super) fn double(&mut self) -> Option<f64> {
         Some(f64::from_ne_bytes(*self.take(8)?.first_chunk()?))
     }
 
     /// The bytes of a string or buffer, whose tag has been read.
-    fn text(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn text(&mut self) -> Option<&'a [u8]> {
         let length = self.number()?;
         self.take(length as usize)
     }

@@ -6,10 +6,12 @@
 
 #![allow(clippy::too_many_arguments, reason = "op2 knows no attribute of a function")]
 
+mod alike;
 mod event;
 mod key;
 mod key_path;
 mod operation;
+mod shape;
 mod value;
 
 use std::cell::RefCell;
@@ -227,7 +229,7 @@ pub fn op_indexed_db_change(
 
 /// `put()` and `add()`: serialises a value and finds its keys by `recipe`, which
 /// `js/indexed_db/key_path.js` makes. Without one, or where keys are not certain, it answers the
-/// bytes, and nothing has been asked for. The last five are `value.rs`'s marks.
+/// bytes, and nothing has been asked for. The last three are `value.rs`'s marks.
 #[op2(reentrant)]
 pub fn op_indexed_db_put<'s>(
     scope: &mut v8::PinScope<'s, '_>,
@@ -240,13 +242,11 @@ pub fn op_indexed_db_put<'s>(
     key: v8::Local<'s, v8::Value>,
     overwrite: bool,
     cloneable: v8::Local<'s, v8::Value>,
-    interface: v8::Local<'s, v8::Value>,
-    event: v8::Local<'s, v8::Value>,
     plain: v8::Local<'s, v8::Value>,
     refuse: v8::Local<'s, v8::Function>,
 ) -> Result<v8::Local<'s, v8::Value>, JsErrorBox> {
     let undefined = v8::undefined(scope).into();
-    let marks = Marks { cloneable, interface, event, plain, refuse };
+    let marks = Marks { cloneable, plain, refuse };
     let Some(value) = value::serialize(scope, value, marks)? else { return Ok(undefined) };
     // What blobs hold is found by the script.
     let found = if has_host_objects(&value) { None } else { operation::found_keys(recipe, &value) };

@@ -13,12 +13,8 @@ use crate::structured_clone::{HOST_OBJECT, is_forged};
 
 /// How objects of the platform are known, and what becomes of them.
 pub(super) struct Marks<'s> {
-    /// The property by which one says how it is cloned.
+    /// The property by which one says how it is cloned, or throws because it is not.
     pub(super) cloneable: v8::Local<'s, v8::Value>,
-    /// The property that instances of interfaces have.
-    pub(super) interface: v8::Local<'s, v8::Value>,
-    /// The property that events have.
-    pub(super) event: v8::Local<'s, v8::Value>,
     /// `Object.prototype`, whose direct heirs are most of all objects, and none of them.
     pub(super) plain: v8::Local<'s, v8::Value>,
     /// Throws what cannot be cloned.
@@ -111,16 +107,6 @@ impl ForStorage<'_> {
             self.0.refuse.call(scope, this, &[message.into()]);
         }
     }
-
-    /// Whether it has the mark itself. Marks are symbols.
-    fn has(
-        scope: &mut v8::PinScope<'_, '_>,
-        object: v8::Local<'_, v8::Object>,
-        mark: v8::Local<'_, v8::Value>,
-    ) -> Option<bool> {
-        let mark = v8::Local::<v8::Name>::try_from(mark).ok()?;
-        object.has_own_property(scope, mark)
-    }
 }
 
 impl v8::ValueSerializerImpl for ForStorage<'_> {
@@ -165,10 +151,7 @@ impl v8::ValueSerializerImpl for ForStorage<'_> {
         if is_plain || object.is_array() {
             return Some(false);
         }
-        let is_ours = object.has(scope, self.0.cloneable)?
-            || Self::has(scope, object, self.0.interface)?
-            || Self::has(scope, object, self.0.event)?;
-        Some(is_ours)
+        object.has(scope, self.0.cloneable)
     }
 
     fn write_host_object<'s>(

@@ -65,6 +65,27 @@ fn memory_has_a_bound() {
 }
 
 #[test]
+fn a_worker_that_meets_a_limit_is_ended_and_named_and_the_run_goes_on() {
+    let bad = "self.oninstall = () => self.skipWaiting();
+self.onmessage = ({ data }) => {
+  for (const all = [];;) if (data === 'fill') all.push(new Array(100_000).fill(1));
+};";
+    let body = r#"for (const kind of ["fill", "spin"]) {
+  test(`bad ${kind}`, async ({ clock, worker }) => {
+    (await worker.register("/bad.js")).active.postMessage(kind);
+    await clock.runUntilIdle();
+    expect(worker.events.at(-1).outcome).toBe("fulfilled");
+  });
+}
+test("good", () => {});"#;
+    let app = app(&[("app.test.js", &test_file(body)), ("bad.js", bad)]);
+    let text = text(&run(app.path(), &["test", "--timeout", "2s"]).expect_code(1));
+    assert_has(&text, &["✗ bad fill", "limit      heap 256MiB  worker  https://app.test/bad.js"]);
+    assert_has(&text, &["✗ bad spin", "limit      turn 2s  worker  https://app.test/bad.js"]);
+    assert_has(&text, &["+ \"terminated\"", "✓ good", "2 failed, 1 passed"]);
+}
+
+#[test]
 fn a_stack_has_a_bound() {
     let text = beside_a_good_one("test('bad', () => { const down = () => down(); down(); });", &[]);
     assert_has(&text, &["✗ bad", "RangeError: Maximum call stack size exceeded"]);

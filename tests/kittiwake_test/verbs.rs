@@ -296,6 +296,9 @@ describe("group", () => {
   test.each([[1, 1], [2, 4]])("%i squared is %i", (one, square) => expect(one * one).toBe(square));
   const named = test.each([{ name: "a" }, { name: "b" }]);
   named("named $name", ({ name }) => expect(name).toMatch(/^[ab]$/));
+  test.each(["x"])("%s and the world", (text, { clock }) => {
+    expect([text, typeof clock.advance]).toEqual(["x", "function"]);
+  });
 });
 "#;
     let finished = test(body, &[]).expect_code(0);
@@ -307,7 +310,8 @@ describe("group", () => {
         "- todo: group > is to be written",
         "✓ group > 2 squared is 4",
         "✓ group > named b",
-        "5 passed, 1 skipped, 1 todo",
+        "✓ group > x and the world",
+        "6 passed, 1 skipped, 1 todo",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
