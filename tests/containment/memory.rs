@@ -67,6 +67,13 @@ fn json_that_is_parsed_to_more_than_the_heap_ends_its_realm_alone() {
 }
 
 #[test]
+fn a_string_whose_json_is_more_than_the_heap_does_not_end_the_process() {
+    let script = "let s = '\\\\\"'.repeat(6e7);
+        for (;;) { try { s = JSON.stringify([s]); } catch {} }";
+    fills_its_heap(script);
+}
+
+#[test]
 fn an_array_of_all_indices_is_a_range_error() {
     is_refused(&[], "new Array(2 ** 32)", &["RangeError: Invalid array length"]);
 }
