@@ -22,6 +22,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("background_fetch/schema.sql"),
     include_str!("content_index.sql"),
     include_str!("shards.sql"),
+    include_str!("sync/turns.sql"),
 ];
 
 /// Takes the steps that the database has not taken, each in a transaction of its own.
