@@ -251,7 +251,8 @@ impl Builder {
     }
 
     /// How many sync events may be under way at once, in all and of one registration; the others
-    /// wait, and registrations take turns. By default 256 and 64; Chromium has no bounds.
+    /// wait; origins take turns, and the registrations of each. By default 256 and 64; Chromium has
+    /// no bounds.
     pub fn sync_concurrency(mut self, total: usize, per_registration: usize) -> Self {
         self.pace.syncs = total.max(1);
         self.pace.syncs_per_registration = per_registration.max(1);
@@ -317,6 +318,17 @@ impl Builder {
     /// room. By default 256 realms and 2 GiB. In a simulation bytes are not counted.
     pub fn resident_limit(mut self, realms: usize, bytes: usize) -> Self {
         self.pace.residency = ResidencyLimits { realms, bytes };
+        self
+    }
+
+    /// Whether a blank realm may wait in memory for the worker or page that is needed next, which
+    /// then starts in a fraction of the time. A shard makes one when a worker was started for an
+    /// event and the thread has had nothing to do for a moment, and another when it is taken. It
+    /// takes about 4 MB, counts as one of the realms of [`Builder::resident_limit`], and goes when
+    /// memory is short; [`Runtime::idle`] waits for one that is about to be made. By default
+    /// `true`, which fits what lives long; in a simulation there never is one.
+    pub fn spare_realm(mut self, is_kept: bool) -> Self {
+        self.pace.spare = is_kept;
         self
     }
 
