@@ -174,7 +174,7 @@ pub(crate) struct ShardParts {
     /// When the runtime started, if that was not just now: the same for all shards.
     pub(crate) started: Option<Instant>,
     pub(crate) gauge: Gauge,
-    pub(crate) on_stuck: Option<Arc<StuckHook>>,
+    pub(crate) on_stuck: Option<StuckHook>,
 }
 
 /// How an extendable event ended.

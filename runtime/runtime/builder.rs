@@ -67,7 +67,7 @@ pub struct Builder {
     admissions: Admissions,
     trace: Arc<Mutex<TraceSink>>,
     pub(super) measure: Arc<Mutex<MeasureSink>>,
-    pub(super) on_stuck: Option<Arc<StuckHook>>,
+    pub(super) on_stuck: Option<StuckHook>,
 }
 
 #[derive(Clone, Copy)]
@@ -367,12 +367,17 @@ impl Builder {
         self
     }
 
-    /// Calls `tell`, on another thread, when a turn of JavaScript has not ended 30 s after it was
-    /// told to: it is in a function of V8's that cannot be interrupted, and all realms of its
+    /// Calls `tell`, on another thread, when a turn of JavaScript has not ended `patience` after it
+    /// was told to: it is in a function of V8's that cannot be interrupted, and all realms of its
     /// thread wait for it, perhaps for ever. There is nothing to be done but to end the process; a
-    /// stop at any moment loses nothing that was told as kept. Without it, nobody is told.
-    pub fn on_stuck_turn(mut self, tell: impl Fn() + Send + Sync + 'static) -> Self {
-        self.on_stuck = Some(Arc::new(tell));
+    /// stop at any moment loses nothing that was told as kept. Half a minute is a good patience.
+    /// Without it, nobody is told.
+    pub fn on_stuck_turn(
+        mut self,
+        patience: Duration,
+        tell: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        self.on_stuck = Some(StuckHook { patience, tell: Arc::new(tell) });
         self
     }
 
