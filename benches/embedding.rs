@@ -51,9 +51,12 @@ fn main() {
     }
 }
 
-/// Answers every origin's requests for a script with the same one, but for a comment: the realms of
-/// a process hand on the code of equal texts.
-struct OneScript(Arc<str>);
+/// Answers every origin's requests for a script with the same one, but for a comment, which has the
+/// runtime's name too: the realms of a process hand on the code of equal texts.
+struct OneScript {
+    script: Arc<str>,
+    runtime: &'static str,
+}
 
 impl HttpDoor for OneScript {
     fn exchange(&self, request: DoorRequest) -> DoorAnswer {
@@ -61,7 +64,7 @@ impl HttpDoor for OneScript {
             return std::future::ready(Err(DoorError::Refused)).boxed();
         }
         let headers = vec![("content-type".to_owned(), "text/javascript".to_owned())];
-        let text = format!("{}// {}", self.0, request.url);
+        let text = format!("{}// {} {}", self.script, self.runtime, request.url);
         let body = stream::iter([Ok(text.into_bytes().into())]).boxed();
         let response = DoorResponse { status: 200, status_text: String::new(), headers, body };
         std::future::ready(Ok(response)).boxed()
@@ -69,7 +72,11 @@ impl HttpDoor for OneScript {
 }
 
 fn builder(script: &str) -> Builder {
-    Runtime::builder().http(OneScript(script.into()))
+    named_builder(script, "")
+}
+
+fn named_builder(script: &str, runtime: &'static str) -> Builder {
+    Runtime::builder().http(OneScript { script: script.into(), runtime })
 }
 
 fn origin(number: usize) -> Url {
@@ -123,14 +130,20 @@ fn wake() -> Result<()> {
 
 /// The medians with code kept and without.
 fn wakes(script: &str, with_pauses: bool) -> Result<[Duration; 2]> {
+    let names = match with_pauses {
+        true => ["a spare realm, its code kept", "a spare realm, no code kept"],
+        false => ["one after the other, its code kept", "one after the other, no code kept"],
+    };
     let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
-    let start = |folder: &tempfile::TempDir, bytes| {
-        let builder = builder(script).state_folder(folder.path()).code_cache_limit(bytes);
+    let start = |number: usize, bytes| {
+        let builder = named_builder(script, names[number])
+            .state_folder(folders[number].path())
+            .code_cache_limit(bytes);
         // Room for one worker: each makes room for the next.
         let realms = if with_pauses { 2 } else { 1 };
         builder.spare_realm(with_pauses).resident_limit(realms, usize::MAX).start()
     };
-    let runtimes = [start(&folders[0], 512 << 20)?, start(&folders[1], 0)?];
+    let runtimes = [start(0, 512 << 20)?, start(1, 0)?];
     let mut times = [Vec::new(), Vec::new()];
     block_on(async {
         for runtime in &runtimes {
@@ -161,11 +174,9 @@ fn wakes(script: &str, with_pauses: bool) -> Result<[Duration; 2]> {
         }
         Ok::<_, Box<dyn Error>>(())
     })?;
-    let pace = if with_pauses { "a spare realm" } else { "one after the other" };
-    for (name, times) in ["its code kept", "no code kept"].into_iter().zip(&mut times) {
+    for (name, times) in names.into_iter().zip(&mut times) {
         times.sort();
         let [median, best] = [times[WAKES / 2], times[0]].map(|time| time.as_secs_f64() * 1e3);
-        let name = format!("{pace}, {name}");
         println!("  {name:<34} {median:>8.2} ms, at best {best:>6.2}");
     }
     Ok(times.map(|times| times[WAKES / 2]))
