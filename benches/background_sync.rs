@@ -40,6 +40,8 @@ const EVENTS: usize = 2_000;
 const CLAIMS: usize = 2_000;
 
 fn main() {
+    // Kittiwake sets flags of V8's own when it starts, which would end a process whose V8 runs.
+    v8::V8::set_flags_from_string("--no-freeze-flags-after-init");
     // V8 wants the host threads to descend from the thread that initialises it.
     JsRuntime::init_platform(None);
     let benches: [(&str, Bench); 4] = [
