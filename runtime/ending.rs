@@ -34,6 +34,7 @@ impl Shard {
         }
         self.give_background_fetches_back()?;
         self.realms.borrow_mut().clear();
+        self.drop_spare();
         Ok(())
     }
 }

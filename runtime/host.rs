@@ -44,11 +44,10 @@ use crate::notifications::Shown;
 use crate::pages::Page;
 use crate::permissions::PermissionPolicy;
 use crate::push::HeldPush;
-use crate::realm::{
-    Call, ExtendableInit, MemoryLimits, Realm, RealmError, RealmOptions, StartOptions,
-};
+use crate::realm::{Call, ExtendableInit, RealmError, RealmOptions, StartOptions};
 use crate::residency::Pace;
 use crate::scheduler::Wake;
+use crate::spare::Spare;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
 use crate::trace::{TraceEvent, TraceKind};
@@ -131,6 +130,7 @@ pub(crate) struct Shard {
     pub(crate) fetch_events: RefCell<BTreeMap<u32, UnansweredFetch>>,
     pub(crate) shares: RefCell<BTreeMap<String, OriginShare>>,
     pub(crate) resident_bytes: Cell<usize>,
+    pub(crate) spare: Spare,
     /// How often a worker's last event under way has ended.
     pub(crate) events_ended: Cell<u64>,
     last_id: Cell<u32>,
@@ -174,7 +174,7 @@ pub(crate) struct ShardParts {
     /// When the runtime started, if that was not just now: the same for all shards.
     pub(crate) started: Option<Instant>,
     pub(crate) gauge: Gauge,
-    pub(crate) on_stuck: Option<Arc<StuckHook>>,
+    pub(crate) on_stuck: Option<StuckHook>,
 }
 
 /// How an extendable event ended.
@@ -206,11 +206,11 @@ pub(crate) enum RealmOwner {
 
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
-        let time_of_day = TimeOfDay::new(&*parts.clock);
         let debugged = Arc::<Debugged>::default();
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
             store: Arc::new(parts.store),
+            time_of_day: TimeOfDay::new(&*parts.clock),
             clock: parts.clock,
             entropy: parts.entropy,
             host_doors: parts.host_doors,
@@ -226,7 +226,6 @@ impl Shard {
             signal_is_known: Cell::new(parts.signal_is_known),
             looking_anew: Cell::new(false),
             time_jumped: Notify::default(),
-            time_of_day,
             signal: RefCell::default(),
             prepared_signal: RefCell::default(),
             served: parts.served,
@@ -269,6 +268,7 @@ impl Shard {
             fetch_events: RefCell::default(),
             shares: RefCell::default(),
             resident_bytes: Cell::default(),
+            spare: Spare::default(),
             events_ended: Cell::default(),
             last_id: Cell::new(0),
             stopping: Cell::new(false),
@@ -326,18 +326,13 @@ impl Shard {
         let (bytes, counted) = (Cell::default(), meter.clone());
         let handle = RealmHandle { commands, owner, created, meter, wants_code, bytes };
         self.realms.borrow_mut().insert(id, handle);
-        let realm = Realm::new(RealmOptions {
+        let realm = self.blank_for(id).start(RealmOptions {
             id,
             services,
             share,
             resolver,
-            seed: self.seed.map(|seed| seed.wrapping_add(u64::from(id.0))),
             watchdog: self.watchdog.clone(),
             turn_limit: self.limits.time(Limit::Turn),
-            memory: MemoryLimits {
-                heap: self.limits.count(Limit::Heap),
-                buffers: self.limits.count(Limit::Buffers),
-            },
             meter: counted,
             coverage: self.coverage.clone(),
             inspector: self.inspector.clone().map(|each| (each, self.debugged.clone())),

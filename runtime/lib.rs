@@ -66,6 +66,7 @@ mod scenario;
 mod scheduler;
 mod services;
 mod simulation;
+mod spare;
 mod static_routing;
 mod sync;
 mod testing;

@@ -6,6 +6,7 @@
 //! Invariant: every entry is a turn under the watchdog, and ends by leaving the isolate, also when
 //! the turn panics.
 
+mod blank;
 mod calls;
 mod code_cache;
 mod coverage;
@@ -21,16 +22,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
-use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, serde_v8, v8};
+use deno_core::{JsRuntime, PollEventLoopOptions, serde_v8, v8};
 use kittiwake_ops::{
-    CompiledScripts, Host, RealmId, RegistrationState, ScriptException, ScriptSource,
-    ServiceWorkerState, Services, compile_script,
+    RealmId, RegistrationState, ScriptException, ScriptSource, ServiceWorkerState, Services,
+    compile_script,
 };
 use serde::Serialize;
-use url::Url;
 
 use crate::coverage::Coverage;
-use crate::extension::{OriginShare, extensions};
+use crate::extension::OriginShare;
 use crate::inspector::{Debugged, Inspected, Inspector};
 use crate::limits::Limit;
 use crate::meter::Meter;
@@ -38,6 +38,7 @@ use crate::watchdog::{Struck, Watchdog};
 
 use code_cache::Leaving;
 
+pub(crate) use blank::Blank;
 pub(crate) use calls::{Call, ExtendableInit, Message, MessageSource};
 pub(crate) use graphs::{Ended, answer};
 pub(crate) use memory::{Memory, MemoryLimits};
@@ -46,26 +47,18 @@ pub(crate) use modules::{
     resolve_url, unresolved,
 };
 
-use modules::{DynamicImports, ModuleMap};
+use modules::ModuleMap;
 
-static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
-
-/// What our own script may take to start a realm, however little scripts may.
-const START_LIMIT: Duration = Duration::from_secs(60);
-
-/// What a realm is made of.
+/// What a blank realm is made somebody's with.
 pub(crate) struct RealmOptions {
     pub(crate) id: RealmId,
     pub(crate) services: Rc<dyn Services>,
     pub(crate) share: OriginShare,
     /// Says what its modules import.
     pub(crate) resolver: Rc<dyn Resolve>,
-    /// Seeds `crypto`'s random source in a simulation.
-    pub(crate) seed: Option<u64>,
     pub(crate) watchdog: Rc<Watchdog>,
     /// Real time that one turn may take.
     pub(crate) turn_limit: Duration,
-    pub(crate) memory: MemoryLimits,
     pub(crate) meter: Rc<Meter>,
     /// Who counts what its scripts run, if anybody does.
     pub(crate) coverage: Option<Coverage>,
@@ -142,70 +135,6 @@ pub(crate) struct Realm {
 }
 
 impl Realm {
-    /// Creates the isolate from the snapshot and starts its global scope.
-    pub(crate) fn new(options: RealmOptions) -> Self {
-        let blobs = options.share.blobs.clone();
-        let struck = Struck::default();
-        let memory = Memory::new(options.memory, struck.clone());
-        let mut runtime = JsRuntime::new(RuntimeOptions {
-            extensions: extensions(options.share, options.seed),
-            startup_snapshot: Some(SNAPSHOT),
-            skip_op_registration: true, // they are in the snapshot
-            create_params: Some(memory.parameters()),
-            module_loader: Some(Rc::new(no_modules::NoModules)),
-            // Buffers that are transferred inside the realm pass through these.
-            shared_array_buffer_store: Some(Default::default()),
-            compiled_wasm_module_store: Some(Default::default()),
-            ..Default::default()
-        });
-        // An agent that cannot block, as the specification says: one thread serves many realms.
-        runtime.v8_isolate().set_allow_atomics_wait(false);
-        runtime.v8_isolate().set_prepare_stack_trace_callback(stack::prepare);
-        memory.watch(&mut runtime);
-        let host = Host { realm: options.id, services: options.services, blobs };
-        runtime.op_state().borrow_mut().put(host);
-        let host_call = take_host_call(&mut runtime);
-        let imports = match options.start.kind {
-            RealmKind::ServiceWorker => DynamicImports::Refused,
-            RealmKind::Page => DynamicImports::Allowed,
-        };
-        let base = Url::parse(&options.start.url).expect("invariant: a realm has a URL");
-        let modules = {
-            deno_core::scope!(scope, &mut runtime);
-            modules::install(scope, options.resolver, base, imports)
-        };
-        {
-            deno_core::scope!(scope, &mut runtime);
-            scope.set_slot(Rc::new(CompiledScripts::default()));
-        }
-        let inspected = options.inspector.map(|(inspector, debugged)| {
-            let realm = (options.id, debugged);
-            inspect::inspect(&mut runtime, &inspector, &options.start, realm)
-        });
-        let counting = options.coverage.map(|all| coverage::Counting::start(&mut runtime, all));
-        // SAFETY: creation entered the isolate on this thread.
-        unsafe { runtime.v8_isolate().exit() };
-        let mut realm = Realm {
-            runtime: Some(runtime),
-            host_call: Some(host_call),
-            modules: Some(modules),
-            awaiting: Vec::new(),
-            leaving: Leaving::default(),
-            counting,
-            inspected,
-            watchdog: options.watchdog,
-            struck,
-            turn_limit: options.turn_limit.max(START_LIMIT),
-            memory,
-            meter: options.meter,
-        };
-        realm
-            .turn(|turn| turn.call_host("start", |scope| vec![to_v8(scope, &options.start)]))
-            .expect("our own start script does not throw");
-        realm.turn_limit = options.turn_limit;
-        realm
-    }
-
     /// Runs a classic script, then a microtask checkpoint.
     pub(crate) fn evaluate(&mut self, url: &str, script: ScriptSource) -> Result<(), RealmError> {
         self.wait_for_debugger(url);
@@ -262,9 +191,7 @@ impl Realm {
 
     /// What it has of memory: its heap, and what hangs on it.
     pub(crate) fn memory_bytes(&mut self) -> usize {
-        let runtime = self.runtime.as_mut().expect("a realm has its runtime until dropped");
-        let heap = runtime.v8_isolate().get_heap_statistics();
-        heap.total_physical_size() + heap.malloced_memory() + heap.external_memory()
+        memory::bytes_of(self.runtime.as_mut().expect("a realm has its runtime until dropped"))
     }
 
     fn turn<R>(
@@ -413,56 +340,6 @@ impl From<Failure> for RealmError {
     }
 }
 
-/// Takes the host's way in off the global, before any script could see it.
-fn take_host_call(runtime: &mut JsRuntime) -> v8::Global<v8::Function> {
-    deno_core::scope!(scope, runtime);
-    let global = scope.get_current_context().global(scope);
-    let key = v8::String::new(scope, "__kittiwake").expect("a short string");
-    let value = global.get(scope, key.into()).expect("the snapshot has it");
-    let function: v8::Local<v8::Function> = value.try_into().expect("it is a function");
-    global.delete(scope, key.into());
-    v8::Global::new(scope, function)
-}
-
 fn to_v8<'s>(scope: &mut v8::PinScope<'s, '_>, value: &impl Serialize) -> v8::Local<'s, v8::Value> {
     serde_v8::to_v8(scope, value).expect("our own types serialise")
-}
-
-/// Service workers have no dynamic `import()`, and static imports are `modules`' business.
-mod no_modules {
-    use deno_core::error::ModuleLoaderError;
-    use deno_core::{
-        ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSpecifier,
-        ResolutionKind,
-    };
-    use deno_error::JsErrorBox;
-
-    pub(super) struct NoModules;
-
-    impl ModuleLoader for NoModules {
-        fn resolve(
-            &self,
-            _specifier: &str,
-            _referrer: &str,
-            _kind: ResolutionKind,
-        ) -> Result<ModuleSpecifier, ModuleLoaderError> {
-            Err(disallowed())
-        }
-
-        fn load(
-            &self,
-            _specifier: &ModuleSpecifier,
-            _referrer: Option<&ModuleLoadReferrer>,
-            _options: ModuleLoadOptions,
-        ) -> ModuleLoadResponse {
-            ModuleLoadResponse::Sync(Err(disallowed()))
-        }
-    }
-
-    fn disallowed() -> JsErrorBox {
-        JsErrorBox::type_error(
-            "import() is disallowed on ServiceWorkerGlobalScope by the HTML specification. See \
-             https://github.com/w3c/ServiceWorker/issues/1356.",
-        )
-    }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Pace {
     /// Time without an event after which a worker is stopped.
     pub(crate) idle: Duration,
     pub(crate) residency: ResidencyLimits,
+    /// Whether a blank realm may wait for whoever needs one next.
+    pub(crate) spare: bool,
     /// Code of workers' scripts.
     pub(crate) code: ScriptCodeLimits,
     /// Sync events under way in all.
@@ -43,6 +45,7 @@ impl Default for Pace {
         Pace {
             idle: Duration::from_secs(30),
             residency: ResidencyLimits::default(),
+            spare: true,
             code: ScriptCodeLimits::default(),
             syncs: 256,
             syncs_per_registration: 64,
@@ -85,12 +88,13 @@ impl Shard {
             self.resident_bytes.set(self.resident_bytes.get() - before + bytes);
         }
         if self.is_over_bytes() {
+            self.drop_spare();
             self.make_room();
         }
     }
 
     /// In a simulation nobody counts bytes: they are not the same in every run.
-    fn is_over_bytes(&self) -> bool {
+    pub(crate) fn is_over_bytes(&self) -> bool {
         self.seed.is_none() && self.resident_bytes.get() > self.pace.residency.bytes
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use kittiwake_ops::Permission;
 use kittiwake_store::{
-    ClaimLimits, Claimed, Recovered, Recovery, RegistrationId, Settled, StoreError, SyncType,
+    ClaimLimits, ClaimTurns, Claimed, Recovered, Recovery, Settled, StoreError, SyncType,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -45,12 +45,12 @@ const MAX_LOOKS_AN_INSTANT: u32 = 1_000;
 
 /// Schedules until the shard ends.
 pub(crate) async fn run(shard: Rc<Shard>) {
-    let mut last = None;
+    let mut turns = ClaimTurns::default();
     let mut instant = (Instant::now(), 0);
     loop {
         breathe(&mut instant).await;
         let looking = shard.wake.busy.borrow_mut().take();
-        let outlook = look(&shard, &mut last).unwrap_or_else(|error| {
+        let outlook = look(&shard, &mut turns).unwrap_or_else(|error| {
             shard.trace_store_error(&error);
             Outlook { work: false, next: Some(STORE_RETRY) }
         });
@@ -86,7 +86,7 @@ struct Outlook {
     next: Option<Duration>,
 }
 
-fn look(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<Outlook, StoreError> {
+fn look(shard: &Rc<Shard>, turns: &mut ClaimTurns) -> Result<Outlook, StoreError> {
     shard.look_at_time();
     if shard.may_fire_syncs() {
         shard.resume_transfers();
@@ -101,7 +101,7 @@ fn look(shard: &Rc<Shard>, last: &mut Option<RegistrationId>) -> Result<Outlook,
     }
     shard.flush_commits();
     if may_fire {
-        claim(shard, last)?;
+        claim(shard, turns)?;
         claim_periodic(shard)?;
     }
     let due = shard.store.sync_next_due()?;
@@ -136,8 +136,8 @@ pub(crate) fn recover(shard: &Shard) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes what may fire now, and fires it. `last` is the registration that was served last.
-fn claim(shard: &Shard, last: &mut Option<RegistrationId>) -> Result<(), StoreError> {
+/// Takes what may fire now, and fires it.
+fn claim(shard: &Shard, turns: &mut ClaimTurns) -> Result<(), StoreError> {
     let mut under_way = BTreeMap::new();
     for (sync_type, registration, _) in &*shard.firing.borrow() {
         *under_way.entry(*registration).or_default() +=
@@ -147,10 +147,8 @@ fn claim(shard: &Shard, last: &mut Option<RegistrationId>) -> Result<(), StoreEr
         total: shard.free_sync_slots(),
         per_registration: shard.pace.syncs_per_registration,
         under_way,
-        after: *last,
     };
-    for claim in shard.store.sync_claim_due(&shard.policy, shard.now_ms(), &limits)? {
-        *last = Some(claim.registration);
+    for claim in shard.store.sync_claim_due(&shard.policy, shard.now_ms(), &limits, turns)? {
         fire(shard, SyncType::OneShot, claim);
     }
     Ok(())

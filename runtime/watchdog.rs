@@ -20,11 +20,13 @@ use crate::realm::Memory;
 /// How often a turn that lasts is looked at. A fast machine fills some hundred megabytes meanwhile.
 const LOOKS: Duration = Duration::from_millis(50);
 
-/// How long a turn may take to end when it is told to.
-const STUCK: Duration = Duration::from_secs(30);
-
-/// Told of a turn that does not end, by the watchdog's thread.
-pub(crate) type StuckHook = dyn Fn() + Send + Sync;
+/// Who is told of a turn that does not end, by the watchdog's thread.
+#[derive(Clone)]
+pub(crate) struct StuckHook {
+    /// How long a turn may take to end when it is told to.
+    pub(crate) patience: Duration,
+    pub(crate) tell: Arc<dyn Fn() + Send + Sync>,
+}
 
 /// Watches the turns of one host thread.
 pub(crate) struct Watchdog {
@@ -40,7 +42,7 @@ struct Shared {
     watch: Mutex<Watch>,
     changed: Condvar,
     debugged: Arc<Debugged>,
-    on_stuck: Option<Arc<StuckHook>>,
+    on_stuck: Option<StuckHook>,
 }
 
 #[derive(Default)]
@@ -65,7 +67,7 @@ struct Turn {
 }
 
 impl Watchdog {
-    pub(crate) fn start(debugged: Arc<Debugged>, on_stuck: Option<Arc<StuckHook>>) -> Self {
+    pub(crate) fn start(debugged: Arc<Debugged>, on_stuck: Option<StuckHook>) -> Self {
         let (watch, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { watch, changed, debugged, on_stuck });
         let watched = shared.clone();
@@ -140,10 +142,10 @@ impl Turn {
             self.isolate.terminate_execution();
             let since = *self.struck_at.get_or_insert(now);
             if let Some(on_stuck) = on_stuck
-                && now - since >= STUCK
+                && now - since >= on_stuck.patience
                 && !std::mem::replace(&mut self.is_told, true)
             {
-                on_stuck();
+                (on_stuck.tell)();
             }
         } else if self.look <= now {
             self.memory.look_during_turn();
@@ -174,7 +176,7 @@ impl Shared {
             if turn.began + turn.limit <= now && self.debugged.since(turn.began) {
                 turn.began = now;
             }
-            let left = turn.watch(now, self.on_stuck.as_deref());
+            let left = turn.watch(now, self.on_stuck.as_ref());
             // A later turn may have begun by then; the loop looks at whichever is armed.
             let waited = self.changed.wait_timeout(watch, left);
             watch = waited.expect("no holder of this lock panics").0;

@@ -107,9 +107,9 @@ pub use crate::registrations::{
 pub use crate::script_code::ScriptCodeLimits;
 pub use crate::shards::{shard_folder, shard_of_origin};
 pub use crate::sync::{
-    ClaimLimits, Claimed, DueNow, HandedBack, IllegalTransition, ListedSync, Outcome, Profile,
-    Recovered, Recovery, Registered, Settled, SyncEvent, SyncPlace, SyncPolicy, SyncRecord,
-    SyncRegistration, SyncState, SyncType, next,
+    ClaimLimits, ClaimTurns, Claimed, DueNow, HandedBack, IllegalTransition, ListedSync, Outcome,
+    Profile, Recovered, Recovery, Registered, Settled, SyncEvent, SyncPlace, SyncPolicy,
+    SyncRecord, SyncRegistration, SyncState, SyncType, next,
 };
 pub use crate::write::{SyncChange, SyncWrite, SyncWritten};
 
@@ -422,18 +422,18 @@ mod tests {
         store
             .connection()
             .execute_batch(
-                "INSERT INTO registrations (id, origin, scope, update_via_cache)
-                     VALUES (1, 'https://a.test', 'https://a.test/', 'all');
+                "INSERT INTO registrations (id, origin, scope, update_via_cache, origin_id)
+                     VALUES (1, 'https://a.test', 'https://a.test/', 'all', 1);
                  INSERT INTO versions VALUES (1, 1, 'sw.js', 'classic', 'activated', '[]');",
             )
             .unwrap();
         for (table, impossible) in [
-            ("sync_registrations", "1, 'no time', 'waiting', 1, NULL, 0"),
-            ("sync_registrations", "1, 'a time', 'pending', 0, 5, 0"),
-            ("sync_registrations", "1, 'no failure', 'waiting', 0, 5, 0"),
-            ("sync_registrations", "1, 'crashes', 'waiting', 1, 5, 1"),
-            ("sync_registrations", "1, 'unknown state', 'done', 0, NULL, 0"),
-            ("sync_registrations", "2, 'no parent', 'pending', 0, NULL, 0"),
+            ("sync_registrations", "1, 'no time', 'waiting', 1, NULL, 0, 1"),
+            ("sync_registrations", "1, 'a time', 'pending', 0, 5, 0, 1"),
+            ("sync_registrations", "1, 'no failure', 'waiting', 0, 5, 0, 1"),
+            ("sync_registrations", "1, 'crashes', 'waiting', 1, 5, 1, 1"),
+            ("sync_registrations", "1, 'unknown state', 'done', 0, NULL, 0, 1"),
+            ("sync_registrations", "2, 'no parent', 'pending', 0, NULL, 0, 1"),
             ("periodic_sync_registrations", "1, 'waits', 'https://a.test', 'waiting', 0, 0, 0, 0"),
             ("periodic_sync_registrations", "1, 'past', 'https://a.test', 'firing', -1, 0, 0, 0"),
             ("periodic_sync_registrations", "2, 'none', 'https://a.test', 'firing', 0, 0, 0, 0"),

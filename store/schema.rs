@@ -20,4 +20,5 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("background_fetch/schema.sql"),
     include_str!("content_index.sql"),
     include_str!("shards.sql"),
+    include_str!("sync/turns.sql"),
 ];

@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::write::{Key, require_active_worker, select_keys};
 use crate::{RegistrationId, Store, StoreError};
 
-pub use claim::ClaimLimits;
+pub use claim::{ClaimLimits, ClaimTurns};
 pub use listing::{DueNow, ListedSync, SyncPlace};
 pub use transition::{
     IllegalTransition, Outcome, Profile, SyncEvent, SyncPolicy, SyncRecord, SyncState, next,
@@ -314,19 +314,20 @@ const FIRING_KEYS: &str = "SELECT registration_id, tag FROM sync_registrations \
 
 // Nothing if the tag is known, or without an active worker.
 const INSERT_NEW: &str = "INSERT INTO sync_registrations \
-     (registration_id, tag, state, attempts, due_at_ms, interruptions) \
-     SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM versions \
-     WHERE registration_id = ?1 AND (state = 'installed') = 0) \
+     (registration_id, tag, state, attempts, due_at_ms, interruptions, origin_id) \
+     SELECT ?1, ?2, ?3, ?4, ?5, ?6, origin_id FROM registrations WHERE id = ?1 AND EXISTS \
+     (SELECT 1 FROM versions WHERE registration_id = ?1 AND (state = 'installed') = 0) \
      ON CONFLICT (registration_id, tag) DO NOTHING";
 
 /// What is asked at a start or at every wake, and the index that answers it without a scan.
 #[cfg(test)]
-pub(crate) const QUERIES: [(&str, &str); 6] = [
+pub(crate) const QUERIES: [(&str, &str); 7] = [
     (FIRING_KEYS, "sync_registrations_firing"),
     (NEXT_DUE, "sync_registrations_due"),
     (HAS_PENDING, "sync_registrations_pending"),
     (claim::DUE_KEYS, "sync_registrations_due"),
-    (claim::NEXT_PENDING, "sync_registrations_pending"),
+    (claim::NEXT_ORIGIN, "sync_registrations_pending"),
+    (claim::NEXT_REGISTRATION, "sync_registrations_pending"),
     (claim::PENDING_KEYS, "sync_registrations_pending"),
 ];
 
@@ -453,8 +454,8 @@ fn save(connection: &Connection, key: Key<'_>, record: SyncRecord) -> Result<(),
     connection
         .prepare_cached(
             "INSERT INTO sync_registrations \
-             (registration_id, tag, state, attempts, due_at_ms, interruptions) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             (registration_id, tag, state, attempts, due_at_ms, interruptions, origin_id) \
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, origin_id FROM registrations WHERE id = ?1 \
              ON CONFLICT (registration_id, tag) DO UPDATE SET state = excluded.state, \
              attempts = excluded.attempts, due_at_ms = excluded.due_at_ms, \
              interruptions = excluded.interruptions",

@@ -70,6 +70,7 @@ async fn dispatched(
     let max_event = options.max_event;
     let policy = PolicyOptions { max_event, ..PolicyOptions::default() }.policy();
     let mut builder = Runtime::builder()
+        .spare_realm(false)
         .state_folder(options.state)
         .sync_policy(policy)
         .hold_syncs()

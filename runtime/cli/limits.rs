@@ -2,7 +2,12 @@
 //!
 //! Invariant: what is not set stays the library's default.
 
+use std::time::Duration;
+
 use kittiwake::{Builder, LimitSetting};
+
+/// How long a turn may take to end when it is told to.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits")]
@@ -48,7 +53,7 @@ impl LimitOptions {
     /// The builder with these options.
     pub fn apply(&self, builder: Builder) -> Builder {
         let set = |builder: Builder, each: &LimitSetting| builder.limit(each.limit, each.amount);
-        self.limits.iter().fold(builder, set).on_stuck_turn(|| {
+        self.limits.iter().fold(builder, set).on_stuck_turn(PATIENCE, || {
             eprintln!(
                 "error: a script holds the process in a function of V8's that cannot be \
                  interrupted; the process ends. Start it again: what is on disk is whole"

@@ -261,7 +261,7 @@ impl Plan {
     ) -> Result<Self, Refusal> {
         let mut print = printer(options.format, gave_up);
         let recorder = recorder.cloned();
-        let builder = Runtime::builder().on_trace(move |event| {
+        let builder = Runtime::builder().spare_realm(false).on_trace(move |event| {
             print(event);
             if let Some(recorder) = &recorder {
                 recorder.record(event);

@@ -63,6 +63,10 @@ impl Shard {
         self.make_room();
         let realm = self.create_realm(RealmOwner::Worker(worker.clone()), start);
         worker.realm.set(Some(realm));
+        if !worker.is_installing() {
+            // Others may wake as well.
+            self.want_spare();
+        }
         let evaluated = match worker.script_type {
             ScriptType::Classic => self.evaluate(realm, &worker.script_url, source).await,
             ScriptType::Module => self.run_module(worker, realm, source).await,

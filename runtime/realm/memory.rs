@@ -143,6 +143,12 @@ impl Memory {
     }
 }
 
+/// What an isolate has of memory: its heap, and what hangs on it.
+pub(super) fn bytes_of(runtime: &mut JsRuntime) -> usize {
+    let heap = runtime.v8_isolate().get_heap_statistics();
+    heap.total_physical_size() + heap.malloced_memory() + heap.external_memory()
+}
+
 fn layout_of(length: usize) -> Option<Layout> {
     Layout::from_size_align(length.max(1), ALIGNMENT).ok()
 }

@@ -67,7 +67,7 @@ pub struct Builder {
     admissions: Admissions,
     trace: Arc<Mutex<TraceSink>>,
     pub(super) measure: Arc<Mutex<MeasureSink>>,
-    pub(super) on_stuck: Option<Arc<StuckHook>>,
+    pub(super) on_stuck: Option<StuckHook>,
 }
 
 #[derive(Clone, Copy)]
@@ -251,7 +251,8 @@ impl Builder {
     }
 
     /// How many sync events may be under way at once, in all and of one registration; the others
-    /// wait, and registrations take turns. By default 256 and 64; Chromium has no bounds.
+    /// wait; origins take turns, and the registrations of each. By default 256 and 64; Chromium has
+    /// no bounds.
     pub fn sync_concurrency(mut self, total: usize, per_registration: usize) -> Self {
         self.pace.syncs = total.max(1);
         self.pace.syncs_per_registration = per_registration.max(1);
@@ -320,6 +321,17 @@ impl Builder {
         self
     }
 
+    /// Whether a blank realm may wait in memory for the worker or page that is needed next, which
+    /// then starts in a fraction of the time. A shard makes one when a worker was started for an
+    /// event and the thread has had nothing to do for a moment, and another when it is taken. It
+    /// takes about 4 MB, counts as one of the realms of [`Builder::resident_limit`], and goes when
+    /// memory is short; [`Runtime::idle`] waits for one that is about to be made. By default
+    /// `true`, which fits what lives long; in a simulation there never is one.
+    pub fn spare_realm(mut self, is_kept: bool) -> Self {
+        self.pace.spare = is_kept;
+        self
+    }
+
     /// Time without an event after which a worker is stopped; its next event starts it again. By
     /// default 30 s, as in Chromium.
     pub fn idle_limit(mut self, limit: Duration) -> Self {
@@ -355,12 +367,17 @@ impl Builder {
         self
     }
 
-    /// Calls `tell`, on another thread, when a turn of JavaScript has not ended 30 s after it was
-    /// told to: it is in a function of V8's that cannot be interrupted, and all realms of its
+    /// Calls `tell`, on another thread, when a turn of JavaScript has not ended `patience` after it
+    /// was told to: it is in a function of V8's that cannot be interrupted, and all realms of its
     /// thread wait for it, perhaps for ever. There is nothing to be done but to end the process; a
-    /// stop at any moment loses nothing that was told as kept. Without it, nobody is told.
-    pub fn on_stuck_turn(mut self, tell: impl Fn() + Send + Sync + 'static) -> Self {
-        self.on_stuck = Some(Arc::new(tell));
+    /// stop at any moment loses nothing that was told as kept. Half a minute is a good patience.
+    /// Without it, nobody is told.
+    pub fn on_stuck_turn(
+        mut self,
+        patience: Duration,
+        tell: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        self.on_stuck = Some(StuckHook { patience, tell: Arc::new(tell) });
         self
     }
 

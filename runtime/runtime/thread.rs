@@ -96,6 +96,9 @@ pub(super) fn run_host_thread(
         match time {
             Time::Real => {
                 tokio::task::spawn_local(time_jumps::watch(shard.clone()));
+                if shard.keeps_spare() {
+                    tokio::task::spawn_local(shard.clone().keep_spare());
+                }
                 serve_commands(&shard, incoming).await;
             }
             Time::Simulated { .. } => serve_commands_in_turn(&shard, incoming).await,

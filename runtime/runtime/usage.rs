@@ -10,6 +10,10 @@ pub struct Usage {
     pub workers: usize,
     /// Pages that are open.
     pub pages: usize,
+    /// Blank realms that wait for a worker or page ([`Builder::spare_realm`]).
+    ///
+    /// [`Builder::spare_realm`]: crate::Builder::spare_realm
+    pub spare_realms: usize,
     /// Sync events under way.
     pub syncs: usize,
     /// Bytes of memory that all realms had together, each when it last came to rest: asked at most
@@ -28,6 +32,7 @@ impl Runtime {
         Ok(shards.into_iter().fold(Usage::default(), |sum, of| Usage {
             workers: sum.workers + of.workers,
             pages: sum.pages + of.pages,
+            spare_realms: sum.spare_realms + of.spare_realms,
             syncs: sum.syncs + of.syncs,
             memory_bytes: sum.memory_bytes + of.memory_bytes,
         }))
@@ -42,6 +47,7 @@ impl Shard {
         Usage {
             workers,
             pages: realms.len() - workers,
+            spare_realms: usize::from(self.spare.is_there()),
             syncs: self.firing.borrow().len(),
             memory_bytes: self.resident_bytes.get(),
         }

@@ -67,7 +67,7 @@ pub(super) struct WorkerEvent {
 /// Tells of each turn that a realm of the shard takes.
 #[derive(Default)]
 pub(crate) struct Turns {
-    pub(super) count: Cell<u64>,
+    pub(crate) count: Cell<u64>,
     pub(super) taken: Notify,
 }
 

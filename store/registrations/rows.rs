@@ -18,7 +18,10 @@ pub(super) fn save_registration(
 ) -> Result<RegistrationId, Failure> {
     // The origin is part of the scope, so it cannot differ from the one of a known scope.
     let mut statement = connection.prepare_cached(
-        "INSERT INTO registrations (origin, scope, update_via_cache) VALUES (?1, ?2, ?3) \
+        "INSERT INTO registrations (origin, scope, update_via_cache, origin_id) \
+         VALUES (?1, ?2, ?3, COALESCE( \
+             (SELECT origin_id FROM registrations WHERE origin = ?1 LIMIT 1), \
+             (SELECT seq + 1 FROM sqlite_sequence WHERE name = 'registrations'), 1)) \
          ON CONFLICT (scope) DO UPDATE SET update_via_cache = excluded.update_via_cache \
          RETURNING id",
     )?;

@@ -1,5 +1,7 @@
 //! Scripts that never let go of the thread, or of an event.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kittiwake::Limit;
@@ -75,6 +77,26 @@ fn a_module_that_never_returns_is_not_registered() {
 #[test]
 fn a_number_that_is_too_large_ends_its_realm_alone() {
     is_terminated("const number = (1n << 2n ** 28n) - 1n; for (;;) number.toString()");
+}
+
+#[test]
+fn a_turn_in_a_builtin_that_cannot_be_interrupted_is_told_once() {
+    let told: Arc<AtomicU32> = Arc::default();
+    let count = told.clone();
+    let world = World::with(&[(Limit::Turn, TURN_MS)], |builder| {
+        builder.on_stuck_turn(Duration::from_millis(100), move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        })
+    });
+    // Some seconds of V8's, in which it looks for no interrupt.
+    world.attack(
+        "const length = Number.MAX_SAFE_INTEGER;
+         Array.prototype.includes.call({ length }, 0, length - 4e6);
+         console.log('went on');",
+    );
+    assert_eq!(world.hears(), ["turn terminated"]);
+    assert_eq!(told.load(Ordering::Relaxed), 1);
+    world.end_unharmed();
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 use serde_json::json;
 
-use crate::client::{Daemon, of_scope};
+use crate::client::{Daemon, WORKER, finished, of_scope};
+use crate::server::Server;
 
 pub const TESTS: &[(&str, fn())] = &[
     ("the_network_is_set_by_hand_unless_it_is_the_machines", network),
     ("prometheus_reads_what_workers_and_syncs_did", metrics),
+    ("prometheus_reads_which_limits_struck_and_what_is_in_memory", limits),
+    ("a_state_folder_keeps_the_number_of_shards_that_it_was_given", shards),
     ("the_log_is_json_for_machines_and_has_the_level_that_is_wanted", log),
 ];
 
@@ -35,15 +38,48 @@ fn network() {
     assert!(detail.contains("--network online"), "{detail}");
 }
 
+fn value(daemon: &Daemon, series: &str) -> f64 {
+    let text = daemon.get("/metrics").expect_status(200).text;
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let line = line.unwrap_or_else(|| panic!("no {series} in {text}"));
+    line.parse().unwrap_or_else(|error| panic!("{series} {line}: {error}"))
+}
+
+fn limits() {
+    let options = ["--limit", "console=40", "--log-level", "debug", "--resident", "1"];
+    let (mut daemon, server) = Daemon::with_worker(&options);
+    let scope = format!("{}/", server.origin);
+    daemon.post(&of_scope(&scope, "/message"), &json!({ "message": { "lines": 20 } }));
+    daemon.process.wait_for_line("dropped");
+    let struck = r#"kittiwake_limits_total{limit="console",outcome="dropped"}"#;
+    assert_eq!(value(&daemon, struck), 1.0);
+    // The budget is for one: another worker takes the place of the first, and nothing is spare.
+    let other = Server::start(&[("/sw.js", WORKER)]);
+    daemon.register(&other);
+    assert_eq!(value(&daemon, r#"kittiwake_realms{kind="worker"}"#), 1.0);
+    assert_eq!(value(&daemon, r#"kittiwake_realms{kind="spare"}"#), 0.0);
+}
+
+fn shards() {
+    let options = ["--shards", "2", "--resident-memory", "64", "--no-spare-realm"];
+    let (daemon, _server) = Daemon::with_worker(&options);
+    daemon.process.terminate();
+    let state = daemon.state();
+    let Daemon { process, folder, .. } = daemon;
+    process.finish().expect_code(0);
+    let state = state.to_str().expect("UTF-8");
+    for (shards, complaint) in [("3", "2 shards"), ("0", "0 shards")] {
+        let options = ["serve", "--state", state, "--listen", "127.0.0.1:0", "--shards", shards];
+        let refused = finished(&options).expect_code(1);
+        assert_eq!(refused.lines_with(complaint).len(), 1, "{refused:#?}");
+    }
+    let daemon = Daemon::start_in(folder, &["--network", "online"]);
+    assert_eq!(value(&daemon, r#"kittiwake_registrations{worker="activated"}"#), 1.0);
+}
+
 fn metrics() {
     let (mut daemon, server) = Daemon::with_worker(&[]);
     let scope = format!("{}/", server.origin);
-    let value = |daemon: &Daemon, series: &str| {
-        let text = daemon.get("/metrics").expect_status(200).text;
-        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        let line = line.unwrap_or_else(|| panic!("no {series} in {text}"));
-        line.parse::<f64>().unwrap_or_else(|error| panic!("{series} {line}: {error}"))
-    };
     let attempts = r#"kittiwake_sync_attempts_total{type="one-shot",outcome="#;
     assert_eq!(value(&daemon, &format!("{attempts}\"done\"}}")), 0.0, "it is there from the start");
     daemon.register_syncs(&scope, &["a", "fail"]);

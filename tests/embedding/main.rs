@@ -9,4 +9,5 @@ mod doors;
 mod examples;
 mod many_workers;
 mod shards;
+mod spare_realm;
 mod world;

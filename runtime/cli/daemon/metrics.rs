@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use kittiwake::{
-    Counts, Measurement, NetworkState, NetworkStatus, ResponseSource, SyncTraceState, SyncType,
-    TraceEvent, TraceKind, Usage,
+    Counts, LimitOutcome, Measurement, NetworkState, NetworkStatus, ResponseSource, SyncTraceState,
+    SyncType, TraceEvent, TraceKind, Usage,
 };
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -32,6 +32,7 @@ type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
 pub struct Metrics {
     registry: Registry,
     trace_events: Counters<1>,
+    limits: Family<[(&'static str, String); 2], Counter>,
     sync_attempts: Counters<2>,
     fetches: Counters<2>,
     fetch_time: Histograms<1>,
@@ -65,6 +66,7 @@ impl Metrics {
         let metrics = Metrics {
             registry: Registry::default(),
             trace_events: Family::default(),
+            limits: Family::default(),
             sync_attempts: Family::default(),
             fetches: Family::default(),
             fetch_time: Family::new_with_constructor(event_seconds),
@@ -86,6 +88,7 @@ impl Metrics {
         };
         counters("sync_attempts", "Ended attempts of syncs", &metrics.sync_attempts);
         counters("fetches", "Ended requests of scripts", &metrics.fetches);
+        own.register("limits", "Limits that struck a script", metrics.limits.clone());
         own.register("trace_events", "What happened", metrics.trace_events.clone());
         own.register("event_duration_seconds", "Events of workers", metrics.events.clone());
         own.register("fetch_duration_seconds", "Requests of scripts", metrics.fetch_time.clone());
@@ -132,6 +135,16 @@ impl Metrics {
                 self.fetches.get_or_create(&[("outcome", outcome), ("source", source)]).inc();
                 let took = Duration::from_millis(*elapsed_ms);
                 self.fetch_time.get_or_create(&[("source", source)]).observe(took.as_secs_f64());
+            }
+            TraceKind::Limit { limit, outcome, .. } => {
+                let outcome = match outcome {
+                    LimitOutcome::Terminated => "terminated",
+                    LimitOutcome::Refused => "refused",
+                    LimitOutcome::Dropped => "dropped",
+                    LimitOutcome::TimedOut => "timed-out",
+                };
+                let labels = [("limit", limit.name()), ("outcome", outcome.to_owned())];
+                self.limits.get_or_create(&labels).inc();
             }
             _ => {}
         }
@@ -194,6 +207,7 @@ impl Now {
         let realms: Gauges<1> = Family::default();
         realms.get_or_create(&[("kind", "worker")]).set(self.usage.workers as i64);
         realms.get_or_create(&[("kind", "page")]).set(self.usage.pages as i64);
+        realms.get_or_create(&[("kind", "spare")]).set(self.usage.spare_realms as i64);
         registry.register("realms", "Global scopes that are in memory", realms);
         let help = "Memory of these, when each last came to rest";
         registry.register("realm_memory_bytes", help, gauge(self.usage.memory_bytes as i64));

@@ -63,6 +63,20 @@ pub struct DaemonOptions {
     /// Another name of this daemon in URLs, beside its IP addresses and localhost; repeatable
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
+    /// Divides origins over so many threads, for as many cores; a state folder keeps its number
+    /// [default: the folder's, or 1]
+    #[arg(long, value_name = "NUMBER")]
+    shards: Option<usize>,
+    /// How many workers and pages stay in memory; the others start again for their next event
+    /// [default: 256]
+    #[arg(long, value_name = "NUMBER")]
+    resident: Option<usize>,
+    /// How many MiB these may have together [default: 2048]
+    #[arg(long, value_name = "MIB")]
+    resident_memory: Option<usize>,
+    /// Keeps no blank realm for the worker that is needed next
+    #[arg(long)]
+    no_spare_realm: bool,
     /// How long what is under way may go on after SIGTERM [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     drain: Option<Duration>,
@@ -81,11 +95,27 @@ impl DaemonOptions {
             ("--token-file", self.token_file.is_some()),
             ("--allow-remote", self.allow_remote),
             ("--allow-host", !self.allow_host.is_empty()),
+            ("--shards", self.shards.is_some()),
+            ("--resident", self.resident.is_some()),
+            ("--resident-memory", self.resident_memory.is_some()),
+            ("--no-spare-realm", self.no_spare_realm),
             ("--drain", self.drain.is_some()),
             ("--log-format", self.log_format.is_some()),
             ("--log-level", self.log_level.is_some()),
         ];
         given.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
+    }
+
+    /// The builder with what these say of shards and memory.
+    fn apply(&self, builder: Builder) -> Builder {
+        let memory = self.resident_memory.unwrap_or(2048).saturating_mul(1 << 20);
+        let builder = builder
+            .resident_limit(self.resident.unwrap_or(256), memory)
+            .spare_realm(!self.no_spare_realm);
+        match self.shards {
+            Some(shards) => builder.shards(shards),
+            None => builder,
+        }
     }
 }
 
@@ -145,7 +175,7 @@ async fn hosted(setup: Setup) -> Result<(), Refusal> {
     let started_ms = now_ms();
     let timeline = Timeline::new(started_ms);
     let metrics = Arc::new(Metrics::new(Duration::from_millis(started_ms)));
-    let runtime = watched(builder, &timeline, &metrics)
+    let runtime = watched(options.apply(builder), &timeline, &metrics)
         .state_folder(&state)
         .await_network_signal()
         .start()

@@ -77,7 +77,7 @@ async fn traced(
     recorder: &Recorder,
     (coverage, inspector): Onlookers,
 ) -> String {
-    let (sink, builder) = (recorder.clone(), Runtime::builder());
+    let (sink, builder) = (recorder.clone(), Runtime::builder().spare_realm(false));
     let builder = builder.coverage(coverage).inspector(inspector);
     let builder = builder.on_trace(move |event: &TraceEvent| sink.record(event));
     let result = scenario.run(builder).await;

@@ -47,8 +47,11 @@ pub async fn run_test(test: &Test, site: &Site, limit: Duration) -> Outcome {
             let _ = sender.send(message.to_owned());
         }
     };
-    let builder =
-        site.route(Runtime::builder()).cors(Cors::Enforce).turn_limit(limit).idle_limit(limit);
+    let builder = site
+        .route(Runtime::builder().spare_realm(false))
+        .cors(Cors::Enforce)
+        .turn_limit(limit)
+        .idle_limit(limit);
     let runtime = match builder.on_trace(watch).start() {
         Ok(runtime) => runtime,
         Err(error) => return Outcome::of(Status::Error, error.to_string()),

@@ -2,8 +2,8 @@
 //! Invariant: pages put together are the whole list, in its order, whatever their length.
 
 use kittiwake_store::{
-    ClaimLimits, DueNow, ListedSync, Outcome, RegistrationId, Store, SyncPolicy, SyncState,
-    SyncType, VersionState,
+    ClaimLimits, ClaimTurns, DueNow, ListedSync, Outcome, RegistrationId, Store, SyncPolicy,
+    SyncState, SyncType, VersionState,
 };
 
 use crate::{activated, worker};
@@ -21,7 +21,7 @@ fn store() -> (Store, RegistrationId, RegistrationId) {
     for tag in ["b", "c"] {
         store.sync_register(first, tag, &policy, 0).unwrap();
     }
-    store.sync_claim_due(&policy, 0, &ClaimLimits::up_to(2)).unwrap();
+    store.sync_claim_due(&policy, 0, &ClaimLimits::up_to(2), &mut ClaimTurns::default()).unwrap();
     store.sync_settle(first, "b", Outcome::Rejected, &policy, 0).unwrap();
     for registration in [first, second] {
         for tag in ["", "a", "d", "e", "\u{e9}"] {
@@ -121,7 +121,9 @@ fn a_sync_that_waits_is_made_due_and_no_attempt_is_counted() {
     assert_eq!(due(SyncType::Periodic, "news"), DueNow::Due);
     assert_eq!(due(SyncType::Periodic, "a"), DueNow::NotFound);
     let policy = SyncPolicy::default();
-    let claimed = store.sync_claim_due(&policy, 7, &ClaimLimits::up_to(99)).unwrap();
+    let claimed = store
+        .sync_claim_due(&policy, 7, &ClaimLimits::up_to(99), &mut ClaimTurns::default())
+        .unwrap();
     let made_due = claimed.iter().find(|claim| claim.registration == first && claim.tag == "b");
     assert_eq!(made_due.unwrap().attempt, 2);
     let claimed = store.periodic_claim_due(7, 9).unwrap();

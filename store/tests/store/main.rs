@@ -48,7 +48,14 @@ fn script(url: &str, body: &[u8]) -> ScriptResource {
 
 /// A registration of an origin with an activated worker.
 fn activated(store: &Store, origin: &str) -> RegistrationId {
-    let (registration, version) = store.install(&worker(origin)).unwrap();
+    activated_at(store, &format!("{origin}/"))
+}
+
+/// One of several registrations of an origin.
+fn activated_at(store: &Store, scope: &str) -> RegistrationId {
+    let origin = scope.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    let worker = InstalledWorker { scope: scope.to_owned(), ..worker(&origin) };
+    let (registration, version) = store.install(&worker).unwrap();
     store.activating(version).unwrap();
     store.activated(version).unwrap();
     registration

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use kittiwake_store::{
-    ClaimLimits, HandedBack, Outcome, Profile, RegistrationId, Settled, Store, SyncPolicy,
-    SyncState,
+    ClaimLimits, ClaimTurns, HandedBack, Outcome, Profile, RegistrationId, Settled, Store,
+    SyncPolicy, SyncState,
 };
 use proptest::prelude::*;
 
@@ -185,8 +185,14 @@ fn act(
             model.register(TAGS[tag]);
         }
         Action::Claim(limit) => {
-            let claimed =
-                store.sync_claim_due(&policy, model.now_ms, &ClaimLimits::up_to(limit)).unwrap();
+            let claimed = store
+                .sync_claim_due(
+                    &policy,
+                    model.now_ms,
+                    &ClaimLimits::up_to(limit),
+                    &mut ClaimTurns::default(),
+                )
+                .unwrap();
             let claimed: Vec<_> = claimed
                 .into_iter()
                 .map(|claim| (claim.tag, claim.attempt, claim.last_chance))

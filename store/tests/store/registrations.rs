@@ -2,7 +2,7 @@
 //! Invariant: a registration is never seen half-made.
 
 use kittiwake_store::{
-    ClaimLimits, NavigationPreload, ScriptType, Settled, Store, StoreError, SyncPolicy,
+    ClaimLimits, ClaimTurns, NavigationPreload, ScriptType, Settled, Store, StoreError, SyncPolicy,
     Unregistered, UpdateViaCache, VersionId, VersionState,
 };
 
@@ -131,7 +131,13 @@ fn unregister_takes_everything_and_its_identifier_never_returns() {
     let registration = activated(&store, "https://app.test");
     let version = store.registration(registration).unwrap().unwrap().active.unwrap().id;
     store.sync_register(registration, "outbox", &policy, 0).unwrap();
-    assert_eq!(store.sync_claim_due(&policy, 0, &ClaimLimits::up_to(9)).unwrap().len(), 1);
+    assert_eq!(
+        store
+            .sync_claim_due(&policy, 0, &ClaimLimits::up_to(9), &mut ClaimTurns::default())
+            .unwrap()
+            .len(),
+        1
+    );
 
     assert_eq!(store.unregister(registration).unwrap(), Unregistered::Removed);
     assert_eq!(store.unregister(registration).unwrap(), Unregistered::NotFound);

@@ -2,12 +2,12 @@
 //! Invariant: the numbers are Chromium's, written out: 5 and 15 minutes, three attempts.
 
 use kittiwake_store::{
-    ClaimLimits, Claimed, HandedBack, Outcome, PeriodicRegistered, PeriodicUnregistered, Recovery,
-    Registered, RegistrationId, Settled, Store, StoreError, SyncChange, SyncPolicy, SyncState,
-    SyncType, SyncWrite, SyncWritten,
+    ClaimLimits, ClaimTurns, Claimed, HandedBack, Outcome, PeriodicRegistered,
+    PeriodicUnregistered, Recovery, Registered, RegistrationId, Settled, Store, StoreError,
+    SyncChange, SyncPolicy, SyncState, SyncType, SyncWrite, SyncWritten,
 };
 
-use crate::{activated, worker};
+use crate::{activated, activated_at, worker};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -18,7 +18,14 @@ fn store() -> (Store, RegistrationId) {
 }
 
 fn claim(store: &Store, now_ms: i64) -> Vec<Claimed> {
-    store.sync_claim_due(&SyncPolicy::default(), now_ms, &ClaimLimits::up_to(usize::MAX)).unwrap()
+    store
+        .sync_claim_due(
+            &SyncPolicy::default(),
+            now_ms,
+            &ClaimLimits::up_to(usize::MAX),
+            &mut ClaimTurns::default(),
+        )
+        .unwrap()
 }
 
 /// The claim of one tag, as attempt and last chance.
@@ -158,7 +165,9 @@ fn a_claim_takes_all_that_is_ready_in_order_and_no_more_than_its_limit() {
         store.sync_register(registration, tag, &policy, 0).unwrap();
     }
     let claim = |now_ms, limit| -> Vec<_> {
-        let claimed = store.sync_claim_due(&policy, now_ms, &ClaimLimits::up_to(limit)).unwrap();
+        let claimed = store
+            .sync_claim_due(&policy, now_ms, &ClaimLimits::up_to(limit), &mut ClaimTurns::default())
+            .unwrap();
         claimed.into_iter().map(|claim| (claim.registration, claim.tag)).collect()
     };
     assert_eq!(claim(0, 0), []);
@@ -179,16 +188,66 @@ fn a_saturated_registration_keeps_no_other_from_its_turn() {
         store.sync_register(second, tag, &policy, 0).unwrap();
     }
     let mut limits = ClaimLimits { per_registration: 2, ..ClaimLimits::up_to(3) };
-    let claim = |limits: &ClaimLimits| -> Vec<_> {
-        let claimed = store.sync_claim_due(&policy, 0, limits).unwrap();
+    let mut turns = ClaimTurns::default();
+    let mut claim = |limits: &ClaimLimits| -> Vec<_> {
+        let claimed = store.sync_claim_due(&policy, 0, limits, &mut turns).unwrap();
         claimed.into_iter().map(|claim| (claim.registration, claim.tag)).collect()
     };
     assert_eq!(claim(&limits), [(first, "a".into()), (first, "b".into()), (second, "a".into())]);
     limits.under_way = [(first, 2), (second, 1)].into();
     assert_eq!(claim(&limits), [(second, "b".into())]);
     limits.under_way = [(first, 1), (second, 1)].into();
-    limits.after = Some(first);
-    assert_eq!(claim(&limits), [(second, "c".into()), (first, "c".into())]);
+    assert_eq!(claim(&limits), [(first, "c".into()), (second, "c".into())]);
+}
+
+#[test]
+fn an_origin_with_many_registrations_keeps_no_other_origin_from_its_turn() {
+    let store = Store::in_memory().unwrap();
+    let policy = SyncPolicy::default();
+    let many: Vec<_> =
+        (0..50).map(|n| activated_at(&store, &format!("https://many.test/{n}/"))).collect();
+    let one = activated(&store, "https://one.test");
+    for registration in &many {
+        store.sync_register(*registration, "a", &policy, 0).unwrap();
+        store.sync_register(*registration, "b", &policy, 0).unwrap();
+    }
+    for tag in ["a", "b", "c"] {
+        store.sync_register(one, tag, &policy, 0).unwrap();
+    }
+    let mut turns = ClaimTurns::default();
+    let mut claim = |total| -> Vec<_> {
+        let limits = ClaimLimits::up_to(total);
+        let claimed = store.sync_claim_due(&policy, 0, &limits, &mut turns).unwrap();
+        claimed.into_iter().map(|claim| (claim.registration, claim.tag)).collect()
+    };
+    // A slot at a time, and the registrations of the one take turns in its turns.
+    assert_eq!(claim(1), [(many[0], "a".into())]);
+    assert_eq!(claim(1), [(one, "a".into())]);
+    assert_eq!(claim(1), [(many[1], "a".into())]);
+    // Many slots at once: a registration of each, then the rest of whoever has more.
+    assert_eq!(claim(2), [(one, "b".into()), (one, "c".into())]);
+    let rest = claim(usize::MAX);
+    assert_eq!(rest[..2], [(many[2], "a".into()), (many[2], "b".into())]);
+    assert_eq!(rest.len(), 98);
+    assert_eq!(rest[96..], [(many[0], "b".into()), (many[1], "b".into())]);
+}
+
+#[test]
+fn an_origin_stays_one_when_its_first_registration_has_gone() {
+    let store = Store::in_memory().unwrap();
+    let policy = SyncPolicy::default();
+    let first = activated_at(&store, "https://many.test/0/");
+    let second = activated_at(&store, "https://many.test/1/");
+    store.unregister(first).unwrap();
+    let third = activated_at(&store, "https://many.test/2/");
+    let other = activated(&store, "https://one.test");
+    for registration in [second, third, other] {
+        store.sync_register(registration, "a", &policy, 0).unwrap();
+    }
+    let limits = ClaimLimits::up_to(9);
+    let claimed = store.sync_claim_due(&policy, 0, &limits, &mut ClaimTurns::default()).unwrap();
+    let order: Vec<_> = claimed.into_iter().map(|claim| claim.registration).collect();
+    assert_eq!(order, [second, other, third]);
 }
 
 #[test]
@@ -271,7 +330,13 @@ fn a_crash_in_mid_event_counts_no_attempt() {
     for tag in ["firing", "idle"] {
         store.sync_register(registration, tag, &policy, 0).unwrap();
     }
-    assert_eq!(store.sync_claim_due(&policy, 0, &ClaimLimits::up_to(1)).unwrap()[0].tag, "firing");
+    assert_eq!(
+        store
+            .sync_claim_due(&policy, 0, &ClaimLimits::up_to(1), &mut ClaimTurns::default())
+            .unwrap()[0]
+            .tag,
+        "firing"
+    );
     drop(store);
 
     let store = Store::open(folder.path()).unwrap();
