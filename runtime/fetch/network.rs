@@ -5,12 +5,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
-use url::{Host, Url};
+use url::{Host, Origin, Url};
 
 use super::referrer::{is_trustworthy, referrer_of};
 use super::{
     Body, CacheMode, Credentials, Environment, FetchError, Mode, Referrer, ReferrerPolicy, Request,
-    Tainting, cache, header,
+    Tainting, cache, header, is_of_origin,
 };
 use crate::http::{HttpBody, HttpRequest, HttpResponse};
 
@@ -247,13 +247,18 @@ pub(crate) enum SiteRelation {
     CrossSite,
 }
 
+/// How a URL relates to who asks.
+pub(super) fn site_relation(request: &Request, url: &Url) -> SiteRelation {
+    relation_of(&request.origin, url)
+}
+
 /// <https://html.spec.whatwg.org/#same-site>, with the last two labels of a name for its
 /// registrable domain.
-pub(super) fn site_relation(request: &Request, url: &Url) -> SiteRelation {
-    if request.is_of_origin(url) {
+pub(crate) fn relation_of(origin: &Origin, url: &Url) -> SiteRelation {
+    if is_of_origin(origin, url) {
         return SiteRelation::SameOrigin;
     }
-    let url::Origin::Tuple(scheme, host, _) = &request.origin else {
+    let Origin::Tuple(scheme, host, _) = origin else {
         return SiteRelation::CrossSite;
     };
     let is_same_site = *scheme == url.scheme()
