@@ -48,6 +48,7 @@ use crate::realm::{
     Call, ExtendableInit, MemoryLimits, Realm, RealmError, RealmOptions, StartOptions,
 };
 use crate::residency::Pace;
+use crate::revalidations::Revalidations;
 use crate::scheduler::Wake;
 use crate::testing::{TestPage, Turns};
 use crate::time_jumps::TimeOfDay;
@@ -71,6 +72,7 @@ pub(crate) struct Shard {
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
     pub(crate) keepalive: KeepaliveBytes,
+    pub(crate) revalidations: Revalidations,
     /// By origin.
     pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
@@ -206,11 +208,11 @@ pub(crate) enum RealmOwner {
 
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
-        let time_of_day = TimeOfDay::new(&*parts.clock);
         let debugged = Arc::<Debugged>::default();
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
             store: Arc::new(parts.store),
+            time_of_day: TimeOfDay::new(&*parts.clock),
             clock: parts.clock,
             entropy: parts.entropy,
             host_doors: parts.host_doors,
@@ -219,6 +221,7 @@ impl Shard {
             cors: parts.cors,
             preflights: Rc::default(),
             keepalive: KeepaliveBytes::default(),
+            revalidations: Revalidations::default(),
             jars: RefCell::default(),
             network: parts.network,
             conditions: parts.conditions,
@@ -226,7 +229,6 @@ impl Shard {
             signal_is_known: Cell::new(parts.signal_is_known),
             looking_anew: Cell::new(false),
             time_jumped: Notify::default(),
-            time_of_day,
             signal: RefCell::default(),
             prepared_signal: RefCell::default(),
             served: parts.served,
@@ -357,6 +359,7 @@ impl Shard {
             worker.realm.set(None);
         }
         let page = self.pages.borrow_mut().remove(&id);
+        self.revalidations.end_of(id);
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);

@@ -13,6 +13,7 @@ mod cors;
 mod integrity;
 mod main_fetch;
 mod network;
+mod range;
 mod redirect;
 mod referrer;
 mod scheme;
@@ -46,6 +47,9 @@ pub(crate) use tee::tee;
 /// Hears which cookies a response has changed.
 type OnCookieChange = Rc<dyn Fn(&[CookieObserved])>;
 
+/// Takes the revalidation of a URL, which answers the status of the response.
+type InBackground = Rc<dyn Fn(&Url, LocalBoxFuture<'static, Result<u16, FetchError>>)>;
+
 /// What a fetch may use. Clones are the same environment.
 #[derive(Clone)]
 pub(crate) struct Environment {
@@ -61,6 +65,9 @@ pub(crate) struct Environment {
     pub(crate) on_cookie_change: OnCookieChange,
     /// Hears of what the store could not keep; the fetch goes on without it.
     pub(crate) on_store_error: Rc<dyn Fn(&StoreError)>,
+    /// Asks anew for what is stale, as long as the client is there; without it nothing stale is of
+    /// use.
+    pub(crate) in_background: Option<InBackground>,
     /// Bytes that the client's other keepalive requests carry, which are under way.
     pub(crate) keepalive_bytes: usize,
     /// Milliseconds since the Unix epoch.

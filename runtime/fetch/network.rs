@@ -4,6 +4,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures::{FutureExt, StreamExt};
+use kittiwake_store::HttpCacheLimits;
 use percent_encoding::percent_decode_str;
 use url::{Host, Origin, Url};
 
@@ -37,26 +39,69 @@ pub(super) async fn network_or_cache(
     let headers = outgoing_headers(environment, request, mode)?;
     let url = request.url().clone();
     let is_cacheable = cache::concerns(request, mode);
+    let range = cache::range_of(request).filter(|_| is_cacheable);
     let mut stored = None;
     if is_cacheable && mode != CacheMode::Reload {
-        stored = cache::find(environment, &url, &headers);
+        stored = cache::find(environment, &url, &headers, range);
     }
     if let Some(stored) = stored.take_if(|stored| stored.answers(mode)) {
-        return Ok(stored.into_response(environment, url));
+        return Ok(stored.into_response(environment, url, range));
+    }
+    if let (Some(in_background), None) = (&environment.in_background, range)
+        && let Some(stale) =
+            stored.take_if(|stored| stored.answers_while_revalidated(request, mode))
+    {
+        let revalidation = revalidate(environment.clone(), request.without_body(), stale.clone());
+        in_background(&url, revalidation.boxed_local());
+        return Ok(stale.into_response(environment, url, None));
     }
     if mode == CacheMode::OnlyIfCached {
         return Err(FetchError::NotCached { url });
     }
-    let mut sent_headers = headers.clone();
-    sent_headers.extend(stored.iter().flat_map(|stored| stored.validators().iter().cloned()));
+    let sent_headers = {
+        let validators = stored.iter().flat_map(|stored| stored.validators());
+        headers.iter().chain(validators).cloned().collect()
+    };
     let response = exchange(environment, request, sent_headers).await?;
     if response.status == 304
         && let Some(stored) = stored
     {
-        return Ok(stored.confirmed(environment, url, &headers, &response));
+        return Ok(stored.confirmed(environment, url, &headers, range, &response));
     }
     cache::invalidate(environment, request, &response);
-    Ok(if is_cacheable { cache::keeping(environment, headers, response) } else { response })
+    // Whatever else answers for a part says nothing of the whole.
+    let is_whole = range.is_none() || response.status == 200;
+    Ok(match is_cacheable && is_whole {
+        true => cache::keeping(environment, headers, response),
+        false => response,
+    })
+}
+
+/// Asks the server for what is stale and was used all the same. Answers the status.
+async fn revalidate(
+    environment: Environment,
+    mut request: Request,
+    stale: cache::Stored,
+) -> Result<u16, FetchError> {
+    let headers = outgoing_headers(&environment, &request, CacheMode::Default)?;
+    let sent_headers = headers.iter().chain(stale.validators()).cloned().collect();
+    let response = exchange(&environment, &mut request, sent_headers).await?;
+    let status = response.status;
+    if status == 304 {
+        let url = request.url().clone();
+        drop(stale.confirmed(&environment, url, &headers, None, &response));
+        return Ok(status);
+    }
+    // It is kept when its end has come.
+    let mut body = cache::keeping(&environment, headers, response).body;
+    let mut bytes = 0;
+    while let Some(chunk) = body.next().await {
+        bytes += chunk?.len() as u64;
+        if bytes > HttpCacheLimits::default().response_bytes {
+            break;
+        }
+    }
+    Ok(status)
 }
 
 fn forbids_storing(request: &Request) -> bool {
