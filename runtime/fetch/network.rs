@@ -14,7 +14,7 @@ use super::{
     Body, CacheMode, Credentials, Environment, FetchError, Mode, Referrer, ReferrerPolicy, Request,
     Tainting, cache, header, is_of_origin,
 };
-use crate::http::{HttpBody, HttpRequest, HttpResponse};
+use crate::http::{Connection, HttpBody, HttpRequest, HttpResponse};
 
 /// What the keepalive requests of a client may carry together:
 /// <https://fetch.spec.whatwg.org/#keepalive-size-limit>
@@ -58,11 +58,15 @@ pub(super) async fn network_or_cache(
     if mode == CacheMode::OnlyIfCached {
         return Err(FetchError::NotCached { url });
     }
-    let sent_headers = {
+    let sent_headers = || {
         let validators = stored.iter().flat_map(|stored| stored.validators());
         headers.iter().chain(validators).cloned().collect()
     };
-    let response = exchange(environment, request, sent_headers).await?;
+    let mut response = exchange(environment, request, sent_headers(), Connection::Any).await?;
+    // https://fetch.spec.whatwg.org/#http-network-or-cache-fetch, the step about 421
+    if response.status == 421 && !matches!(request.body, Body::Stream(_)) {
+        response = exchange(environment, request, sent_headers(), Connection::New).await?;
+    }
     if response.status == 304
         && let Some(stored) = stored
     {
@@ -85,7 +89,7 @@ async fn revalidate(
 ) -> Result<u16, FetchError> {
     let headers = outgoing_headers(&environment, &request, CacheMode::Default)?;
     let sent_headers = headers.iter().chain(stale.validators()).cloned().collect();
-    let response = exchange(&environment, &mut request, sent_headers).await?;
+    let response = exchange(&environment, &mut request, sent_headers, Connection::Any).await?;
     let status = response.status;
     if status == 304 {
         let url = request.url().clone();
@@ -128,7 +132,7 @@ pub(super) async fn preflight(
         ..*request
     };
     let headers = outgoing_headers(environment, &preflight, CacheMode::Default)?;
-    exchange(environment, &mut preflight, headers).await
+    exchange(environment, &mut preflight, headers, Connection::Any).await
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-http-network-fetch>
@@ -136,6 +140,7 @@ async fn exchange(
     environment: &Environment,
     request: &mut Request,
     headers: Vec<(String, String)>,
+    connection: Connection,
 ) -> Result<HttpResponse, FetchError> {
     let body = match std::mem::replace(&mut request.body, Body::Empty) {
         Body::Empty => None,
@@ -150,7 +155,8 @@ async fn exchange(
         }
     };
     let (method, url) = (request.method.clone(), request.url().clone());
-    let response = environment.http.send(HttpRequest { method, url, headers, body }).await?;
+    let sent = HttpRequest { method, url, headers, body, connection };
+    let response = environment.http.send(sent).await?;
     if includes_credentials(request) {
         let set = response.headers.iter().filter(|(name, _)| name == "set-cookie");
         let set = set.map(|(_, value)| value.as_str());

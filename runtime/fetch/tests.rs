@@ -292,3 +292,20 @@ async fn what_may_be_stale_is_used_only_by_those_who_do_not_mind() {
     let requests = servers.requests().len();
     assert_eq!(counts(&environment, get()).await, (requests + 1, 0));
 }
+
+#[tokio::test]
+async fn a_misdirected_request_is_sent_once_more() {
+    let servers = servers("['https://a.test']\n'POST /' = [421, 200]\n'GET /' = 421");
+    let environment = environment(&servers, Cors::Enforce);
+    let body = Body::Whole(Bytes::from_static(b"text"));
+    let post = Request { body, ..request("POST", "https://a.test/") };
+    assert_eq!(outcome(&environment, post).await.unwrap().1, 200);
+    let bodies: Vec<_> = servers.requests().into_iter().map(|request| request.body).collect();
+    assert_eq!(bodies, [Some(Bytes::from_static(b"text")), Some(Bytes::from_static(b"text"))]);
+    assert_eq!(outcome(&environment, request("GET", "https://a.test/")).await.unwrap().1, 421);
+    assert_eq!(servers.requests().len(), 4);
+    let body = Body::Stream(Box::pin(futures::stream::empty()));
+    let stream = Request { body, ..request("POST", "https://a.test/") };
+    outcome(&environment, stream).await.unwrap();
+    assert_eq!(servers.requests().len(), 5);
+}
