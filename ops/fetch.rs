@@ -20,7 +20,7 @@ use crate::{Host, KeptRequest, OpError};
 
 /// A request, in the words of the Fetch Standard.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(from = "FetchRequestParts")]
 pub struct FetchRequest {
     /// The method, normalised.
     pub method: String,
@@ -50,6 +50,46 @@ pub struct FetchRequest {
     body_stream: Option<ResourceId>,
     /// A cancel handle, by which JavaScript ends the request with [`OpError::Aborted`].
     cancel: Option<ResourceId>,
+}
+
+/// A [`FetchRequest`] as JavaScript gives it: a list, because looking up names takes longer.
+#[derive(Deserialize)]
+struct FetchRequestParts(
+    String,
+    String,
+    Vec<(String, String)>,
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    bool,
+    String,
+    Option<ResourceId>,
+    Option<ResourceId>,
+);
+
+impl From<FetchRequestParts> for FetchRequest {
+    fn from(parts: FetchRequestParts) -> Self {
+        FetchRequest {
+            method: parts.0,
+            url: parts.1,
+            headers: parts.2,
+            mode: parts.3,
+            credentials: parts.4,
+            cache: parts.5,
+            redirect: parts.6,
+            referrer: parts.7,
+            referrer_policy: parts.8,
+            integrity: parts.9,
+            keepalive: parts.10,
+            destination: parts.11,
+            body_stream: parts.12,
+            cancel: parts.13,
+        }
+    }
 }
 
 impl From<KeptRequest> for FetchRequest {

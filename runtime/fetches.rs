@@ -49,6 +49,10 @@ impl Shard {
         };
         let mut environment = self.fetch_environment(&client, interceptor);
         environment.keepalive_bytes = self.keepalive.of(realm);
+        let asking = self.me();
+        environment.in_background = Some(Rc::new(move |url, revalidation| {
+            asking.revalidate_for(realm, url, revalidation);
+        }));
         let mut request = converted(request, body, url, client);
         if environment.interceptor.is_some() {
             request.service_workers = ServiceWorkersMode::All;
@@ -85,7 +89,7 @@ impl Shard {
     }
 
     /// A request of a realm with its body, for as long as it is under way.
-    fn take_fetch(&self, realm: RealmId, body: &RequestBody) -> Option<(Taken, Taken)> {
+    pub(crate) fn take_fetch(&self, realm: RealmId, body: &RequestBody) -> Option<(Taken, Taken)> {
         let bytes = match body {
             RequestBody::Whole(bytes) => bytes.len(),
             RequestBody::Empty | RequestBody::Stream(_) => 0,
@@ -121,6 +125,7 @@ impl Shard {
                 move |observed| shard.tell_cookie_changes(&origin, observed)
             }),
             on_store_error: Rc::new(move |error| shard.trace_store_error(error)),
+            in_background: None,
             keepalive_bytes: 0,
             now_ms: self.clock.now_ms(),
         }

@@ -46,6 +46,7 @@ use crate::permissions::PermissionPolicy;
 use crate::push::HeldPush;
 use crate::realm::{Call, ExtendableInit, RealmError, RealmOptions, StartOptions};
 use crate::residency::Pace;
+use crate::revalidations::Revalidations;
 use crate::scheduler::Wake;
 use crate::spare::Spare;
 use crate::testing::{TestPage, Turns};
@@ -70,6 +71,7 @@ pub(crate) struct Shard {
     pub(crate) cors: Cors,
     pub(crate) preflights: Rc<RefCell<PreflightCache>>,
     pub(crate) keepalive: KeepaliveBytes,
+    pub(crate) revalidations: Revalidations,
     /// By origin.
     pub(crate) jars: RefCell<BTreeMap<String, Rc<RefCell<Jar>>>>,
     pub(crate) network: Rc<Cell<NetworkState>>,
@@ -219,6 +221,7 @@ impl Shard {
             cors: parts.cors,
             preflights: Rc::default(),
             keepalive: KeepaliveBytes::default(),
+            revalidations: Revalidations::default(),
             jars: RefCell::default(),
             network: parts.network,
             conditions: parts.conditions,
@@ -352,6 +355,7 @@ impl Shard {
             worker.realm.set(None);
         }
         let page = self.pages.borrow_mut().remove(&id);
+        self.revalidations.end_of(id);
         self.drop_databases_of(id);
         self.release_locks_of(id);
         self.close_caches_of(id);

@@ -61,6 +61,7 @@ mod quiet;
 mod realm;
 mod registering;
 mod residency;
+mod revalidations;
 mod runtime;
 mod scenario;
 mod scheduler;

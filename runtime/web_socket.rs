@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 use url::Url;
 
-use crate::fetch::ResponseSource;
+use crate::fetch::{ResponseSource, relation_of, require_good_port};
 use crate::host::Shard;
 use crate::http::{DuplexStream, WebSocketRequest};
 use crate::limits::Limit;
@@ -44,13 +44,16 @@ impl SocketServices for Shard {
         let Some(taken) = self.take(realm, Limit::Sockets, 1) else {
             return async { Err(OpError::FailedToFetch) }.boxed_local();
         };
-        let (shard, origin) = (self.me(), self.origin_of(realm).unwrap_or_default());
+        let Some(client) = self.client_url(realm) else {
+            return async { Err(OpError::Aborted) }.boxed_local();
+        };
+        let shard = self.me();
         let (mut reply, answer) = oneshot::channel();
         // A task of its own, which is the connection's for as long as it lives.
         spawn_local(async move {
             let _taken = taken;
             let connected = tokio::select! {
-                connected = shard.connect_socket(origin, request) => connected,
+                connected = shard.connect_socket(client, request) => connected,
                 () = reply.closed() => return,
             };
             match connected {
@@ -71,19 +74,26 @@ impl SocketServices for Shard {
 impl Shard {
     async fn connect_socket(
         &self,
-        origin: String,
+        client: Url,
         request: SocketRequest,
     ) -> Result<(String, Stream), OpError> {
         let SocketRequest { url, protocols } = request;
         let http =
             Url::parse(&url.replacen("ws", "http", 1)).map_err(|_| OpError::FailedToFetch)?;
         let key = self.socket_key();
-        let request = WebSocketRequest { url: http, origin, protocols, key };
+        let (environment, origin) = (self.fetch_environment(&client, None), client.origin());
+        let relation = relation_of(&origin, &http);
+        let cookies = environment.cookies_for(&http, relation);
+        let origin = origin.ascii_serialization();
+        let request = WebSocketRequest { url: http.clone(), origin, protocols, cookies, key };
         let (method, started) = ("GET".to_owned(), self.elapsed_ms());
-        let connection = self.http.connect(request).await;
+        let connection = match require_good_port(&request.url) {
+            Ok(()) => self.http.connect(request).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
         let (status, error) = match &connection {
             Ok(_) => (Some(101), None),
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(error.clone())),
         };
         self.trace(TraceKind::Fetch {
             method,
@@ -94,6 +104,11 @@ impl Shard {
             elapsed_ms: self.elapsed_ms() - started,
         });
         let connection = connection.map_err(|_| OpError::FailedToFetch)?;
+        environment.take_cookies(
+            connection.set_cookies.iter().map(String::as_str),
+            &http,
+            relation,
+        );
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_MESSAGE_BYTES));

@@ -2,6 +2,8 @@
 //! Invariant: it never has more bytes than its limits say; what may be reused is the runtime's to
 //! say.
 
+use std::sync::atomic::Ordering;
+
 use rusqlite::{Connection, params};
 
 use crate::error::Failure;
@@ -51,6 +53,9 @@ impl Store {
         partition: &str,
         url: &str,
     ) -> Result<Vec<(CachedResponseId, CachedResponse)>, StoreError> {
+        if !self.has_http_cache.load(Ordering::Acquire) {
+            return Ok(Vec::new());
+        }
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, policy, head, body FROM http_cache
@@ -82,6 +87,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let lengths = [url.len(), response.policy.len(), response.head.len(), response.body.len()];
         let bytes = lengths.iter().map(|length| *length as u64).sum::<u64>();
+        self.has_http_cache.store(true, Ordering::Release);
         self.write_soon(|transaction| {
             for id in replaces {
                 forget(transaction, *id)?;
@@ -138,6 +144,12 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// Whether there is a response of anybody's.
+pub(crate) fn has_any(connection: &Connection) -> Result<bool, Failure> {
+    let any = "SELECT EXISTS (SELECT 1 FROM http_cache)";
+    Ok(connection.query_row(any, [], |row| row.get(0))?)
 }
 
 fn forget(transaction: &Connection, id: CachedResponseId) -> Result<(), Failure> {

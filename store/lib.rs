@@ -70,6 +70,7 @@ mod write;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -125,6 +126,8 @@ pub struct Store {
     connection: Mutex<Connection>,
     database: PathBuf,
     bodies: Bodies,
+    /// Whether the HTTP cache may have anything. Most requests of an API never put anything there.
+    has_http_cache: AtomicBool,
     _lock: Option<File>,
 }
 
@@ -149,8 +152,7 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        let bodies = Bodies::beside(folder);
-        Ok(Self { connection: Mutex::new(connection), database, bodies, _lock: Some(lock) })
+        Self::of(connection, database, Bodies::beside(folder), Some(lock))
     }
 
     /// Opens the state folder only if a runtime has kept state in it: a folder without a database
@@ -177,8 +179,18 @@ impl Store {
             .map_err(Failure::from)
             .and_then(|connection| prepare(connection, &database))
             .map_err(|failure| failure.at(&database))?;
-        let bodies = Bodies::temporary();
-        Ok(Self { connection: Mutex::new(connection), database, bodies, _lock: None })
+        Self::of(connection, database, Bodies::temporary(), None)
+    }
+
+    fn of(
+        connection: Connection,
+        database: PathBuf,
+        bodies: Bodies,
+        lock: Option<File>,
+    ) -> Result<Self, StoreError> {
+        let has = http_cache::has_any(&connection).map_err(|failure| failure.at(&database))?;
+        let (connection, has_http_cache) = (Mutex::new(connection), AtomicBool::new(has));
+        Ok(Self { connection, database, bodies, has_http_cache, _lock: lock })
     }
 
     /// One statement that only reads.

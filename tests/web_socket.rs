@@ -20,6 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a page's script, which prints `end` when it is done, and answers what it printed.
 fn run(script: &str, network: NetworkState) -> Vec<String> {
+    run_at("https://app.test/", script, network)
+}
+
+/// The same for a page of this URL.
+fn run_at(page: &str, script: &str, network: NetworkState) -> Vec<String> {
     let server = serve();
     let (print, printed) = mpsc::channel();
     let runtime = Runtime::builder().on_trace(move |event| match &event.kind {
@@ -30,7 +35,7 @@ fn run(script: &str, network: NetworkState) -> Vec<String> {
     });
     let runtime = runtime.start().expect("it starts");
     let prelude = format!("const server = 'ws://{server}';");
-    let page = Url::parse("https://app.test/").expect("a URL");
+    let page = Url::parse(page).expect("a URL");
     let source = PageSource::Script(page.clone(), prelude + script);
     block_on(runtime.set_network(network)).expect("a network");
     block_on(runtime.open_page(page, source)).expect("a page");
@@ -64,6 +69,14 @@ fn serve() -> String {
 
 #[expect(clippy::result_large_err, reason = "tungstenite's type")]
 fn choose(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+    let headers = response.headers_mut();
+    headers.insert("set-cookie", "id=7; HttpOnly".parse().expect("a header"));
+    if request.uri().path() == "/cookie-as-protocol" {
+        let cookie = request.headers().get("cookie").expect("there is one");
+        let value = cookie.to_str().expect("text").replace('=', "-");
+        headers.insert("sec-websocket-protocol", value.parse().expect("a header"));
+        return Ok(response);
+    }
     if let Some(asked) = request.headers().get("sec-websocket-protocol") {
         let asked = asked.to_str().expect("text");
         let chosen = if request.uri().path() == "/liar" { "other" } else { asked };
@@ -163,4 +176,24 @@ fn while_the_signal_is_offline_nobody_connects() {
     let script = TELL.to_owned() + "tell(new WebSocket(server));";
     let why = "why: the network is offline";
     assert_eq!(run(&script, NetworkState::Offline), [why, "error", "close 1006  false 3"]);
+}
+
+#[test]
+fn cookies_come_and_go_with_the_handshake() {
+    let script = TELL.to_owned()
+        + "const first = new WebSocket(server);
+           first.onopen = () => first.close();
+           first.onclose = () => {
+             const again = tell(new WebSocket(server + '/cookie-as-protocol', 'id-7'));
+             again.addEventListener('open', () => again.close());
+           };";
+    let lines = run_at("http://127.0.0.1/", &script, NetworkState::Online);
+    assert_eq!(lines, ["open id-7 1", "close 1005  true 3"]);
+}
+
+#[test]
+fn a_port_of_another_protocol_is_refused() {
+    let script = TELL.to_owned() + "tell(new WebSocket('ws://127.0.0.1:25/'));";
+    let why = "why: port 25 is blocked, because another protocol has it";
+    assert_eq!(run(&script, NetworkState::Online), [why, "error", "close 1006  false 3"]);
 }

@@ -132,23 +132,24 @@ async function send(inner, exchange) {
   }
 }
 
+/** In the order of `FetchRequestParts` in ops/fetch.rs. */
 function hostRequest(inner, bodyStream, cancel) {
-  return {
-    method: inner.method,
-    url: inner.urlList[0],
-    headers: inner.headerList,
-    mode: inner.mode,
-    credentials: inner.credentialsMode,
-    cache: inner.cacheMode,
-    redirect: inner.redirectMode,
-    referrer: inner.referrer,
-    referrerPolicy: inner.referrerPolicy,
-    integrity: inner.integrity,
-    keepalive: inner.keepalive,
-    destination: inner.destination,
+  return [
+    inner.method,
+    inner.urlList[0],
+    inner.headerList,
+    inner.mode,
+    inner.credentialsMode,
+    inner.cacheMode,
+    inner.redirectMode,
+    inner.referrer,
+    inner.referrerPolicy,
+    inner.integrity,
+    inner.keepalive,
+    inner.destination,
     bodyStream,
     cancel,
-  };
+  ];
 }
 
 /**

@@ -2,11 +2,12 @@
 //! <https://fetch.spec.whatwg.org/#concept-http-network-or-cache-fetch>
 //!
 //! What may be reused is `http-cache-semantics`' to say, with the clock door's time; the store
-//! keeps rows. Responses to range requests are neither kept nor made.
+//! keeps rows. A range is made from a response that is kept whole; a part is not kept.
 //!
 //! Invariant: a response is kept only when its whole body has come.
 
-use std::time::Duration;
+use std::ops::Range;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -17,7 +18,8 @@ use kittiwake_store::{CachedResponse, CachedResponseId, HttpCacheLimits};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{CacheMode, Environment, Request};
+use super::range::ByteRange;
+use super::{CacheMode, Environment, Request, header};
 use crate::http::{HttpResponse, whole_body};
 
 /// A private cache of one user; a tenth of a document's age is how long it is fresh, if the server
@@ -48,18 +50,28 @@ const CACHEABLE_BY_DEFAULT: [u16; 11] = [200, 203, 204, 300, 301, 308, 404, 405,
 const MAKES_IT_OF_USE: [&str; 4] = ["cache-control", "expires", "etag", "last-modified"];
 
 /// A response in the cache that matches a request.
+#[derive(Clone)]
 pub(super) struct Stored {
     id: CachedResponseId,
     head: Head,
     body: Bytes,
     is_fresh: bool,
+    /// Stale, but of use while somebody asks the server.
+    may_be_stale: bool,
     /// What the request says besides, so that the server may answer 304.
     validators: Vec<(String, String)>,
 }
 
 /// Whether a request may be answered from the cache, or its response be kept there.
 pub(super) fn concerns(request: &Request, mode: CacheMode) -> bool {
-    request.method == "GET" && mode != CacheMode::NoStore && !request.has_header("range")
+    let is_understood = !request.has_header("range")
+        || (range_of(request).is_some() && !request.has_header("if-range"));
+    request.method == "GET" && mode != CacheMode::NoStore && is_understood
+}
+
+/// The part that a request asks for.
+pub(super) fn range_of(request: &Request) -> Option<ByteRange> {
+    header(&request.headers, "range").and_then(|range| ByteRange::parse(&range))
 }
 
 /// The response that is stored for a request, of those that match the one newest.
@@ -67,6 +79,7 @@ pub(super) fn find(
     environment: &Environment,
     url: &Url,
     headers: &[(String, String)],
+    range: Option<ByteRange>,
 ) -> Option<Stored> {
     let rows = environment.store.cached_responses(&environment.partition, key(url).as_str());
     let rows = environment.told(rows).filter(|rows| !rows.is_empty())?;
@@ -79,12 +92,52 @@ pub(super) fn find(
             BeforeRequest::Stale { matches: true, .. } => (false, validators(&head)),
             BeforeRequest::Stale { .. } => return None,
         };
-        Some(Stored { id, head, body: Bytes::from(row.body), is_fresh, validators })
+        // A range is one of the bytes on the wire, which are not kept.
+        let is_coded = header(&head.headers, "content-encoding").is_some();
+        if range.is_some() && (is_coded || row.body.is_empty()) {
+            return None;
+        }
+        let may_be_stale = is_within_window(&policy, &head, environment.time());
+        Some(Stored { id, head, body: row.body.into(), is_fresh, may_be_stale, validators })
     })
 }
 
+/// How long a response may be used after it is stale, while somebody asks the server:
+/// <https://www.rfc-editor.org/rfc/rfc5861#section-3>
+fn stale_window(head: &Head) -> Option<Duration> {
+    let control = header(&head.headers, "cache-control")?;
+    let forbids = ["no-cache", "must-revalidate"];
+    if directives(&control).any(|(name, _)| forbids.iter().any(|no| name.eq_ignore_ascii_case(no)))
+    {
+        return None;
+    }
+    seconds(&control, "stale-while-revalidate")
+}
+
+fn is_within_window(policy: &CachePolicy, head: &Head, now: SystemTime) -> bool {
+    let Some(window) = stale_window(head) else { return false };
+    let age = policy.age(now);
+    // What the crate tells is the rest of its life, which is none now.
+    let said = header(&head.headers, "cache-control").and_then(|said| seconds(&said, "max-age"));
+    let born = SystemTime::UNIX_EPOCH;
+    let life = said.unwrap_or_else(|| policy.time_to_live(born) + policy.age(born));
+    age.saturating_sub(life) <= window
+}
+
+fn directives(control: &str) -> impl Iterator<Item = (&str, &str)> {
+    control.split(',').map(|directive| {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        (name.trim(), value.trim().trim_matches('"'))
+    })
+}
+
+fn seconds(control: &str, name: &str) -> Option<Duration> {
+    let (_, value) = directives(control).find(|(other, _)| other.eq_ignore_ascii_case(name))?;
+    value.parse().ok().map(Duration::from_secs)
+}
+
 fn validators(head: &Head) -> Vec<(String, String)> {
-    let value = |name: &str| super::header(&head.headers, name);
+    let value = |name: &str| header(&head.headers, name);
     let etag = value("etag").map(|etag| ("If-None-Match".to_owned(), etag));
     let date = value("last-modified").map(|date| ("If-Modified-Since".to_owned(), date));
     etag.into_iter().chain(date).collect()
@@ -100,14 +153,32 @@ impl Stored {
         }
     }
 
+    /// Whether it answers a request of this mode while the server is asked anew. A request that
+    /// speaks to caches itself wants none that is stale.
+    pub(super) fn answers_while_revalidated(&self, request: &Request, mode: CacheMode) -> bool {
+        let speaks = ["cache-control", "pragma"].iter().any(|name| request.has_header(name));
+        mode == CacheMode::Default && self.may_be_stale && !speaks
+    }
+
     pub(super) fn validators(&self) -> &[(String, String)] {
         &self.validators
     }
 
-    /// The response, from the cache.
-    pub(super) fn into_response(self, environment: &Environment, url: Url) -> HttpResponse {
+    /// The response from the cache, or the part of it that was asked for. Instead of a part that it
+    /// does not have, it is all, as in Chromium.
+    pub(super) fn into_response(
+        mut self,
+        environment: &Environment,
+        url: Url,
+        range: Option<ByteRange>,
+    ) -> HttpResponse {
         let used = environment.store.use_cached_response(self.id, environment.now_ms as i64);
         environment.told(used);
+        if self.head.status == 200
+            && let Some(part) = range.and_then(|range| range.of(self.body.len()))
+        {
+            self.cut(part);
+        }
         HttpResponse {
             status: self.head.status,
             status_text: self.head.status_text,
@@ -117,12 +188,27 @@ impl Stored {
         }
     }
 
+    fn cut(&mut self, part: Range<usize>) {
+        let Head { status, status_text, headers } = &mut self.head;
+        *status = 206;
+        if !status_text.is_empty() {
+            "Partial Content".clone_into(status_text);
+        }
+        let (last, whole) = (part.end - 1, self.body.len());
+        headers.retain(|(name, _)| name != "content-length" && name != "content-range");
+        headers.push(("content-length".to_owned(), part.len().to_string()));
+        let of = format!("bytes {}-{last}/{whole}", part.start);
+        headers.push(("content-range".to_owned(), of));
+        self.body = self.body.slice(part);
+    }
+
     /// The response, which a 304 has confirmed.
     pub(super) fn confirmed(
         mut self,
         environment: &Environment,
         url: Url,
         headers: &[(String, String)],
+        range: Option<ByteRange>,
         by: &HttpResponse,
     ) -> HttpResponse {
         let about_it = |name: &str| !OF_A_304_ITSELF.contains(&name);
@@ -130,7 +216,7 @@ impl Stored {
         self.head.headers.retain(|(name, _)| !new.iter().any(|(newer, _)| newer == name));
         self.head.headers.extend(new);
         keep(environment, &url, headers, &self.head, &self.body, &[self.id]);
-        self.into_response(environment, url)
+        self.into_response(environment, url, range)
     }
 }
 
@@ -198,7 +284,7 @@ fn keep(
 ) {
     let Some(policy) = policy(environment, url, headers, head) else { return };
     let mut replaces = replaces.to_vec();
-    replaces.extend(find(environment, url, headers).map(|stored| stored.id));
+    replaces.extend(find(environment, url, headers, None).map(|stored| stored.id));
     let response = CachedResponse {
         policy: serde_json::to_string(&policy).expect("invariant: a policy is JSON"),
         head: serde_json::to_string(head).expect("invariant: a head is JSON"),
@@ -223,14 +309,16 @@ fn policy(
     *response.headers_mut() = header_map(&head.headers)?;
     // Any final status may be kept if the server says so, which the crate does for a few alone; so
     // it is asked about a 200.
-    let control = super::header(&head.headers, "cache-control").unwrap_or_default();
+    let control = header(&head.headers, "cache-control").unwrap_or_default();
     let says_so = control.contains("max-age") || control.contains("public");
-    let says_so = says_so || super::header(&head.headers, "expires").is_some();
+    let says_so = says_so || header(&head.headers, "expires").is_some();
     if head.status == 206 || !(says_so || CACHEABLE_BY_DEFAULT.contains(&head.status)) {
         return None;
     }
     let policy = CachePolicy::new_options(&asked, &response, environment.time(), OPTIONS);
-    let is_of_use = !policy.is_stale(environment.time()) || !validators(head).is_empty();
+    let is_of_use = !policy.is_stale(environment.time())
+        || !validators(head).is_empty()
+        || stale_window(head).is_some_and(|window| !window.is_zero());
     (policy.is_storable() && is_of_use).then_some(policy)
 }
 

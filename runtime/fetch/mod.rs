@@ -13,6 +13,7 @@ mod cors;
 mod integrity;
 mod main_fetch;
 mod network;
+mod range;
 mod redirect;
 mod referrer;
 mod scheme;
@@ -38,12 +39,16 @@ pub(crate) use cookies::{CookieObserved, Jar};
 pub use cors::Cors;
 pub(crate) use cors::PreflightCache;
 pub(crate) use main_fetch::fetch;
+pub(crate) use network::relation_of;
 pub(crate) use referrer::ReferrerPolicy;
-pub(crate) use scheme::{has_good_port, shortened};
+pub(crate) use scheme::{has_good_port, require_good_port, shortened};
 pub(crate) use tee::tee;
 
 /// Hears which cookies a response has changed.
 type OnCookieChange = Rc<dyn Fn(&[CookieObserved])>;
+
+/// Takes the revalidation of a URL, which answers the status of the response.
+type InBackground = Rc<dyn Fn(&Url, LocalBoxFuture<'static, Result<u16, FetchError>>)>;
 
 /// What a fetch may use. Clones are the same environment.
 #[derive(Clone)]
@@ -60,6 +65,9 @@ pub(crate) struct Environment {
     pub(crate) on_cookie_change: OnCookieChange,
     /// Hears of what the store could not keep; the fetch goes on without it.
     pub(crate) on_store_error: Rc<dyn Fn(&StoreError)>,
+    /// Asks anew for what is stale, as long as the client is there; without it nothing stale is of
+    /// use.
+    pub(crate) in_background: Option<InBackground>,
     /// Bytes that the client's other keepalive requests carry, which are under way.
     pub(crate) keepalive_bytes: usize,
     /// Milliseconds since the Unix epoch.
@@ -76,11 +84,11 @@ impl Environment {
         answer.inspect_err(|error| (self.on_store_error)(error)).ok()
     }
 
-    fn cookies_for(&self, url: &Url, relation: SiteRelation) -> Option<String> {
+    pub(crate) fn cookies_for(&self, url: &Url, relation: SiteRelation) -> Option<String> {
         self.jar.borrow_mut().header(url, relation, self.now_ms as i64)
     }
 
-    fn take_cookies<'a>(
+    pub(crate) fn take_cookies<'a>(
         &self,
         headers: impl Iterator<Item = &'a str>,
         url: &Url,
@@ -137,21 +145,7 @@ impl Request {
 
     /// Whether a URL is of the request's origin.
     pub(super) fn is_of_origin(&self, url: &Url) -> bool {
-        let Origin::Tuple(scheme, host, port) = &self.origin else { return false };
-        // Said in words, because `Url::origin` makes copies; only blob: URLs have another's.
-        match url.scheme() {
-            "http" | "https" | "ws" | "wss" | "ftp" => {
-                scheme == url.scheme()
-                    && Some(*port) == url.port_or_known_default()
-                    && match (host, url.host()) {
-                        (Host::Domain(one), Some(Host::Domain(other))) => one == other,
-                        (Host::Ipv4(one), Some(Host::Ipv4(other))) => *one == other,
-                        (Host::Ipv6(one), Some(Host::Ipv6(other))) => *one == other,
-                        _ => false,
-                    }
-            }
-            _ => self.origin == url.origin(),
-        }
+        is_of_origin(&self.origin, url)
     }
 
     pub(crate) fn has_header(&self, name: &str) -> bool {
@@ -176,6 +170,24 @@ impl Request {
             true => "null".to_owned(),
             false => self.origin.ascii_serialization(),
         }
+    }
+}
+
+fn is_of_origin(origin: &Origin, url: &Url) -> bool {
+    let Origin::Tuple(scheme, host, port) = origin else { return false };
+    // Said in words, because `Url::origin` makes copies; only blob: URLs have another's.
+    match url.scheme() {
+        "http" | "https" | "ws" | "wss" | "ftp" => {
+            scheme == url.scheme()
+                && Some(*port) == url.port_or_known_default()
+                && match (host, url.host()) {
+                    (Host::Domain(one), Some(Host::Domain(other))) => one == other,
+                    (Host::Ipv4(one), Some(Host::Ipv4(other))) => *one == other,
+                    (Host::Ipv6(one), Some(Host::Ipv6(other))) => *one == other,
+                    _ => false,
+                }
+        }
+        _ => *origin == url.origin(),
     }
 }
 

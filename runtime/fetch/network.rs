@@ -4,15 +4,17 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures::{FutureExt, StreamExt};
+use kittiwake_store::HttpCacheLimits;
 use percent_encoding::percent_decode_str;
-use url::{Host, Url};
+use url::{Host, Origin, Url};
 
 use super::referrer::{is_trustworthy, referrer_of};
 use super::{
     Body, CacheMode, Credentials, Environment, FetchError, Mode, Referrer, ReferrerPolicy, Request,
-    Tainting, cache, header,
+    Tainting, cache, header, is_of_origin,
 };
-use crate::http::{HttpBody, HttpRequest, HttpResponse};
+use crate::http::{Connection, HttpBody, HttpRequest, HttpResponse};
 
 /// What the keepalive requests of a client may carry together:
 /// <https://fetch.spec.whatwg.org/#keepalive-size-limit>
@@ -37,26 +39,73 @@ pub(super) async fn network_or_cache(
     let headers = outgoing_headers(environment, request, mode)?;
     let url = request.url().clone();
     let is_cacheable = cache::concerns(request, mode);
+    let range = cache::range_of(request).filter(|_| is_cacheable);
     let mut stored = None;
     if is_cacheable && mode != CacheMode::Reload {
-        stored = cache::find(environment, &url, &headers);
+        stored = cache::find(environment, &url, &headers, range);
     }
     if let Some(stored) = stored.take_if(|stored| stored.answers(mode)) {
-        return Ok(stored.into_response(environment, url));
+        return Ok(stored.into_response(environment, url, range));
+    }
+    if let (Some(in_background), None) = (&environment.in_background, range)
+        && let Some(stale) =
+            stored.take_if(|stored| stored.answers_while_revalidated(request, mode))
+    {
+        let revalidation = revalidate(environment.clone(), request.without_body(), stale.clone());
+        in_background(&url, revalidation.boxed_local());
+        return Ok(stale.into_response(environment, url, None));
     }
     if mode == CacheMode::OnlyIfCached {
         return Err(FetchError::NotCached { url });
     }
-    let mut sent_headers = headers.clone();
-    sent_headers.extend(stored.iter().flat_map(|stored| stored.validators().iter().cloned()));
-    let response = exchange(environment, request, sent_headers).await?;
+    let sent_headers = || {
+        let validators = stored.iter().flat_map(|stored| stored.validators());
+        headers.iter().chain(validators).cloned().collect()
+    };
+    let mut response = exchange(environment, request, sent_headers(), Connection::Any).await?;
+    // https://fetch.spec.whatwg.org/#http-network-or-cache-fetch, the step about 421
+    if response.status == 421 && !matches!(request.body, Body::Stream(_)) {
+        response = exchange(environment, request, sent_headers(), Connection::New).await?;
+    }
     if response.status == 304
         && let Some(stored) = stored
     {
-        return Ok(stored.confirmed(environment, url, &headers, &response));
+        return Ok(stored.confirmed(environment, url, &headers, range, &response));
     }
     cache::invalidate(environment, request, &response);
-    Ok(if is_cacheable { cache::keeping(environment, headers, response) } else { response })
+    // Whatever else answers for a part says nothing of the whole.
+    let is_whole = range.is_none() || response.status == 200;
+    Ok(match is_cacheable && is_whole {
+        true => cache::keeping(environment, headers, response),
+        false => response,
+    })
+}
+
+/// Asks the server for what is stale and was used all the same. Answers the status.
+async fn revalidate(
+    environment: Environment,
+    mut request: Request,
+    stale: cache::Stored,
+) -> Result<u16, FetchError> {
+    let headers = outgoing_headers(&environment, &request, CacheMode::Default)?;
+    let sent_headers = headers.iter().chain(stale.validators()).cloned().collect();
+    let response = exchange(&environment, &mut request, sent_headers, Connection::Any).await?;
+    let status = response.status;
+    if status == 304 {
+        let url = request.url().clone();
+        drop(stale.confirmed(&environment, url, &headers, None, &response));
+        return Ok(status);
+    }
+    // It is kept when its end has come.
+    let mut body = cache::keeping(&environment, headers, response).body;
+    let mut bytes = 0;
+    while let Some(chunk) = body.next().await {
+        bytes += chunk?.len() as u64;
+        if bytes > HttpCacheLimits::default().response_bytes {
+            break;
+        }
+    }
+    Ok(status)
 }
 
 fn forbids_storing(request: &Request) -> bool {
@@ -83,7 +132,7 @@ pub(super) async fn preflight(
         ..*request
     };
     let headers = outgoing_headers(environment, &preflight, CacheMode::Default)?;
-    exchange(environment, &mut preflight, headers).await
+    exchange(environment, &mut preflight, headers, Connection::Any).await
 }
 
 /// <https://fetch.spec.whatwg.org/#concept-http-network-fetch>
@@ -91,6 +140,7 @@ async fn exchange(
     environment: &Environment,
     request: &mut Request,
     headers: Vec<(String, String)>,
+    connection: Connection,
 ) -> Result<HttpResponse, FetchError> {
     let body = match std::mem::replace(&mut request.body, Body::Empty) {
         Body::Empty => None,
@@ -105,7 +155,8 @@ async fn exchange(
         }
     };
     let (method, url) = (request.method.clone(), request.url().clone());
-    let response = environment.http.send(HttpRequest { method, url, headers, body }).await?;
+    let sent = HttpRequest { method, url, headers, body, connection };
+    let response = environment.http.send(sent).await?;
     if includes_credentials(request) {
         let set = response.headers.iter().filter(|(name, _)| name == "set-cookie");
         let set = set.map(|(_, value)| value.as_str());
@@ -247,13 +298,18 @@ pub(crate) enum SiteRelation {
     CrossSite,
 }
 
+/// How a URL relates to who asks.
+pub(super) fn site_relation(request: &Request, url: &Url) -> SiteRelation {
+    relation_of(&request.origin, url)
+}
+
 /// <https://html.spec.whatwg.org/#same-site>, with the last two labels of a name for its
 /// registrable domain.
-pub(super) fn site_relation(request: &Request, url: &Url) -> SiteRelation {
-    if request.is_of_origin(url) {
+pub(crate) fn relation_of(origin: &Origin, url: &Url) -> SiteRelation {
+    if is_of_origin(origin, url) {
         return SiteRelation::SameOrigin;
     }
-    let url::Origin::Tuple(scheme, host, _) = &request.origin else {
+    let Origin::Tuple(scheme, host, _) = origin else {
         return SiteRelation::CrossSite;
     };
     let is_same_site = *scheme == url.scheme()

@@ -19,7 +19,7 @@ const BAD_PORTS: [u16; 83] = [
 ];
 
 /// <https://fetch.spec.whatwg.org/#block-bad-port>
-pub(super) fn require_good_port(url: &Url) -> Result<(), FetchError> {
+pub(crate) fn require_good_port(url: &Url) -> Result<(), FetchError> {
     match url.port() {
         Some(port) if BAD_PORTS.contains(&port) => Err(FetchError::BadPort { port }),
         _ => Ok(()),

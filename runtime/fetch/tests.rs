@@ -38,6 +38,7 @@ fn environment(servers: &ScriptedServers, cors: Cors) -> Environment {
         jar: Rc::default(),
         on_cookie_change: Rc::new(|_| {}),
         on_store_error: Rc::new(|error| panic!("{error}")),
+        in_background: None,
         keepalive_bytes: 0,
         now_ms: 1e12,
     }
@@ -181,4 +182,130 @@ async fn integrity_is_of_the_whole_body() {
         let outcome = outcome(&environment, request).await;
         assert_eq!(outcome.is_ok(), is_right, "{outcome:?}");
     }
+}
+
+/// Status, `content-range`, `content-length` and body of what answers a request for a part.
+async fn part(
+    environment: &Environment,
+    url: &str,
+    headers: &[(&str, &str)],
+) -> (u16, Option<String>, Option<String>, String) {
+    let mut get = request("GET", url);
+    let named = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    get.headers.extend(named);
+    let response = fetch(environment, get).await.unwrap();
+    let [range, length] =
+        ["content-range", "content-length"].map(|name| header(&response.headers, name));
+    let status = response.status;
+    let body = response.into_loaded().await.unwrap().body;
+    (status, range, length, String::from_utf8(body).unwrap())
+}
+
+#[tokio::test]
+async fn a_part_of_what_the_cache_has_comes_from_the_cache() {
+    let fresh = "headers = { cache-control = 'max-age=60', etag = '\"1\"' }";
+    let servers = servers(&format!(
+        "['https://a.test']\n'GET /' = [{{ {fresh}, body = '0123456789' }}, 304, 416]\n\
+         'GET /no' = {{ status = 404, {fresh}, body = 'gone' }}"
+    ));
+    let mut environment = environment(&servers, Cors::Enforce);
+    outcome(&environment, request("GET", "https://a.test/")).await.unwrap();
+    for (range, of, body) in [
+        ("bytes=0-1", "bytes 0-1/10", "01"),
+        ("bytes=8-", "bytes 8-9/10", "89"),
+        ("bytes=-3", "bytes 7-9/10", "789"),
+        ("bytes=5-100", "bytes 5-9/10", "56789"),
+    ] {
+        let length = Some(body.len().to_string());
+        let expected = (206, Some(of.to_owned()), length, body.to_owned());
+        assert_eq!(part(&environment, "https://a.test/", &[("Range", range)]).await, expected);
+    }
+    let beyond = part(&environment, "https://a.test/", &[("Range", "bytes=10-")]).await;
+    assert_eq!((beyond.0, &*beyond.3), (200, "0123456789"));
+    outcome(&environment, request("GET", "https://a.test/no")).await.unwrap();
+    let gone = part(&environment, "https://a.test/no", &[("Range", "bytes=0-1")]).await;
+    assert_eq!((gone.0, &*gone.3), (404, "gone"));
+    assert_eq!(servers.requests().len(), 2);
+    environment.now_ms += 61_000.0;
+    let confirmed = part(&environment, "https://a.test/", &[("Range", "bytes=0-1")]).await;
+    assert_eq!((confirmed.0, &*confirmed.3), (206, "01"));
+    assert_eq!(sent(&servers, "if-none-match")[2].as_deref(), Some("\"1\""));
+    assert_eq!(sent(&servers, "range")[2].as_deref(), Some("bytes=0-1"));
+}
+
+#[tokio::test]
+async fn a_part_that_the_cache_cannot_make_is_asked_of_the_server_and_not_kept() {
+    let fresh = "cache-control = 'max-age=60'";
+    let whole = format!("{{ headers = {{ {fresh} }}, body = 'whole' }}");
+    let servers = servers(&format!(
+        "['https://a.test']\n\
+         'GET /' = [{whole}, {{ status = 206, body = 'part' }}]\n\
+         'GET /new' = [{{ status = 416, headers = {{ {fresh} }} }}, {{ body = 'whole' }}]\n\
+         'GET /coded' = [{{ headers = {{ {fresh}, content-encoding = 'br' }}, body = 'b' }}, 206]"
+    ));
+    let environment = environment(&servers, Cors::Enforce);
+    let whole = async |url: &str| outcome(&environment, request("GET", url)).await.unwrap().3;
+    assert_eq!(whole("https://a.test/").await, "whole");
+    for headers in [
+        [("Range", "bytes=0-1,3-4"), ("X-A", "")],
+        [("Range", "items=0-1"), ("X-A", "")],
+        [("Range", "bytes=0-1"), ("If-Range", "\"1\"")],
+    ] {
+        assert_eq!(part(&environment, "https://a.test/", &headers).await.3, "part", "{headers:?}");
+    }
+    assert_eq!(whole("https://a.test/").await, "whole");
+    assert_eq!(servers.requests().len(), 4);
+    let range = [("Range", "bytes=9-")];
+    assert_eq!(part(&environment, "https://a.test/new", &range).await.0, 416);
+    assert_eq!(whole("https://a.test/new").await, "whole");
+    whole("https://a.test/coded").await;
+    assert_eq!(part(&environment, "https://a.test/coded", &range).await.0, 206);
+}
+
+#[tokio::test]
+async fn what_may_be_stale_is_used_only_by_those_who_do_not_mind() {
+    let window = "{ headers = { cache-control = 'max-age=0, stale-while-revalidate=9' } }";
+    let servers = servers(&format!("['https://a.test']\n'GET /' = {window}"));
+    let mut environment = environment(&servers, Cors::Enforce);
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let takes = asked.clone();
+    environment.in_background = Some(Rc::new(move |_, anew| takes.borrow_mut().push(anew)));
+    let counts = async |environment: &Environment, request| {
+        outcome(environment, request).await.unwrap();
+        (servers.requests().len(), asked.borrow().len())
+    };
+    let get = || request("GET", "https://a.test/");
+    assert_eq!(counts(&environment, get()).await, (1, 0));
+    environment.now_ms += 9_000.0;
+    assert_eq!(counts(&environment, get()).await, (1, 1));
+    let anew = asked.borrow_mut().pop().unwrap();
+    assert_eq!(anew.await.unwrap(), 200);
+    assert_eq!(servers.requests().len(), 2);
+    for mind in [
+        Request { cache: CacheMode::NoCache, ..get() },
+        Request { headers: vec![("Cache-Control".to_owned(), "max-age=0".to_owned())], ..get() },
+    ] {
+        let requests = servers.requests().len();
+        assert_eq!(counts(&environment, mind).await, (requests + 1, 0));
+    }
+    environment.now_ms += 9_001.0;
+    let requests = servers.requests().len();
+    assert_eq!(counts(&environment, get()).await, (requests + 1, 0));
+}
+
+#[tokio::test]
+async fn a_misdirected_request_is_sent_once_more() {
+    let servers = servers("['https://a.test']\n'POST /' = [421, 200]\n'GET /' = 421");
+    let environment = environment(&servers, Cors::Enforce);
+    let body = Body::Whole(Bytes::from_static(b"text"));
+    let post = Request { body, ..request("POST", "https://a.test/") };
+    assert_eq!(outcome(&environment, post).await.unwrap().1, 200);
+    let bodies: Vec<_> = servers.requests().into_iter().map(|request| request.body).collect();
+    assert_eq!(bodies, [Some(Bytes::from_static(b"text")), Some(Bytes::from_static(b"text"))]);
+    assert_eq!(outcome(&environment, request("GET", "https://a.test/")).await.unwrap().1, 421);
+    assert_eq!(servers.requests().len(), 4);
+    let body = Body::Stream(Box::pin(futures::stream::empty()));
+    let stream = Request { body, ..request("POST", "https://a.test/") };
+    outcome(&environment, stream).await.unwrap();
+    assert_eq!(servers.requests().len(), 5);
 }

@@ -182,7 +182,7 @@ async fn load_here(http: EmbeddersHttp, url: Url) -> Result<Loaded, HttpError> {
 
 /// What the door is given: its futures may go from thread to thread, the host's bodies may not.
 fn given(request: HttpRequest) -> DoorRequest {
-    let HttpRequest { method, url, headers, body } = request;
+    let HttpRequest { method, url, headers, body, .. } = request;
     let body = match body {
         None => DoorBody::Empty,
         Some(HttpBody::Whole(bytes)) => DoorBody::Whole(bytes),

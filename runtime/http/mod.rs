@@ -46,6 +46,18 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// The body, if there is one.
     pub body: Option<HttpBody>,
+    /// By which connection it leaves.
+    pub connection: Connection,
+}
+
+/// By which connection a request leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connection {
+    /// One that is open, if there is one.
+    #[default]
+    Any,
+    /// One of its own. A door without connections takes it for any.
+    New,
 }
 
 type Body = LocalBoxStream<'static, Result<Bytes, HttpError>>;
@@ -62,7 +74,8 @@ pub enum HttpBody {
 impl HttpRequest {
     /// A `GET` of `url` without headers.
     pub fn get(url: Url) -> HttpRequest {
-        HttpRequest { method: "GET".to_owned(), url, headers: Vec::new(), body: None }
+        let (method, headers, connection) = ("GET".to_owned(), Vec::new(), Connection::Any);
+        HttpRequest { method, url, headers, body: None, connection }
     }
 }
 

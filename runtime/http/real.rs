@@ -28,7 +28,7 @@ use url::Url;
 use super::decode::decoded;
 use super::policy::{NetworkPolicy, PRIVATE};
 use super::{
-    Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, UpgradedConnection,
+    Connection, Http, HttpBody, HttpError, HttpRequest, HttpResponse, Loaded, UpgradedConnection,
     WebSocketRequest, authority, follow, is_loopback, status_text, web_socket,
 };
 
@@ -221,9 +221,14 @@ async fn exchange(clients: &Clients, request: HttpRequest) -> Result<HttpRespons
     if !matches!(url.scheme(), "http" | "https") {
         return Err(HttpError::UnsupportedScheme { url });
     }
+    let connection = request.connection;
     let (mut request, mut upload) = outgoing(request)?;
     clients.route(&mut request);
-    let client = clients.client(Proxying::of(request.url()))?;
+    let proxying = Proxying::of(request.url());
+    let client = match connection {
+        Connection::Any => clients.client(proxying)?.clone(),
+        Connection::New => clients.builder(proxying).build().map_err(no_client)?,
+    };
     let response = client.execute(request);
     let response = match upload.take() {
         None => response.await,

@@ -4,6 +4,7 @@
 //! Invariant: a connection is handed out only after the server agreed to what was asked.
 
 use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use url::Url;
@@ -20,6 +21,8 @@ pub struct WebSocketRequest {
     pub origin: String,
     /// `Sec-WebSocket-Protocol`; empty for none.
     pub protocols: String,
+    /// `Cookie`; one character is one byte.
+    pub cookies: Option<String>,
     /// 16 random bytes in Base64.
     pub key: String,
 }
@@ -28,6 +31,8 @@ pub struct WebSocketRequest {
 pub struct UpgradedConnection {
     /// The protocol that the server chose; empty for none.
     pub protocol: String,
+    /// The `Set-Cookie` headers that came with it.
+    pub set_cookies: Vec<String>,
     /// The bytes.
     pub stream: Box<dyn DuplexStream>,
 }
@@ -55,13 +60,21 @@ pub(super) async fn connect(
     if !request.protocols.is_empty() {
         builder = builder.header("sec-websocket-protocol", &request.protocols);
     }
+    if let Some(cookies) = &request.cookies {
+        let bytes: Vec<u8> = cookies.chars().filter_map(|c| u8::try_from(c).ok()).collect();
+        builder = builder.header("cookie", bytes);
+    }
     let mut handshake = builder.build().map_err(failed)?;
     clients.route(&mut handshake);
     let response = client.execute(handshake).await.map_err(failed)?;
     let protocol = agreed_protocol(&response, &request)
         .map_err(|cause| HttpError::Broken { host: authority(&url), cause })?;
+    let set_cookies = response.headers().get_all("set-cookie").into_iter();
+    let text =
+        |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+    let set_cookies = set_cookies.map(text).collect();
     let stream = Box::new(response.upgrade().await.map_err(failed)?);
-    Ok(UpgradedConnection { protocol, stream })
+    Ok(UpgradedConnection { protocol, set_cookies, stream })
 }
 
 /// <https://www.rfc-editor.org/rfc/rfc6455#section-4.1>, what the client checks.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 
 use kittiwake_store::{Store, shard_folder};
-use tokio::runtime::Builder as TokioBuilder;
+use tokio::runtime::{Builder as TokioBuilder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
@@ -67,46 +67,58 @@ pub(super) fn run_host_thread(
 ) {
     let time = builder.time;
     let _ended = Ended(place.trace.clone());
+    let serve = serve(builder, place, incoming, report.clone());
     let mut tokio = TokioBuilder::new_current_thread();
     tokio.enable_all().on_thread_park(on_thread_park);
-    let helper = match time {
-        Time::Simulated { .. } => Some(Helper::install(&mut tokio)),
-        Time::Real => None,
+    let served = match time {
+        Time::Simulated { .. } => {
+            let helper = Helper::install(&mut tokio);
+            tokio.start_paused(true).build().map(|tokio| {
+                // Dropped before `tokio`, also by a panic.
+                let _helper = helper;
+                LocalSet::new().block_on(&tokio, serve);
+            })
+        }
+        // Its one queue has the tasks of realms and those of connections. A `LocalSet` has its own,
+        // and between the two the thread asks the system each time whether something has come.
+        Time::Real => tokio.build_local(LocalOptions::default()).map(|tokio| tokio.block_on(serve)),
     };
-    let tokio = match tokio.start_paused(matches!(time, Time::Simulated { .. })).build() {
-        Ok(tokio) => tokio,
+    if let Err(error) = served {
+        let _ = report.send(Err(Error::Thread(Arc::new(error))));
+    }
+}
+
+/// Opens the shard, reports how that went, and serves until nobody commands any more.
+async fn serve(
+    builder: Builder,
+    place: ShardPlace,
+    incoming: mpsc::Receiver<Command>,
+    report: std::sync::mpsc::SyncSender<Result<(), Error>>,
+) {
+    let time = builder.time;
+    let shard = match open_shard(builder, place) {
+        Ok(shard) => shard,
         Err(error) => {
-            let _ = report.send(Err(Error::Thread(Arc::new(error))));
+            let _ = report.send(Err(error));
             return;
         }
     };
-    // Dropped before `tokio`, also by a panic.
-    let _helper = helper;
-    LocalSet::new().block_on(&tokio, async move {
-        let shard = match open_shard(builder, place) {
-            Ok(shard) => shard,
-            Err(error) => {
-                let _ = report.send(Err(error));
-                return;
+    tokio::task::spawn_local(scheduler::run(shard.clone()));
+    tokio::task::spawn_local(shard.clone().remove_released_bodies());
+    let _ = report.send(Ok(()));
+    match time {
+        Time::Real => {
+            tokio::task::spawn_local(time_jumps::watch(shard.clone()));
+            if shard.keeps_spare() {
+                tokio::task::spawn_local(shard.clone().keep_spare());
             }
-        };
-        tokio::task::spawn_local(scheduler::run(shard.clone()));
-        tokio::task::spawn_local(shard.clone().remove_released_bodies());
-        let _ = report.send(Ok(()));
-        match time {
-            Time::Real => {
-                tokio::task::spawn_local(time_jumps::watch(shard.clone()));
-                if shard.keeps_spare() {
-                    tokio::task::spawn_local(shard.clone().keep_spare());
-                }
-                serve_commands(&shard, incoming).await;
-            }
-            Time::Simulated { .. } => serve_commands_in_turn(&shard, incoming).await,
+            serve_commands(&shard, incoming).await;
         }
-        if let Err(error) = shard.shut_down() {
-            shard.trace_store_error(&error);
-        }
-    });
+        Time::Simulated { .. } => serve_commands_in_turn(&shard, incoming).await,
+    }
+    if let Err(error) = shard.shut_down() {
+        shard.trace_store_error(&error);
+    }
 }
 
 fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Error> {

@@ -139,7 +139,7 @@ impl Http for ScriptedServers {
     ) -> LocalBoxFuture<'static, Result<HttpResponse, HttpError>> {
         let servers = self.clone();
         async move {
-            let HttpRequest { method, url, headers, body } = request;
+            let HttpRequest { method, url, headers, body, .. } = request;
             let body = match body {
                 None => None,
                 Some(HttpBody::Whole(bytes)) => Some(bytes),

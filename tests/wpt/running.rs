@@ -168,6 +168,23 @@ fn what_needs_python_is_left_out_without_it() {
 }
 
 #[test]
+fn a_variant_for_http2_is_left_out_unless_the_expectations_name_it() {
+    let variants = "// META: global=serviceworker\n// META: variant=?default\n\
+                    // META: variant=?wpt_flags=h2\ntest(() => {}, 'x');";
+    let tree = checkout(&[("a/t.any.js", variants)]);
+    let ran = wpt(tree.path(), &["--verbose", "--jobs", "1", "a"]);
+    assert_eq!(
+        told(&ran),
+        [
+            "/a/t.any.serviceworker.html?wpt_flags=h2  Skip  0 of 0",
+            "    the runner's servers do not speak HTTP/2",
+            "/a/t.any.serviceworker.html?default  Ok  1 of 1",
+        ]
+    );
+    assert_eq!(ran.code, 0);
+}
+
+#[test]
 fn mistakes_are_named_with_their_remedy() {
     let tree = checkout(&[("a/t.any.js", WORKER)]);
     let cases: [(&[&str], &str); 4] = [

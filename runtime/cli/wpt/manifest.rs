@@ -22,7 +22,7 @@ pub struct Test {
     pub path: String,
     /// Where the test runs.
     pub scope: Scope,
-    /// What the page asks for that there is not without a DOM.
+    /// Why it is not run, unless the expectations name it.
     pub lacks: Option<String>,
     /// Whether the test asks for the long time limit.
     pub long: bool,
@@ -165,7 +165,8 @@ impl Kind {
         let mut tests = meta.tests(file, &path, |variant| format!("{path}{variant}"));
         for test in &mut tests {
             test.scope = Scope::Page;
-            test.lacks = wanted_of_dom(text);
+            let of_dom = wanted_of_dom(text).map(|used| format!("a page has no DOM: {used}"));
+            test.lacks = of_dom.or(test.lacks.take());
             test.long |= asks_for_long(text);
         }
         tests
@@ -229,6 +230,9 @@ fn worker_of_page(file: &str, text: &str) -> Option<Test> {
     })
 }
 
+/// Why a variant is left out.
+const HTTP2: &str = "the runner's servers do not speak HTTP/2";
+
 /// The `// META:` lines at the beginning of a script.
 struct Meta<'a>(Vec<(&'a str, &'a str)>);
 
@@ -286,7 +290,7 @@ impl<'a> Meta<'a> {
             id: format!("{id}{variant}"),
             path: path(variant),
             scope: Scope::ServiceWorker,
-            lacks: None,
+            lacks: variant.contains("wpt_flags=h2").then(|| HTTP2.to_owned()),
             long,
         };
         variants.into_iter().map(test).collect()

@@ -1,8 +1,10 @@
 """Starts the checkout's own wptserve for Kittiwake's runner of web-platform-tests.
 
-Arguments: a JSON object with `roots`, `tools` and `config`. Prints the ports of two servers as JSON
-once they listen: both speak plain HTTP on the loopback interface, and one believes that it is
-`https`, so that handlers build the URLs that tests expect. Ends when its standard input does.
+Arguments: a JSON object with `roots`, `tools` and `config`. Prints the ports of its servers as JSON
+once they listen. Two speak plain HTTP on the loopback interface, and one of them believes that it is
+`https`, so that handlers build the URLs that tests expect. The third, `ws`, speaks WebSocket by the
+checkout's own handlers, if the checkout has any and the server for them. Ends when its standard
+input does.
 """
 
 import json
@@ -64,13 +66,36 @@ def start(config_class, server_class, scheme, routes, doc_root, settings):
     return server.httpd.socket.getsockname()[1]
 
 
+def start_websockets(doc_root):
+    """Starts the checkout's pywebsocket; nothing without it or without handlers."""
+    handlers = os.path.join(doc_root, "websockets", "handlers")
+    try:
+        from mod_pywebsocket import standalone
+    except ImportError:
+        return None
+    if not os.path.isdir(handlers):
+        return None
+    # Newer handlers know the package by its newer name; classes of both are to be the same.
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == "mod_pywebsocket":
+            sys.modules[name.replace("mod_pywebsocket", "pywebsocket3", 1)] = module
+    arguments = ["-H", "127.0.0.1", "-p", "0", "-d", doc_root, "-w", handlers]
+    options, _ = standalone._parse_args_and_config(arguments)
+    options.cgi_directories = []
+    options.is_executable_method = None
+    server = standalone.WebSocketServer(options)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server._sockets[0][0].getsockname()[1]
+
+
 def main():
     arguments = json.loads(sys.argv[1])
     sys.path.insert(0, arguments["tools"])
     import localpaths  # noqa: F401, it makes the rest importable
     from wptserve import config, handlers, server, stash
 
-    logging.getLogger("wptserve").setLevel(logging.CRITICAL)
+    # Handlers that fail on purpose would fill the log.
+    logging.disable(logging.CRITICAL)
     # Whoever ends the runner by a signal to its group ends this, too; the overlay is to go then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     temporary = None
@@ -97,6 +122,7 @@ def main():
                 )
                 for scheme in ("http", "https")
             }
+            ports["ws"] = start_websockets(doc_root)
             print(json.dumps(ports), flush=True)
             sys.stdin.read()
     finally:

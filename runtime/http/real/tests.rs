@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap as Headers, StatusCode};
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -191,4 +192,23 @@ async fn what_http_cannot_say_is_refused_before_it_is_sent() {
             .unwrap();
         assert_eq!(error.to_string(), format!("the request cannot be sent: {cause}"));
     }
+}
+
+#[tokio::test]
+async fn a_request_may_ask_for_a_connection_of_its_own() {
+    let who = async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string();
+    let router = Router::new().route("/", get(who));
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = address_url("http", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, service).await.unwrap() });
+    let http = ReqwestHttp::new("test", Routes::default(), Arc::default());
+    let peer = async |connection| {
+        let request = HttpRequest { connection, ..HttpRequest::get(url.clone()) };
+        http.send(request).await.unwrap().into_loaded().await.unwrap().body
+    };
+    let first = peer(Connection::Any).await;
+    assert_eq!(peer(Connection::Any).await, first);
+    assert_ne!(peer(Connection::New).await, first);
+    assert_eq!(peer(Connection::Any).await, first);
 }

@@ -36,11 +36,13 @@ pub const ORIGIN: &str = "https://web-platform.test:8443";
 /// More bytes than any test's request head has.
 const HEAD_AT_MOST: usize = 256 << 10;
 
-/// The ports of wptserve's two servers, by the scheme that each believes to have.
+/// The ports of wptserve's two servers, by the scheme that each believes to have, and that of the
+/// checkout's server of WebSockets, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PythonPorts {
     http: u16,
     https: u16,
+    ws: Option<u16>,
 }
 
 /// What wptserve has to know about the site.
@@ -61,6 +63,7 @@ pub fn python_settings() -> serde_json::Value {
 pub struct Site {
     http: SocketAddr,
     https: SocketAddr,
+    web_sockets: Option<SocketAddr>,
     checkout: Checkout,
     interfaces: Arc<Mutex<Checkout>>,
     unanswered: Arc<Mutex<Vec<String>>>,
@@ -76,7 +79,7 @@ impl Site {
                 checkout: checkout.clone(),
                 interfaces: Arc::clone(&interfaces),
                 scheme,
-                python: python_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+                python: python_port.map(on_loopback),
                 unanswered: Arc::clone(&unanswered),
             });
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -93,7 +96,8 @@ impl Site {
         };
         let http = listen("http", python.map(|ports| ports.http))?;
         let https = listen("https", python.map(|ports| ports.https))?;
-        Ok(Site { http, https, checkout: checkout.clone(), interfaces, unanswered })
+        let web_sockets = python.and_then(|ports| ports.ws).map(on_loopback);
+        Ok(Site { http, https, web_sockets, checkout: checkout.clone(), interfaces, unanswered })
     }
 
     /// Serves a test from now on, which is at this path.
@@ -104,16 +108,23 @@ impl Site {
 
     /// Sends a runtime's requests to this site.
     pub fn route(&self, mut builder: Builder) -> Builder {
-        for (scheme, ports) in PORTS {
+        let web_sockets = OTHER_PORTS.iter().filter_map(|(name, port)| {
+            // A WebSocket begins as a request.
+            let scheme = if *name == "wss" { "https" } else { "http" };
+            let is_one = matches!(*name, "ws" | "wss");
+            Some((scheme, *port, self.web_sockets.filter(|_| is_one)?))
+        });
+        let servers = PORTS.into_iter().flat_map(|(scheme, ports)| {
             let address = if scheme == "https" { self.https } else { self.http };
+            ports.map(|port| (scheme, port, address))
+        });
+        for (scheme, port, address) in servers.chain(web_sockets) {
             for host in HOSTS {
                 for subdomain in SUBDOMAINS {
                     let dot = if subdomain.is_empty() { "" } else { "." };
-                    for port in ports {
-                        let origin = format!("{scheme}://{subdomain}{dot}{host}:{port}");
-                        let origin = Url::parse(&origin).expect("an origin is a URL");
-                        builder = builder.route(&origin, address);
-                    }
+                    let origin = format!("{scheme}://{subdomain}{dot}{host}:{port}");
+                    let origin = Url::parse(&origin).expect("an origin is a URL");
+                    builder = builder.route(&origin, address);
                 }
             }
         }
@@ -242,6 +253,10 @@ impl Server {
             received.extend_from_slice(&chunk[..count]);
         }
     }
+}
+
+fn on_loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 /// Joins the connection with another to wptserve, which has received `received` by then.

@@ -3,7 +3,7 @@
 
 use super::{HOSTS, Head, PORTS};
 
-/// Ports of services that are not there; tests ask for their numbers.
+/// Ports of other services; tests ask for their numbers. Only those of WebSockets are there.
 pub const OTHER_PORTS: [(&str, u16); 10] = [
     ("ws", 8666),
     ("wss", 8667),
