@@ -11,6 +11,7 @@ mod code_cache;
 mod coverage;
 mod graphs;
 mod inspect;
+mod lazy;
 mod memory;
 mod modules;
 mod stack;
@@ -49,6 +50,12 @@ pub(crate) use modules::{
 use modules::{DynamicImports, ModuleMap};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
+
+/// What the snapshot leaves out.
+static PARTS: &[lazy::Part] = {
+    use lazy::{Part, PartKind};
+    include!(concat!(env!("OUT_DIR"), "/parts.rs"))
+};
 
 /// What our own script may take to start a realm, however little scripts may.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -177,6 +184,7 @@ impl Realm {
         {
             deno_core::scope!(scope, &mut runtime);
             scope.set_slot(Rc::new(CompiledScripts::default()));
+            lazy::install(scope, PARTS);
         }
         let inspected = options.inspector.map(|(inspector, debugged)| {
             let realm = (options.id, debugged);

@@ -11,21 +11,27 @@ const { Event, eventTargetData, reportException, setIsTrusted, setTarget } = cor
   "ext:deno_web/02_event.js",
 );
 const {
+  ArrayPrototypeFind,
   ArrayPrototypeIncludes,
   ArrayPrototypeIndexOf,
   ArrayPrototypeSlice,
   ArrayPrototypeSplice,
   ObjectGetOwnPropertySymbols,
   ReflectApply,
+  SymbolPrototypeGetDescription,
 } = primordials;
 
 // deno_web keeps an event's state under symbols of its own, which its dispatch alone knows; that
 // dispatch has no parents for targets that are no nodes.
 const symbols = ObjectGetOwnPropertySymbols(new Event("x"));
-const [attributes, path, dispatched, passive, stopped, stoppedAtOnce] = [
-  "[[attributes]]", "[[path]]", "[[dispatched]]", "[[inPassiveListener]]",
-  "[[stopPropagationFlag]]", "[[stopImmediatePropagationFlag]]",
-].map((description) => symbols.find((symbol) => symbol.description === description));
+const symbolOf = (description) =>
+  ArrayPrototypeFind(symbols, (symbol) => SymbolPrototypeGetDescription(symbol) === description);
+const attributes = symbolOf("[[attributes]]");
+const path = symbolOf("[[path]]");
+const dispatched = symbolOf("[[dispatched]]");
+const passive = symbolOf("[[inPassiveListener]]");
+const stopped = symbolOf("[[stopPropagationFlag]]");
+const stoppedAtOnce = symbolOf("[[stopImmediatePropagationFlag]]");
 
 /** A property that events have, and nothing else. */
 export const eventMark = attributes;
