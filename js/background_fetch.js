@@ -56,7 +56,7 @@ const {
 } = primordials;
 
 // https://wicg.github.io/background-fetch/#background-fetch-manager
-class BackgroundFetchManager {
+export class BackgroundFetchManager {
   #scope;
 
   constructor(key = undefined, scope = undefined) {
@@ -219,7 +219,7 @@ let numberOf;
 const known = new SafeMap();
 
 // https://wicg.github.io/background-fetch/#background-fetch-registration
-class BackgroundFetchRegistration extends EventTarget {
+export class BackgroundFetchRegistration extends EventTarget {
   #snapshot;
 
   static {
@@ -336,7 +336,7 @@ export function changeBackgroundFetch(snapshot) {
 }
 
 // https://wicg.github.io/background-fetch/#background-fetch-record-interface
-class BackgroundFetchRecord {
+export class BackgroundFetchRecord {
   #number;
   #position;
   #request;
@@ -371,7 +371,7 @@ async function responseOf(number, position) {
 }
 
 // https://wicg.github.io/background-fetch/#background-fetch-event
-class BackgroundFetchEvent extends ExtendableEvent {
+export class BackgroundFetchEvent extends ExtendableEvent {
   #registration;
 
   constructor(type, init) {
@@ -398,7 +398,7 @@ class BackgroundFetchEvent extends ExtendableEvent {
 webidl.configureInterface(BackgroundFetchEvent);
 
 // https://wicg.github.io/background-fetch/#background-fetch-update-ui-event
-class BackgroundFetchUpdateUIEvent extends BackgroundFetchEvent {
+export class BackgroundFetchUpdateUIEvent extends BackgroundFetchEvent {
   #isUpdated = false;
 
   constructor(type, init) {
@@ -430,13 +430,3 @@ export function createBackgroundFetchEvent(type, snapshot) {
   const Interface = hasUI ? BackgroundFetchUpdateUIEvent : BackgroundFetchEvent;
   return new Interface(type, { registration });
 }
-
-/** By their names. */
-export const interfaces = {
-  BackgroundFetchManager,
-  BackgroundFetchRecord,
-  BackgroundFetchRegistration,
-};
-
-/** Exposed in service workers only. */
-export const workerInterfaces = { BackgroundFetchEvent, BackgroundFetchUpdateUIEvent };

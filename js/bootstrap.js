@@ -6,56 +6,53 @@
 // Invariant: this is the only file that writes to globalThis, and nothing of the engine (`Deno`,
 // `__bootstrap`, an op) stays reachable from it.
 
-import { core, internals, primordials } from "ext:core/mod.js";
-import { BoundedArrayBuffer, setBufferLimit } from "ext:kittiwake/array_buffer.js";
-import * as backgroundFetch from "ext:kittiwake/background_fetch.js";
+import { core, primordials } from "ext:core/mod.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
-import { BroadcastChannel } from "ext:kittiwake/broadcast_channel.js";
 import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
+import { setBufferLimit } from "ext:kittiwake/array_buffer.js";
 import { createConsole } from "ext:kittiwake/console.js";
-import * as contentIndex from "ext:kittiwake/content_index.js";
-import * as cookies from "ext:kittiwake/cookie_store.js";
 import {
   defineHandler,
   dispatchPlatformEvent,
   installErrorReporting,
 } from "ext:kittiwake/events.js";
-import { EventSource } from "ext:kittiwake/event_source.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
-import { FetchEvent } from "ext:kittiwake/fetch_event.js";
 import { dispatchFunctionalEvent } from "ext:kittiwake/functional_events.js";
 import { fetch } from "ext:kittiwake/fetch/fetch.js";
-import { Headers } from "ext:kittiwake/fetch/headers.js";
-import { Request } from "ext:kittiwake/fetch/request.js";
-import { Response } from "ext:kittiwake/fetch/response.js";
 import * as history from "ext:kittiwake/history.js";
 import { importScripts, setImporter } from "ext:kittiwake/import_scripts.js";
-import { indexedDbInterfaces } from "ext:kittiwake/indexed_db/interfaces.js";
-import { indexedDB } from "ext:kittiwake/indexed_db/factory.js";
-import { deliver } from "ext:kittiwake/indexed_db/delivery.js";
 import * as pageLocation from "ext:kittiwake/location.js";
-import { Lock, LockManager } from "ext:kittiwake/locks.js";
+import { interfaces, workerInterfaces } from "ext:kittiwake/interfaces.js";
+import {
+  allowImports,
+  answerLazily,
+  BACKGROUND_FETCH,
+  COOKIES,
+  defineLazily,
+  ifLoaded,
+  INDEXED_DB,
+  load,
+  NETWORK_INFORMATION,
+  NOTIFICATIONS,
+  PERFORMANCE,
+  PERIODIC_SYNC,
+  prepare,
+  PUSH,
+  SCHEDULER,
+  STORAGE,
+  STORAGE_BUCKETS,
+} from "ext:kittiwake/lazy.js";
+import { imports } from "ext:kittiwake/lazy_imports.js";
 import * as messagePort from "ext:kittiwake/message_port.js";
-import { NavigationPreloadManager } from "ext:kittiwake/navigation_preload.js";
 import * as navigator from "ext:kittiwake/navigator.js";
-import * as networkInformation from "ext:kittiwake/network_information.js";
-import * as notifications from "ext:kittiwake/notifications.js";
-import * as periodicSync from "ext:kittiwake/periodic_sync.js";
-import { Permissions, PermissionStatus } from "ext:kittiwake/permissions.js";
 import { refuseToClone } from "ext:kittiwake/platform_object.js";
-import * as push from "ext:kittiwake/push.js";
-import * as scheduling from "ext:kittiwake/scheduler.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 import { installHostClock, installHostEntropy } from "ext:kittiwake/simulation.js";
-import { StorageBucket, StorageBucketManager } from "ext:kittiwake/storage_buckets.js";
-import { StorageManager } from "ext:kittiwake/storage_manager.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
 import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
 import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
 import * as timers from "ext:kittiwake/timers.js";
-import { NavigatorUAData } from "ext:kittiwake/user_agent_data.js";
-import { WebSocket } from "ext:kittiwake/web_socket.js";
 import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
@@ -77,30 +74,20 @@ const {
   PromiseResolve,
   ReflectApply,
   SafeMap,
-  Symbol,
   TypeError,
 } = primordials;
 
-// Every source is loaded now: what is left over would be read from a registry's folder at each
-// start.
 const base64 = web("05_base64.js");
 const dom = web("01_dom_exception.js");
-const abort = web("03_abort_signal.js");
-const encoding = web("08_text_encoding.js");
-const file = web("09_file.js");
 const location = web("12_location.js");
-const performance = web("15_performance.js");
-const streams = web("06_streams.js");
 const url = web("00_url.js");
-const { CompressionStream, DecompressionStream } = web("14_compression.js");
-const { FileReader } = web("10_filereader.js");
-const { URLPattern } = web("01_urlpattern.js");
 const { WorkerGlobalScope, Window } = web("04_global_interfaces.js");
-const { FormData } = core.loadExtScript("ext:deno_fetch/21_formdata.js");
-internals.kKeyObject = Symbol("kKeyObject"); // before deno_crypto, or its keys lose their brand
 const crypto = core.loadExtScript("ext:deno_crypto/00_crypto.js");
 const { getRandomValues } = crypto.Crypto.prototype;
-push.setRandomSource((array) => ReflectApply(getRandomValues, crypto.crypto, [array]));
+prepare(PUSH, ({ setRandomSource }) => {
+  setRandomSource((array) => ReflectApply(getRandomValues, crypto.crypto, [array]));
+});
+prepare(PERFORMANCE, (performance) => performance.setTimeOrigin());
 
 // https://w3c.github.io/ServiceWorker/#serviceworkerglobalscope-interface
 class ServiceWorkerGlobalScope extends WorkerGlobalScope {
@@ -138,108 +125,8 @@ core.registerErrorBuilder(
 webidl.configureInterface(event.CloseEvent);
 nameGetters(location.workerLocationConstructorDescriptor.value.prototype);
 
-const interfaces = {
-  ...backgroundFetch.interfaces,
-  AbortController: abort.AbortController,
-  AbortSignal: abort.AbortSignal,
-  ArrayBuffer: BoundedArrayBuffer,
-  Blob: file.Blob,
-  BroadcastChannel,
-  ByteLengthQueuingStrategy: streams.ByteLengthQueuingStrategy,
-  Cache: cache.Cache,
-  CacheStorage: cache.CacheStorage,
-  CloseEvent: event.CloseEvent,
-  CompressionStream,
-  ContentIndex: contentIndex.ContentIndex,
-  CookieStore: cookies.CookieStore,
-  CookieStoreManager: cookies.CookieStoreManager,
-  CountQueuingStrategy: streams.CountQueuingStrategy,
-  Crypto: crypto.Crypto,
-  CryptoKey: crypto.CryptoKey,
-  CustomEvent: event.CustomEvent,
-  DecompressionStream,
-  DOMException: dom.DOMException,
-  ErrorEvent: event.ErrorEvent,
-  Event: event.Event,
-  EventSource,
-  EventTarget: event.EventTarget,
-  File: file.File,
-  FileReader,
-  FormData,
-  Headers,
-  ...indexedDbInterfaces,
-  Lock,
-  LockManager,
-  MessageChannel: messagePort.MessageChannel,
-  MessageEvent: event.MessageEvent,
-  MessagePort: messagePort.MessagePort,
-  NavigationPreloadManager,
-  NavigatorUAData,
-  NetworkInformation: networkInformation.NetworkInformation,
-  Notification: notifications.Notification,
-  Performance: performance.Performance,
-  PerformanceEntry: performance.PerformanceEntry,
-  PerformanceMark: performance.PerformanceMark,
-  PerformanceMeasure: performance.PerformanceMeasure,
-  PerformanceObserver: performance.PerformanceObserver,
-  PerformanceObserverEntryList: performance.PerformanceObserverEntryList,
-  PeriodicSyncManager: periodicSync.PeriodicSyncManager,
-  Permissions,
-  PermissionStatus,
-  ProgressEvent: event.ProgressEvent,
-  PromiseRejectionEvent: event.PromiseRejectionEvent,
-  PushManager: push.PushManager,
-  PushSubscription: push.PushSubscription,
-  PushSubscriptionOptions: push.PushSubscriptionOptions,
-  QuotaExceededError: dom.QuotaExceededError,
-  ReadableByteStreamController: streams.ReadableByteStreamController,
-  ReadableStream: streams.ReadableStream,
-  ReadableStreamBYOBReader: streams.ReadableStreamBYOBReader,
-  ReadableStreamBYOBRequest: streams.ReadableStreamBYOBRequest,
-  ReadableStreamDefaultController: streams.ReadableStreamDefaultController,
-  ReadableStreamDefaultReader: streams.ReadableStreamDefaultReader,
-  Request,
-  Response,
-  Scheduler: scheduling.Scheduler,
-  ServiceWorker: serviceWorker.ServiceWorker,
-  ServiceWorkerContainer: serviceWorker.ServiceWorkerContainer,
-  ServiceWorkerRegistration: serviceWorker.ServiceWorkerRegistration,
-  StorageBucket,
-  StorageBucketManager,
-  StorageManager,
-  SubtleCrypto: crypto.SubtleCrypto,
-  SyncManager: backgroundSync.SyncManager,
-  TaskController: scheduling.TaskController,
-  TaskPriorityChangeEvent: scheduling.TaskPriorityChangeEvent,
-  TaskSignal: scheduling.TaskSignal,
-  TextDecoder: encoding.TextDecoder,
-  TextDecoderStream: encoding.TextDecoderStream,
-  TextEncoder: encoding.TextEncoder,
-  TextEncoderStream: encoding.TextEncoderStream,
-  TransformStream: streams.TransformStream,
-  TransformStreamDefaultController: streams.TransformStreamDefaultController,
-  URL: url.URL,
-  URLPattern,
-  URLSearchParams: url.URLSearchParams,
-  WebSocket,
-  WritableStream: streams.WritableStream,
-  WritableStreamDefaultController: streams.WritableStreamDefaultController,
-  WritableStreamDefaultWriter: streams.WritableStreamDefaultWriter,
-};
+allowImports(imports);
 for (const name in interfaces) defineInterface(name, interfaces[name]);
-
-// Exposed in service workers only: in the snapshot for the sake of their quick start, and taken
-// from pages.
-const workerInterfaces = {
-  ...backgroundFetch.workerInterfaces,
-  ContentIndexEvent: contentIndex.ContentIndexEvent,
-  ExtendableCookieChangeEvent: cookies.ExtendableCookieChangeEvent,
-  FetchEvent,
-  NotificationEvent: notifications.NotificationEvent,
-  PushEvent: push.PushEvent,
-  PushMessageData: push.PushMessageData,
-  PushSubscriptionChangeEvent: push.PushSubscriptionChangeEvent,
-};
 for (const name in workerInterfaces) defineInterface(name, workerInterfaces[name]);
 
 // https://w3c.github.io/ServiceWorker/#navigator-serviceworker
@@ -266,12 +153,12 @@ function defineSharedScope(target) {
   defineGetter(target, "crossOriginIsolated", () => false);
   // The instance cannot be made while a snapshot is: a getter reaches it later.
   defineGetter(target, "crypto", () => crypto.crypto);
-  defineGetter(target, "indexedDB", () => indexedDB);
+  defineGetter(target, "indexedDB", () => load(INDEXED_DB).indexedDB);
   defineGetter(target, "isSecureContext", () => true);
   defineGetter(target, "self", () => globalThis);
   defineReplaceable(target, "origin", () => startedAs.origin);
-  defineReplaceable(target, "performance", () => performance.performance);
-  defineReplaceable(target, "scheduler", () => ownScheduler ??= scheduling.createScheduler());
+  defineReplaceable(target, "performance", () => load(PERFORMANCE).performance);
+  defineReplaceable(target, "scheduler", () => ownScheduler ??= load(SCHEDULER).createScheduler());
 }
 
 // https://html.spec.whatwg.org/#workerglobalscope
@@ -293,6 +180,7 @@ event.setEventTargetData(globalThis);
 delete Intl.v8BreakIterator;
 
 function defineInterface(name, value) {
+  if (typeof value === "string") return defineLazily(globalThis, name, value);
   refuseToClone(value);
   ObjectDefineProperty(globalThis, name, core.propNonEnumerable(value));
 }
@@ -382,7 +270,7 @@ function start(options) {
   startedAs = options;
   setImporter(options);
   ownCaches = cache.createCacheStorage();
-  defineGetter(globalThis, "cookieStore", cookies.ownCookieStore);
+  defineGetter(globalThis, "cookieStore", () => load(COOKIES).ownCookieStore());
   delete globalThis.Deno;
   delete globalThis.__bootstrap;
   // deno_core's own keeps the engine's when it is first called, and finds it now alone.
@@ -395,8 +283,8 @@ function start(options) {
   timers.setTimerLimit(options.timerLimit);
   if (options.hostClock) installHostClock();
   if (options.hostEntropy) installHostEntropy();
-  performance.setTimeOrigin();
   if (!options.rehearsal) { // the engine keeps these of realms alone
+    answerLazily();
     installErrorReporting();
     installWasmStreaming();
   }
@@ -410,9 +298,10 @@ function startServiceWorker(options) {
   // https://w3c.github.io/FileAPI/#creating-revoking: not exposed to service workers
   delete url.URL.createObjectURL;
   delete url.URL.revokeObjectURL;
-  delete cookies.CookieStore.prototype.onchange; // [Exposed=Window]
-  delete StorageManager.prototype.persist; // [Exposed=Window]
-  delete StorageBucket.prototype.persist; // [Exposed=Window]
+  // [Exposed=Window]
+  prepare(COOKIES, ({ CookieStore }) => delete CookieStore.prototype.onchange);
+  prepare(STORAGE, ({ StorageManager }) => delete StorageManager.prototype.persist);
+  prepare(STORAGE_BUCKETS, ({ StorageBucket }) => delete StorageBucket.prototype.persist);
   defineInterface("ServiceWorkerGlobalScope", ServiceWorkerGlobalScope);
   defineInterface("WorkerGlobalScope", WorkerGlobalScope);
   defineInterface("Client", clients.Client);
@@ -420,7 +309,7 @@ function startServiceWorker(options) {
   defineInterface("ExtendableEvent", extendable.ExtendableEvent);
   defineInterface("ExtendableMessageEvent", extendable.ExtendableMessageEvent);
   defineInterface("InstallEvent", extendable.InstallEvent);
-  defineInterface("PeriodicSyncEvent", periodicSync.PeriodicSyncEvent);
+  defineInterface("PeriodicSyncEvent", PERIODIC_SYNC);
   defineInterface("SyncEvent", backgroundSync.SyncEvent);
   defineInterface("WindowClient", clients.WindowClient);
   defineInterface("WorkerNavigator", navigator.WorkerNavigator);
@@ -446,7 +335,7 @@ function startServiceWorker(options) {
 function startPage(options) {
   for (const name in workerInterfaces) delete globalThis[name];
   ObjectSetPrototypeOf(globalThis, Window.prototype);
-  defineInterface("CookieChangeEvent", cookies.CookieChangeEvent);
+  defineInterface("CookieChangeEvent", COOKIES);
   defineInterface("Window", Window);
   defineInterface("Navigator", navigator.Navigator);
   defineInterface("HashChangeEvent", history.HashChangeEvent);
@@ -473,23 +362,28 @@ async function skipWaiting() {
   core.ops.op_worker_skip_waiting();
 }
 
+/** What the host tells objects of a part; nobody has any before the part is loaded. */
+function ofPart(specifier, name) {
+  return (...args) => ifLoaded(specifier)?.[name](...args);
+}
+
 const hostCalls = new SafeMap(Object.entries({
   start,
   dispatchExtendable: dispatchFunctionalEvent,
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
-  changeBackgroundFetch: backgroundFetch.changeBackgroundFetch,
-  changeCookies: cookies.changeCookies,
-  changeConnection: networkInformation.changeConnection,
+  changeBackgroundFetch: ofPart(BACKGROUND_FETCH, "changeBackgroundFetch"),
+  changeCookies: ofPart(COOKIES, "changeCookies"),
+  changeConnection: ofPart(NETWORK_INFORMATION, "changeConnection"),
   changeRegistration: serviceWorker.changeRegistration,
   changeWorkerState: serviceWorker.changeWorkerState,
   changeController: serviceWorker.changeController,
   clientMessage: serviceWorker.receiveClientMessage,
   resolveSyncs,
   rejectSync,
-  indexedDb: deliver,
+  indexedDb: ofPart(INDEXED_DB, "deliver"),
   traverse: history.traverse,
-  notificationEvent: notifications.dispatchAtNotification,
+  notificationEvent: ofPart(NOTIFICATIONS, "dispatchAtNotification"),
   portMessage: messagePort.receivePortMessage,
   portEnded: messagePort.endPort,
   lendTestDoor: (wanted) => defineInterface("__kittiwakeTest", { __proto__: testDoor, wanted }),

@@ -3,9 +3,10 @@
 //
 // Invariant: a channel that is open is no work: a realm that only listens has nothing left to do.
 
-import { core, primordials } from "ext:core/mod.js";
+import { primordials } from "ext:core/mod.js";
+import { load } from "ext:kittiwake/lazy.js";
 
-const channels = core.loadExtScript("ext:deno_web/01_broadcast_channel.js");
+const channels = load("ext:deno_web/01_broadcast_channel.js");
 const { refBroadcastChannel } = channels;
 const { ObjectDefineProperty, Proxy, ReflectConstruct } = primordials;
 

@@ -22,6 +22,7 @@ import {
   Response,
   toInnerResponse,
 } from "ext:kittiwake/fetch/response.js";
+import { streams } from "ext:kittiwake/lazy.js";
 import {
   assertThis,
   dictionary,
@@ -36,8 +37,6 @@ import {
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const { AbortController, AbortSignal } = core.loadExtScript("ext:deno_web/03_abort_signal.js");
-const { acquireReadableStreamDefaultReader, readableStreamPipeTo, WritableStream } = core
-  .loadExtScript("ext:deno_web/06_streams.js");
 const {
   op_cache_body,
   op_cache_body_pipe,
@@ -360,6 +359,7 @@ async function readBody(inner, prefix) {
     return { bytes: typeof content === "string" ? core.encode(content) : content, body: null };
   }
   const { stream } = inner;
+  const { acquireReadableStreamDefaultReader, readableStreamPipeTo, WritableStream } = streams();
   const body = op_cache_body();
   // No chunk is the value of a promise, which a script could see by Object.prototype.then.
   const write = (chunk) => {

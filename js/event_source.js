@@ -3,27 +3,22 @@
 // Invariant: an event is dispatched only when its blank line has come; after close() none is.
 
 import { core, primordials } from "ext:core/mod.js";
-import { defineHandler, dispatchTrusted } from "ext:kittiwake/events.js";
+import { defineHandlers, dispatchTrusted } from "ext:kittiwake/events.js";
 import { fetch } from "ext:kittiwake/fetch/fetch.js";
-import { Headers } from "ext:kittiwake/fetch/headers.js";
-import { Response } from "ext:kittiwake/fetch/response.js";
+import { streamMethods } from "ext:kittiwake/fetch/stream_methods.js";
+import * as originals from "ext:kittiwake/originals.js";
 import { dictionary, requireArguments, string, webidl } from "ext:kittiwake/webidl.js";
 
 const { Event, EventTarget, MessageEvent } = core.loadExtScript("ext:deno_web/02_event.js");
 const { AbortController } = core.loadExtScript("ext:deno_web/03_abort_signal.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { TextDecoder } = core.loadExtScript("ext:deno_web/08_text_encoding.js");
-const { ReadableStream, ReadableStreamDefaultReader } = core.loadExtScript(
-  "ext:deno_web/06_streams.js",
-);
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const { getLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
 const { setTimeout, clearTimeout } = core.loadExtScript("ext:deno_web/02_timers.js");
 const {
   NumberParseInt,
   ObjectDefineProperty,
-  ObjectGetOwnPropertyDescriptor,
-  ReflectApply,
   RegExpPrototypeExec,
   RegExpPrototypeTest,
   SafeRegExp,
@@ -37,18 +32,10 @@ const {
   StringPrototypeTrim,
 } = primordials;
 
-// Taken before a script can replace them.
-const responseGet = (name) => ObjectGetOwnPropertyDescriptor(Response.prototype, name).get;
-const [getStatus, getBody, getHeaders, getUrl] = ["status", "body", "headers", "url"]
-  .map(responseGet);
-const { get: headersGet } = Headers.prototype;
-const { getReader } = ReadableStream.prototype;
-const { read } = ReadableStreamDefaultReader.prototype;
-const { decode } = TextDecoder.prototype;
-const { abort } = AbortController.prototype;
-
-const [CONNECTING, OPEN, CLOSED] = [0, 1, 2];
-const constants = { CONNECTING, OPEN, CLOSED };
+const CONNECTING = 0;
+const OPEN = 1;
+const CLOSED = 2;
+const constants = { __proto__: null, CONNECTING, OPEN, CLOSED };
 const RECONNECTION_MS = 3000; // Chromium's
 const digits = new SafeRegExp(/^[0-9]+$/);
 const lineEnd = new SafeRegExp(/\r\n|\n|\r/);
@@ -96,7 +83,7 @@ export class EventSource extends EventTarget {
     webidl.assertBranded(this, EventSourcePrototype);
     this.#readyState = CLOSED;
     clearTimeout(this.#timer);
-    if (this.#controller !== undefined) ReflectApply(abort, this.#controller, []);
+    if (this.#controller !== undefined) originals.abort(this.#controller);
   }
 
   async #connect() {
@@ -134,18 +121,19 @@ export class EventSource extends EventTarget {
 
   // https://html.spec.whatwg.org/#event-stream-interpretation
   async #interpret(response) {
-    const body = ReflectApply(getBody, response, []);
+    const body = originals.responseBody(response);
     if (body === null) return;
-    const origin = new URL(ReflectApply(getUrl, response, [])).origin;
-    const reader = ReflectApply(getReader, body, []);
+    const origin = new URL(originals.responseUrl(response)).origin;
+    const { getReader, read } = streamMethods();
+    const reader = getReader(body);
     const decoder = new TextDecoder();
     const event = { id: this.#lastEventId, type: "", data: "" };
     let buffer = "";
     let isHalfEnded = false;
     while (this.#readyState !== CLOSED) {
-      const { done, value } = await ReflectApply(read, reader, []);
+      const { done, value } = await read(reader);
       if (done) return;
-      const text = ReflectApply(decode, decoder, [value, { stream: true }]);
+      const text = originals.decode(decoder, value, { stream: true });
       buffer += text;
       // A line that does not end is not searched again with each chunk.
       if (!RegExpPrototypeTest(lineEnd, text) && !isHalfEnded) continue;
@@ -201,22 +189,22 @@ export class EventSource extends EventTarget {
   // https://html.spec.whatwg.org/#fail-the-connection
   #fail() {
     this.#readyState = CLOSED;
-    ReflectApply(abort, this.#controller, []);
+    originals.abort(this.#controller);
     dispatchTrusted(this, new Event("error"));
   }
 }
 webidl.configureInterface(EventSource);
-for (const type of ["open", "message", "error"]) defineHandler(EventSource.prototype, type);
+defineHandlers(EventSource.prototype, "open", "message", "error");
 for (const name in constants) {
-  const constant = { value: constants[name], enumerable: true };
+  const constant = { __proto__: null, value: constants[name], enumerable: true };
   ObjectDefineProperty(EventSource, name, constant);
   ObjectDefineProperty(EventSource.prototype, name, constant);
 }
 const EventSourcePrototype = EventSource.prototype;
 
 function isEventStream(response) {
-  if (ReflectApply(getStatus, response, []) !== 200) return false;
-  const type = ReflectApply(headersGet, ReflectApply(getHeaders, response, []), ["content-type"]);
+  if (originals.responseStatus(response) !== 200) return false;
+  const type = originals.getHeader(originals.responseHeaders(response), "content-type");
   const essence = StringPrototypeTrim(StringPrototypeSplit(type ?? "", ";", 1)[0]);
   return StringPrototypeToLowerCase(essence) === "text/event-stream";
 }

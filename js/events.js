@@ -132,7 +132,12 @@ export function defineHandler(target, type, isErrorHandler = false) {
       }
     },
   };
-  ObjectDefineProperty(target, name, ObjectGetOwnPropertyDescriptor(attribute, name));
+  const descriptor = ObjectGetOwnPropertyDescriptor(attribute, name);
+  ObjectDefineProperty(target, name, { __proto__: null, ...descriptor });
+}
+
+export function defineHandlers(target, ...types) {
+  for (let i = 0; i < types.length; i++) defineHandler(target, types[i]);
 }
 
 /** https://html.spec.whatwg.org/#onerroreventhandler: it is given five arguments. */

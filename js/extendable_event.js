@@ -5,7 +5,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { dispatchPlatformEvent, forgiveRejection, hasListener } from "ext:kittiwake/events.js";
-import { convertRules } from "ext:kittiwake/static_routing.js";
+import { load } from "ext:kittiwake/lazy.js";
 import { MessagePort } from "ext:kittiwake/message_port.js";
 import {
   assertThis,
@@ -164,6 +164,7 @@ export class InstallEvent extends ExtendableEvent {
       hasFetchHandler: hasListener(globalThis, "fetch"),
       known: this.#routes,
     };
+    const { convertRules } = load("ext:kittiwake/static_routing.js");
     const converted = convertRules(rules, context, prefix);
     op_worker_add_routes(converted);
     this.#routes += converted.length;

@@ -19,6 +19,7 @@ import {
   toInnerRequest,
 } from "ext:kittiwake/fetch/request.js";
 import { Response, toInnerResponse } from "ext:kittiwake/fetch/response.js";
+import { streams } from "ext:kittiwake/lazy.js";
 import {
   isObject,
   requireArguments,
@@ -29,9 +30,6 @@ import {
 } from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { readableStreamForRid, resourceForReadableStream } = core.loadExtScript(
-  "ext:deno_web/06_streams.js",
-);
 const {
   op_fetch_event_body,
   op_fetch_event_preload,
@@ -199,7 +197,7 @@ function takeBody(body) {
   if (body === null) return { bytes: null, resource: null };
   const content = body.takeContent();
   if (content === null) {
-    return { bytes: null, resource: resourceForReadableStream(body.stream) };
+    return { bytes: null, resource: streams().resourceForReadableStream(body.stream) };
   }
   if (ObjectPrototypeIsPrototypeOf(HostBody.prototype, content)) {
     return { bytes: null, resource: content.take() };
@@ -284,7 +282,7 @@ function innerRequest(id, request) {
   inner.reloadNavigation = request.reload;
   if (request.hasBody) {
     const { bytes, rid } = op_fetch_event_body(id);
-    inner.body = new InnerBody(bytes ?? readableStreamForRid(rid));
+    inner.body = new InnerBody(bytes ?? streams().readableStreamForRid(rid));
   }
   return inner;
 }

@@ -2,11 +2,8 @@
 // https://w3c.github.io/ServiceWorker/#activation-algorithm and the other functional events
 
 import { core } from "ext:core/mod.js";
-import { createBackgroundFetchEvent } from "ext:kittiwake/background_fetch.js";
 import { SyncEvent } from "ext:kittiwake/background_sync.js";
 import { createClient } from "ext:kittiwake/clients.js";
-import { ContentIndexEvent } from "ext:kittiwake/content_index.js";
-import { createCookieChangeEvent } from "ext:kittiwake/cookie_store.js";
 import {
   dispatchExtendableEvent,
   ExtendableEvent,
@@ -14,32 +11,49 @@ import {
   InstallEvent,
 } from "ext:kittiwake/extendable_event.js";
 import { afterFetchEvent, createFetchEvent } from "ext:kittiwake/fetch_event.js";
-import { createNotificationEvent } from "ext:kittiwake/notifications.js";
-import { PeriodicSyncEvent } from "ext:kittiwake/periodic_sync.js";
-import { createPushEvent, createPushSubscriptionChangeEvent } from "ext:kittiwake/push.js";
+import {
+  BACKGROUND_FETCH,
+  COOKIES,
+  load,
+  NOTIFICATIONS,
+  PERIODIC_SYNC,
+  PUSH,
+} from "ext:kittiwake/lazy.js";
 import { workerFor } from "ext:kittiwake/service_worker.js";
 import { deserializeWithTransfer } from "ext:kittiwake/structured_transfer.js";
 
 const { getLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 
+const backgroundFetchEvent = (type) => (init) =>
+  load(BACKGROUND_FETCH).createBackgroundFetchEvent(type, init);
+const notificationEvent = (type) => (init) =>
+  load(NOTIFICATIONS).createNotificationEvent(type, init);
+
 const makeEvent = {
   __proto__: null,
   install: () => new InstallEvent("install"),
   activate: () => new ExtendableEvent("activate"),
-  backgroundfetchabort: (init) => createBackgroundFetchEvent("backgroundfetchabort", init),
-  backgroundfetchclick: (init) => createBackgroundFetchEvent("backgroundfetchclick", init),
-  backgroundfetchfail: (init) => createBackgroundFetchEvent("backgroundfetchfail", init),
-  backgroundfetchsuccess: (init) => createBackgroundFetchEvent("backgroundfetchsuccess", init),
-  contentdelete: (init) => new ContentIndexEvent("contentdelete", init),
-  cookiechange: createCookieChangeEvent,
+  backgroundfetchabort: backgroundFetchEvent("backgroundfetchabort"),
+  backgroundfetchclick: backgroundFetchEvent("backgroundfetchclick"),
+  backgroundfetchfail: backgroundFetchEvent("backgroundfetchfail"),
+  backgroundfetchsuccess: backgroundFetchEvent("backgroundfetchsuccess"),
+  contentdelete: (init) => {
+    const { ContentIndexEvent } = load("ext:kittiwake/content_index.js");
+    return new ContentIndexEvent("contentdelete", init);
+  },
+  cookiechange: (init) => load(COOKIES).createCookieChangeEvent(init),
   fetch: createFetchEvent,
   message: createMessageEvent,
-  notificationclick: (init) => createNotificationEvent("notificationclick", init),
-  notificationclose: (init) => createNotificationEvent("notificationclose", init),
-  periodicsync: (init) => new PeriodicSyncEvent("periodicsync", init),
-  push: createPushEvent,
-  pushsubscriptionchange: createPushSubscriptionChangeEvent,
+  notificationclick: notificationEvent("notificationclick"),
+  notificationclose: notificationEvent("notificationclose"),
+  periodicsync: (init) => {
+    const { PeriodicSyncEvent } = load(PERIODIC_SYNC);
+    return new PeriodicSyncEvent("periodicsync", init);
+  },
+  push: (init) => load(PUSH).createPushEvent(init),
+  pushsubscriptionchange: (init) =>
+    load(PUSH).createPushSubscriptionChangeEvent(init),
   sync: (init) => new SyncEvent("sync", init),
 };
 

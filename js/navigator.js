@@ -2,13 +2,13 @@
 //
 // Invariant: `onLine` is the network signal, the same that decides whether fetch() works.
 
-import { core } from "ext:core/mod.js";
-import { createLockManager } from "ext:kittiwake/locks.js";
-import { ownConnection } from "ext:kittiwake/network_information.js";
-import { createPermissions } from "ext:kittiwake/permissions.js";
-import { createStorageBucketManager } from "ext:kittiwake/storage_buckets.js";
-import { createStorageManager } from "ext:kittiwake/storage_manager.js";
-import { createUserAgentData } from "ext:kittiwake/user_agent_data.js";
+import { core, primordials } from "ext:core/mod.js";
+import {
+  load,
+  NETWORK_INFORMATION,
+  STORAGE,
+  STORAGE_BUCKETS,
+} from "ext:kittiwake/lazy.js";
 import {
   assertThis,
   hostKey,
@@ -18,6 +18,7 @@ import {
 } from "ext:kittiwake/webidl.js";
 
 const { op_badge_set, op_network_online } = core.ops;
+const { StringPrototypeSlice, StringPrototypeStartsWith } = primordials;
 
 /** A badge that is no number, to the host. */
 const FLAG = -1;
@@ -41,7 +42,9 @@ function defineNavigator(name) {
     // https://html.spec.whatwg.org/#dom-navigator-appversion
     get appVersion() {
       webidl.assertBranded(this, Navigator.prototype);
-      return identity.userAgent.replace(/^Mozilla\//, "");
+      const { userAgent } = identity;
+      const isMozilla = StringPrototypeStartsWith(userAgent, "Mozilla/");
+      return isMozilla ? StringPrototypeSlice(userAgent, "Mozilla/".length) : userAgent;
     }
     get hardwareConcurrency() {
       webidl.assertBranded(this, Navigator.prototype);
@@ -93,25 +96,22 @@ function mixins(Navigator, name) {
     // https://wicg.github.io/netinfo/#connection-attribute
     get connection() {
       webidl.assertBranded(this, Navigator.prototype);
-      return ownConnection();
+      return load(NETWORK_INFORMATION).ownConnection();
     },
     // https://w3c.github.io/permissions/#navigator-and-workernavigator-extension
     get permissions() {
       webidl.assertBranded(this, Navigator.prototype);
-      ownPermissions ??= createPermissions();
-      return ownPermissions;
+      return ownPermissions ??= load("ext:kittiwake/permissions.js").createPermissions();
     },
     // https://storage.spec.whatwg.org/#navigatorstorage
     get storage() {
       webidl.assertBranded(this, Navigator.prototype);
-      ownStorage ??= createStorageManager();
-      return ownStorage;
+      return ownStorage ??= load(STORAGE).createStorageManager();
     },
     // https://wicg.github.io/storage-buckets/#navigatorstoragebuckets
     get storageBuckets() {
       webidl.assertBranded(this, Navigator.prototype);
-      ownStorageBuckets ??= createStorageBucketManager();
-      return ownStorageBuckets;
+      return ownStorageBuckets ??= load(STORAGE_BUCKETS).createStorageBucketManager();
     },
     // https://www.w3.org/TR/device-memory/: one value for all machines, as for the processors
     get deviceMemory() {
@@ -121,14 +121,13 @@ function mixins(Navigator, name) {
     // https://w3c.github.io/web-locks/#navigator-mixins
     get locks() {
       webidl.assertBranded(this, Navigator.prototype);
-      ownLocks ??= createLockManager();
-      return ownLocks;
+      return ownLocks ??= load("ext:kittiwake/locks.js").createLockManager();
     },
     // https://wicg.github.io/ua-client-hints/#navigatorua
     get userAgentData() {
       webidl.assertBranded(this, Navigator.prototype);
-      ownUserAgentData ??= createUserAgentData(identity.userAgent);
-      return ownUserAgentData;
+      return ownUserAgentData ??= load("ext:kittiwake/user_agent_data.js")
+        .createUserAgentData(identity.userAgent);
     },
     // https://w3c.github.io/badging/#clearappbadge-method
     async clearAppBadge() {

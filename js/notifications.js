@@ -4,7 +4,7 @@
 // Invariant: the host has the list of what is shown; an object here is a copy of one entry.
 
 import { core, primordials } from "ext:core/mod.js";
-import { defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
+import { defineHandlers, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
 import {
   dictionary,
@@ -148,9 +148,7 @@ export class Notification extends EventTarget {
   }
 }
 webidl.configureInterface(Notification);
-for (const type of ["click", "show", "error", "close"]) {
-  defineHandler(Notification.prototype, type);
-}
+defineHandlers(Notification.prototype, "click", "show", "error", "close");
 const NotificationPrototype = Notification.prototype;
 
 // What this page has shown itself, until it is closed.

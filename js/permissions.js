@@ -18,7 +18,7 @@ import {
 
 const { EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
 const { op_permission_query } = core.ops;
-const { TypeError } = primordials;
+const { SafeArrayIterator, TypeError } = primordials;
 
 const supported = [
   "background-fetch", "background-sync", "notifications", "periodic-background-sync",
@@ -26,7 +26,7 @@ const supported = [
 
 // https://w3c.github.io/permissions-registry/, as far as Chromium knows it.
 const names = [
-  ...supported,
+  ...new SafeArrayIterator(supported),
   "accelerometer", "camera", "clipboard-read", "clipboard-write",
   "display-capture", "geolocation", "gyroscope", "idle-detection", "keyboard-lock", "local-fonts",
   "magnetometer", "microphone", "midi", "nfc", "payment-handler",

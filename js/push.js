@@ -4,6 +4,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
+import { decode, encode } from "ext:kittiwake/originals.js";
 import {
   assertThis,
   dictionary,
@@ -44,9 +45,6 @@ const {
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
-const { decode } = TextDecoder.prototype;
-const { encode } = TextEncoder.prototype;
-const { ReflectApply } = primordials;
 const SECRET_BYTES = 64;
 const contentEncodings = ObjectFreeze(["aes128gcm", "aesgcm"]);
 const base64Url = new SafeRegExp(/^[A-Za-z0-9_-]+$/);
@@ -261,7 +259,7 @@ export class PushMessageData {
 
   json() {
     const prefix = "Failed to execute 'json' on 'PushMessageData'";
-    const text = ReflectApply(decode, decoder, [this.#bytes]);
+    const text = decode(decoder, this.#bytes);
     try {
       return JSONParse(text);
     } catch (error) {
@@ -271,7 +269,7 @@ export class PushMessageData {
   }
 
   text() {
-    return ReflectApply(decode, decoder, [this.#bytes]);
+    return decode(decoder, this.#bytes);
   }
 }
 webidl.configureInterface(PushMessageData);
@@ -304,7 +302,7 @@ function bytesOf(data, prefix) {
   if (isObject(data) && ObjectPrototypeIsPrototypeOf(ArrayBufferPrototype, data)) {
     return TypedArrayPrototypeSlice(new Uint8Array(data));
   }
-  return ReflectApply(encode, encoder, [string(data, prefix)]);
+  return encode(encoder, string(data, prefix));
 }
 
 // https://w3c.github.io/push-api/#pushsubscriptionchangeevent-interface

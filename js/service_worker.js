@@ -4,18 +4,19 @@
 // changes only when the host says so, in the host's order.
 
 import { core, primordials } from "ext:core/mod.js";
-import { createBackgroundFetchManager } from "ext:kittiwake/background_fetch.js";
 import { createSyncManager } from "ext:kittiwake/background_sync.js";
 import { describe } from "ext:kittiwake/console.js";
-import { createContentIndex } from "ext:kittiwake/content_index.js";
-import { createCookieStoreManager } from "ext:kittiwake/cookie_store.js";
 import { afterSetting, defineHandler, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { acceptAsSource } from "ext:kittiwake/extendable_event.js";
-import { createNavigationPreload } from "ext:kittiwake/navigation_preload.js";
+import {
+  BACKGROUND_FETCH,
+  COOKIES,
+  load,
+  NOTIFICATIONS,
+  PERIODIC_SYNC,
+  PUSH,
+} from "ext:kittiwake/lazy.js";
 import { messageEvent } from "ext:kittiwake/message_port.js";
-import { getNotifications, showNotification } from "ext:kittiwake/notifications.js";
-import { createPeriodicSyncManager } from "ext:kittiwake/periodic_sync.js";
-import { createPushManager } from "ext:kittiwake/push.js";
 import { serializeWithTransfer, transferList } from "ext:kittiwake/structured_transfer.js";
 import {
   assertThis,
@@ -121,7 +122,6 @@ export class ServiceWorkerRegistration extends EventTarget {
     this[webidl.brand] = webidl.brand;
     this.#state = { ...state, installing: null, waiting: null, active: null };
     this.#sync = createSyncManager(state.scope);
-    this.#periodicSync = createPeriodicSyncManager(state.scope);
   }
 
   get installing() {
@@ -152,38 +152,37 @@ export class ServiceWorkerRegistration extends EventTarget {
 
   // https://wicg.github.io/background-fetch/#dom-serviceworkerregistration-backgroundfetch
   get backgroundFetch() {
-    this.#backgroundFetch ??= createBackgroundFetchManager(this.#state.scope);
-    return this.#backgroundFetch;
+    return this.#backgroundFetch ??=
+      load(BACKGROUND_FETCH).createBackgroundFetchManager(this.#state.scope);
   }
 
   // https://wicg.github.io/content-index/spec/#dom-serviceworkerregistration-index
   get index() {
-    this.#index ??= createContentIndex(this.#state.scope);
-    return this.#index;
+    const { createContentIndex } = load("ext:kittiwake/content_index.js");
+    return this.#index ??= createContentIndex(this.#state.scope);
   }
 
   // https://wicg.github.io/cookie-store/#ServiceWorkerRegistration
   get cookies() {
-    this.#cookies ??= createCookieStoreManager(this.#state.scope);
-    return this.#cookies;
+    return this.#cookies ??= load(COOKIES).createCookieStoreManager(this.#state.scope);
   }
 
   // https://wicg.github.io/periodic-background-sync/#serviceworkerregistration-interface
   get periodicSync() {
     webidl.assertBranded(this, ServiceWorkerRegistrationPrototype);
-    return this.#periodicSync;
+    return this.#periodicSync ??=
+      load(PERIODIC_SYNC).createPeriodicSyncManager(this.#state.scope);
   }
 
   // https://w3c.github.io/ServiceWorker/#service-worker-registration-navigationpreload
   get navigationPreload() {
-    this.#navigationPreload ??= createNavigationPreload(this);
-    return this.#navigationPreload;
+    const { createNavigationPreload } = load("ext:kittiwake/navigation_preload.js");
+    return this.#navigationPreload ??= createNavigationPreload(this);
   }
 
   // https://w3c.github.io/push-api/#extensions-to-the-serviceworkerregistration-interface
   get pushManager() {
-    this.#pushManager ??= createPushManager(this.#state.scope);
-    return this.#pushManager;
+    return this.#pushManager ??= load(PUSH).createPushManager(this.#state.scope);
   }
 
   // https://notifications.spec.whatwg.org/#dom-serviceworkerregistration-shownotification
@@ -191,14 +190,14 @@ export class ServiceWorkerRegistration extends EventTarget {
     const prefix = "Failed to execute 'showNotification' on 'ServiceWorkerRegistration'";
     assertThis(this, ServiceWorkerRegistration, prefix);
     requireArguments(arguments.length, 1, prefix);
-    showNotification(this.#state, title, options);
+    load(NOTIFICATIONS).showNotification(this.#state, title, options);
   }
 
   // https://notifications.spec.whatwg.org/#dom-serviceworkerregistration-getnotifications
   async getNotifications(filter = undefined) {
     const prefix = "Failed to execute 'getNotifications' on 'ServiceWorkerRegistration'";
     assertThis(this, ServiceWorkerRegistration, prefix);
-    return getNotifications(this.#state, filter);
+    return load(NOTIFICATIONS).getNotifications(this.#state, filter);
   }
 
   // https://w3c.github.io/ServiceWorker/#dom-serviceworkerregistration-update

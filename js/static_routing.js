@@ -4,9 +4,10 @@
 // rule nothing does.
 
 import { core, primordials } from "ext:core/mod.js";
+import { load } from "ext:kittiwake/lazy.js";
 import { enumMember, isObject, string } from "ext:kittiwake/webidl.js";
 
-const { URLPattern } = core.loadExtScript("ext:deno_web/01_urlpattern.js");
+const { URLPattern } = load("ext:deno_web/01_urlpattern.js");
 const {
   ArrayIsArray,
   ArrayPrototypeFilter,

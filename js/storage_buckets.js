@@ -5,8 +5,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { createCacheStorage } from "ext:kittiwake/cache.js";
-import { createIndexedDb } from "ext:kittiwake/indexed_db/factory.js";
-import { estimateOf } from "ext:kittiwake/storage_manager.js";
+import { INDEXED_DB, load, STORAGE } from "ext:kittiwake/lazy.js";
 import {
   assertThis,
   dictionary,
@@ -123,7 +122,7 @@ export class StorageBucket {
   // https://wicg.github.io/storage-buckets/#dom-storagebucket-estimate
   async estimate() {
     assertThis(this, StorageBucket, "Failed to execute 'estimate' on 'StorageBucket'");
-    return estimateOf(this.#id) ?? refuse("getting estimate");
+    return load(STORAGE).estimateOf(this.#id) ?? refuse("getting estimate");
   }
 
   // https://wicg.github.io/storage-buckets/#dom-storagebucket-setexpires
@@ -143,7 +142,7 @@ export class StorageBucket {
 
   // https://wicg.github.io/storage-buckets/#dom-storagebucket-indexeddb
   get indexedDB() {
-    this.#indexedDB ??= createIndexedDb(this.#id);
+    this.#indexedDB ??= load(INDEXED_DB).createIndexedDb(this.#id);
     return this.#indexedDB;
   }
 

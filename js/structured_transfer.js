@@ -10,13 +10,8 @@ import {
   receivePort,
   sendPort,
 } from "ext:kittiwake/message_port.js";
+import { ifLoaded, load, STREAMS } from "ext:kittiwake/lazy.js";
 import { refusalOf } from "ext:kittiwake/platform_object.js";
-import {
-  isLocked,
-  receiveStream,
-  sendStream,
-  streamKind,
-} from "ext:kittiwake/transferable_streams.js";
 import { isObject, requireArguments, webidl } from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
@@ -121,17 +116,19 @@ function mayTransfer(list, index, refuse) {
     const kind = streamKind(each);
     if (kind === undefined) refuse(`Value at index ${index} does not have a transferable type.`);
     if (isTwice) refuse(`${kind} at index ${index} is a duplicate of an earlier ${kind}.`);
+    const { isLocked } = transferable();
     if (isLocked(each)) refuse(`A ${kind} could not be cloned because it was locked`);
   }
 }
 
 function sendObject(each) {
   if (isPort(each)) return { kind: "MessagePort", ports: [sendPort(each)] };
-  return sendStream(each);
+  return transferable().sendStream(each);
 }
 
 function receiveObject(sent) {
-  return sent.kind === "MessagePort" ? receivePort(sent.ports[0]) : receiveStream(sent);
+  if (sent.kind === "MessagePort") return receivePort(sent.ports[0]);
+  return transferable().receiveStream(sent);
 }
 
 /**
@@ -163,4 +160,18 @@ export function structuredClone(value, options = undefined) {
   }
   const transfer = transferMember(options ?? {}, prefix);
   return deserializeWithTransfer(serializeWithTransfer(value, transfer, prefix)).value;
+}
+
+/** Which stream `value` is, or undefined. */
+export function streamKind(value) {
+  const streams = ifLoaded(STREAMS);
+  if (streams === undefined) return undefined;
+  const is = (kind) => ObjectPrototypeIsPrototypeOf(streams[kind].prototype, value);
+  if (is("ReadableStream")) return "ReadableStream";
+  if (is("WritableStream")) return "WritableStream";
+  return is("TransformStream") ? "TransformStream" : undefined;
+}
+
+function transferable() {
+  return load("ext:kittiwake/transferable_streams.js");
 }

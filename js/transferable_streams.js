@@ -5,47 +5,26 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { close, createPorts, listen, send } from "ext:kittiwake/message_port.js";
-import { deserializeWithTransfer } from "ext:kittiwake/structured_transfer.js";
+import { streamMethods } from "ext:kittiwake/fetch/stream_methods.js";
+import { streams } from "ext:kittiwake/lazy.js";
+import { deserializeWithTransfer, streamKind } from "ext:kittiwake/structured_transfer.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
+const { ReadableStream, TransformStream, WritableStream } = streams();
 const {
-  ReadableStream,
-  ReadableStreamDefaultController,
-  TransformStream,
-  WritableStream,
-  WritableStreamDefaultController,
-} = core.loadExtScript("ext:deno_web/06_streams.js");
-const {
-  ObjectDefineProperty,
-  ObjectGetOwnPropertyDescriptor,
-  ObjectPrototypeIsPrototypeOf,
-  PromisePrototypeThen,
-  PromiseWithResolvers,
-  uncurryThis,
-} = primordials;
-
-const getter = (target, name) => uncurryThis(ObjectGetOwnPropertyDescriptor(target, name).get);
-const readableIsLocked = getter(ReadableStream.prototype, "locked");
-const writableIsLocked = getter(WritableStream.prototype, "locked");
-const readableOf = getter(TransformStream.prototype, "readable");
-const writableOf = getter(TransformStream.prototype, "writable");
-const pipeTo = uncurryThis(ReadableStream.prototype.pipeTo);
-const enqueue = uncurryThis(ReadableStreamDefaultController.prototype.enqueue);
-const closeReadable = uncurryThis(ReadableStreamDefaultController.prototype.close);
-const failReadable = uncurryThis(ReadableStreamDefaultController.prototype.error);
-const failWritable = uncurryThis(WritableStreamDefaultController.prototype.error);
+  enqueue,
+  close: closeReadable,
+  fail: failReadable,
+  failWritable,
+  pipeTo,
+  readableIsLocked,
+  readableOf,
+  writableIsLocked,
+  writableOf,
+} = streamMethods();
+const { ObjectDefineProperty, PromisePrototypeThen, PromiseWithResolvers } = primordials;
 
 const PREFIX = "Failed to transfer a chunk of a stream";
-const kinds = { __proto__: null, ReadableStream, WritableStream, TransformStream };
-
-/** Which stream `value` is, or undefined. */
-export function streamKind(value) {
-  for (const kind in kinds) {
-    if (ObjectPrototypeIsPrototypeOf(kinds[kind].prototype, value)) return kind;
-  }
-  return undefined;
-}
-
 export function isLocked(stream) {
   switch (streamKind(stream)) {
     case "ReadableStream":
@@ -88,9 +67,8 @@ export function receiveStream({ kind, ports }) {
 /** A TransformStream whose sides are these. */
 function transformOf(readable, writable) {
   const stream = new TransformStream();
-  for (const [name, side] of [["readable", readable], ["writable", writable]]) {
-    ObjectDefineProperty(stream, name, { __proto__: null, value: side });
-  }
+  ObjectDefineProperty(stream, "readable", { __proto__: null, value: readable });
+  ObjectDefineProperty(stream, "writable", { __proto__: null, value: writable });
   return stream;
 }
 

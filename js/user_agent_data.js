@@ -12,8 +12,14 @@ import {
   webidl,
 } from "ext:kittiwake/webidl.js";
 
-const { ArrayPrototypeIncludes, ArrayPrototypeMap, ObjectFreeze, RegExpPrototypeExec, SafeRegExp } =
-  primordials;
+const {
+  ArrayPrototypeIncludes,
+  ArrayPrototypeMap,
+  ArrayPrototypePush,
+  ObjectFreeze,
+  RegExpPrototypeExec,
+  SafeRegExp,
+} = primordials;
 
 const chromiumVersion = new SafeRegExp(/Chrome\/(\d+)/);
 
@@ -26,8 +32,8 @@ export class NavigatorUAData {
     requireHostKey(key, "NavigatorUAData");
     this[webidl.brand] = webidl.brand;
     const version = RegExpPrototypeExec(chromiumVersion, userAgent)?.[1];
-    const known = version === undefined ? [] : [{ brand: "Chromium", version }];
-    const all = [{ brand: "Not:A-Brand", version: "8" }, ...known];
+    const all = [{ brand: "Not:A-Brand", version: "8" }];
+    if (version !== undefined) ArrayPrototypePush(all, { brand: "Chromium", version });
     this.#brands = ObjectFreeze(ArrayPrototypeMap(all, (each) => ObjectFreeze(each)));
     this.#highEntropy = {
       architecture: core.build.arch === "aarch64" ? "arm" : "x86",

@@ -3,7 +3,8 @@
 // Invariant: events come in the order in which frames came, and after `close` none comes.
 
 import { core, primordials } from "ext:core/mod.js";
-import { defineHandler, dispatchTrusted } from "ext:kittiwake/events.js";
+import { defineHandlers, dispatchTrusted } from "ext:kittiwake/events.js";
+import { blobArrayBuffer } from "ext:kittiwake/originals.js";
 import { isObject, requireArguments, string, webidl } from "ext:kittiwake/webidl.js";
 
 const { CloseEvent, Event, EventTarget, MessageEvent } = core.loadExtScript(
@@ -39,9 +40,11 @@ const {
   Uint8Array,
 } = primordials;
 
-const { arrayBuffer: blobArrayBuffer } = Blob.prototype;
-const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3];
-const constants = { CONNECTING, OPEN, CLOSING, CLOSED };
+const CONNECTING = 0;
+const OPEN = 1;
+const CLOSING = 2;
+const CLOSED = 3;
+const constants = { __proto__: null, CONNECTING, OPEN, CLOSING, CLOSED };
 const NO_STATUS = 1005;
 const ABNORMAL = 1006;
 const MAX_REASON_BYTES = 123;
@@ -196,7 +199,7 @@ export class WebSocket extends EventTarget {
   async #sendAfter(before, text, bytes, size) {
     await before;
     const raw = ObjectPrototypeIsPrototypeOf(Blob.prototype, bytes)
-      ? new Uint8Array(await ReflectApply(blobArrayBuffer, bytes, []))
+      ? new Uint8Array(await blobArrayBuffer(bytes))
       : bytes;
     try {
       await op_socket_send(this.#socket, text ?? null, raw ?? null);
@@ -207,11 +210,9 @@ export class WebSocket extends EventTarget {
   }
 }
 webidl.configureInterface(WebSocket);
-for (const type of ["open", "error", "close", "message"]) {
-  defineHandler(WebSocket.prototype, type);
-}
+defineHandlers(WebSocket.prototype, "open", "error", "close", "message");
 for (const name in constants) {
-  const constant = { value: constants[name], enumerable: true };
+  const constant = { __proto__: null, value: constants[name], enumerable: true };
   ObjectDefineProperty(WebSocket, name, constant);
   ObjectDefineProperty(WebSocket.prototype, name, constant);
 }

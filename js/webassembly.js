@@ -3,33 +3,18 @@
 // Invariant: whatever V8 hands over is fed to its end, or aborted with what went wrong.
 
 import { core, primordials } from "ext:core/mod.js";
-import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Response } from "ext:kittiwake/fetch/response.js";
+import { streamMethods } from "ext:kittiwake/fetch/stream_methods.js";
+import * as originals from "ext:kittiwake/originals.js";
 
-const { ReadableStream, ReadableStreamDefaultReader } = core.loadExtScript(
-  "ext:deno_web/06_streams.js",
-);
 const { op_wasm_streaming_feed, op_wasm_streaming_set_url } = core.ops;
 const {
-  ObjectGetOwnPropertyDescriptor,
   ObjectPrototypeIsPrototypeOf,
   PromisePrototypeThen,
   StringPrototypeToLowerCase,
   TypeError,
   TypedArrayPrototypeGetSymbolToStringTag,
-  uncurryThis,
 } = primordials;
-
-// Taken now, so that no script can stand in between.
-const getter = (name) => uncurryThis(ObjectGetOwnPropertyDescriptor(Response.prototype, name).get);
-const bodyOf = getter("body");
-const bodyIsUsed = getter("bodyUsed");
-const headersOf = getter("headers");
-const isOk = getter("ok");
-const urlOf = getter("url");
-const getHeader = uncurryThis(Headers.prototype.get);
-const getReader = uncurryThis(ReadableStream.prototype.getReader);
-const read = uncurryThis(ReadableStreamDefaultReader.prototype.read);
 
 /** Called once in each realm; without it, a script that compiles a response ends the process. */
 export function installWasmStreaming() {
@@ -49,18 +34,19 @@ async function compile(source, rid) {
     throw new TypeError(`${prefix}: An argument must be provided, which must be a Response or ` +
       "Promise<Response> object");
   }
-  if (!isOk(source)) throw new TypeError(`${prefix}: HTTP status code is not ok`);
-  const type = getHeader(headersOf(source), "content-type");
+  if (!originals.responseOk(source)) throw new TypeError(`${prefix}: HTTP status code is not ok`);
+  const type = originals.getHeader(originals.responseHeaders(source), "content-type");
   if (type === null || StringPrototypeToLowerCase(type) !== "application/wasm") {
     throw new TypeError(`${prefix}: Incorrect response MIME type. Expected 'application/wasm'.`);
   }
-  const body = bodyOf(source);
-  if (bodyIsUsed(source) || body?.locked) {
+  const body = originals.responseBody(source);
+  if (originals.responseBodyUsed(source) || body?.locked) {
     const refusal = "Cannot compile WebAssembly.Module from an already read Response";
     throw new TypeError(`${prefix}: ${refusal}`);
   }
-  op_wasm_streaming_set_url(rid, urlOf(source));
+  op_wasm_streaming_set_url(rid, originals.responseUrl(source));
   if (body === null) return;
+  const { getReader, read } = streamMethods();
   const reader = getReader(body);
   for (;;) {
     const { done, value } = await read(reader);

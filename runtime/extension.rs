@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use deno_core::{Extension, OpDecl, extension};
+use deno_core::{Extension, ExtensionFileSource, OpDecl, extension};
 use deno_web::InMemoryBroadcastChannel;
 use kittiwake_ops::*;
 
@@ -19,6 +19,8 @@ extension!(
     lazy_loaded_js = [
         dir "js",
         "ext:deno_net/02_tls.js" = { source = "(() => ({ loadTlsKeyPair() {} }))()" },
+        // What deno_core gives to each script that it loads, for js/lazy.js.
+        "ext:kittiwake/captured.js" = { source = "(() => __bootstrap)()" },
     ],
 );
 
@@ -102,6 +104,9 @@ extension!(
         op_location_navigate,
         op_location_reload,
         op_indexed_db_serve,
+        op_lazy_answer,
+        op_lazy_define,
+        op_lazy_load,
         op_lock_abort,
         op_lock_broken,
         op_lock_granted,
@@ -151,29 +156,53 @@ extension!(
     esm = [
         dir "js",
         "array_buffer.js",
-        "background_fetch.js",
         "background_sync.js",
-        "broadcast_channel.js",
         "bootstrap.js",
         "cache.js",
         "clients.js",
         "console.js",
-        "content_index.js",
-        "cookie_store.js",
-        "event_source.js",
         "events.js",
         "extendable_event.js",
         "fetch/blob.js",
         "fetch/body.js",
         "fetch/fetch.js",
+        "fetch/header_values.js",
         "fetch/headers.js",
         "fetch/host_body.js",
         "fetch/request.js",
         "fetch/response.js",
         "fetch/safelist.js",
+        "fetch/stream_methods.js",
         "history.js",
-        "image_resource.js",
         "import_scripts.js",
+        "indexed_db/string_list.js",
+        "interfaces.js",
+        "lazy.js",
+        "lazy_imports.js",
+        "fetch_event.js",
+        "functional_events.js",
+        "location.js",
+        "message_port.js",
+        "navigator.js",
+        "originals.js",
+        "platform_object.js",
+        "service_worker.js",
+        "simulation.js",
+        "structured_transfer.js",
+        "sync_writes.js",
+        "test/door.js",
+        "timers.js",
+        "webassembly.js",
+        "webidl.js",
+    ],
+    lazy_loaded_esm = [
+        dir "js",
+        "background_fetch.js",
+        "broadcast_channel.js",
+        "content_index.js",
+        "cookie_store.js",
+        "event_source.js",
+        "image_resource.js",
         "indexed_db/cursor.js",
         "indexed_db/database.js",
         "indexed_db/delivery.js",
@@ -188,37 +217,22 @@ extension!(
         "indexed_db/put.js",
         "indexed_db/request.js",
         "indexed_db/retrieval.js",
-        "indexed_db/string_list.js",
         "indexed_db/transaction.js",
         "indexed_db/values.js",
-        "fetch_event.js",
-        "functional_events.js",
-        "location.js",
         "locks.js",
-        "message_port.js",
         "navigation_preload.js",
-        "navigator.js",
         "network_information.js",
         "notifications.js",
         "periodic_sync.js",
         "permissions.js",
-        "platform_object.js",
         "push.js",
         "scheduler.js",
-        "service_worker.js",
-        "simulation.js",
-        "storage_buckets.js",
         "static_routing.js",
+        "storage_buckets.js",
         "storage_manager.js",
-        "structured_transfer.js",
-        "sync_writes.js",
-        "test/door.js",
-        "timers.js",
         "transferable_streams.js",
         "user_agent_data.js",
         "web_socket.js",
-        "webassembly.js",
-        "webidl.js",
     ],
     middleware = replace_engine_ops,
 );
@@ -242,22 +256,101 @@ pub(crate) struct OriginShare {
     pub(crate) broadcast: InMemoryBroadcastChannel,
 }
 
-/// Every extension of a realm, with its JavaScript sources.
+/// What deno's crates have that a realm loads only when it needs it, as it does our own modules in
+/// `lazy_loaded_esm`. Not `deno_crypto`: a message may bring a key to a realm that has used none.
+const LAZY_SCRIPTS: [&str; 8] = [
+    "ext:deno_fetch/21_formdata.js",
+    "ext:deno_web/01_broadcast_channel.js",
+    "ext:deno_web/01_urlpattern.js",
+    "ext:deno_web/02_structured_clone.js",
+    "ext:deno_web/06_streams.js",
+    "ext:deno_web/10_filereader.js",
+    "ext:deno_web/14_compression.js",
+    "ext:deno_web/15_performance.js",
+];
+
+/// What deno's crates define in each realm, and nobody reaches: their DOM, and ops of files that we
+/// do not load.
+const UNREACHABLE_OBJECTS: [&str; 10] = [
+    "CSSRule",
+    "CSSStyleSheet",
+    "DOMMatrix",
+    "DOMMatrixReadOnly",
+    "DOMPoint",
+    "DOMPointReadOnly",
+    "DOMQuad",
+    "DOMRect",
+    "DOMRectReadOnly",
+    "ImageData",
+];
+const UNREACHABLE_OPS: [&str; 18] = [
+    "op_base64_decode_into",
+    "op_base64url_decode",
+    "op_base64url_decode_into",
+    "op_base64url_encode_from_buffer",
+    "op_fetch",
+    "op_fetch_custom_client",
+    "op_fetch_promise_is_settled",
+    "op_fetch_send",
+    "op_geometry_get_enable_css_parser_features",
+    "op_geometry_matrix_set_matrix_value",
+    "op_geometry_matrix_to_string",
+    "op_lock_manager_await_lock",
+    "op_lock_manager_await_steal",
+    "op_lock_manager_cancel",
+    "op_lock_manager_is_stolen",
+    "op_lock_manager_query",
+    "op_lock_manager_release",
+    "op_lock_manager_request",
+];
+
+/// Every extension of a realm, with the sources that the snapshot is made of.
+#[allow(dead_code, reason = "for the build script, which includes this file")]
 pub(crate) fn extensions_with_sources(share: OriginShare, seed: Option<u64>) -> Vec<Extension> {
-    vec![
+    let mut extensions = all_extensions(share, seed);
+    for extension in &mut extensions {
+        extension.lazy_loaded_js_files.to_mut().retain(|file| !is_lazy(file));
+        extension.lazy_loaded_esm_files = Cow::Borrowed(&[]);
+    }
+    extensions
+}
+
+/// The sources that are not in the snapshot.
+#[allow(dead_code, reason = "for the build script, which includes this file")]
+pub(crate) fn lazy_files() -> (Vec<ExtensionFileSource>, Vec<ExtensionFileSource>) {
+    let extensions = all_extensions(Default::default(), None);
+    let scripts = extensions.iter().flat_map(|extension| &*extension.lazy_loaded_js_files);
+    let scripts = scripts.filter(|file| is_lazy(file)).cloned().collect();
+    let [.., ours] = &extensions[..] else { unreachable!("there is one of ours") };
+    (scripts, ours.lazy_loaded_esm_files.to_vec())
+}
+
+fn is_lazy(file: &ExtensionFileSource) -> bool {
+    LAZY_SCRIPTS.contains(&file.specifier)
+}
+
+fn all_extensions(share: OriginShare, seed: Option<u64>) -> Vec<Extension> {
+    let mut ours = kittiwake::init();
+    ours.external_references = Cow::Owned(vec![lazy_reference()]);
+    let mut extensions = vec![
         deno_webidl::deno_webidl::init(),
         deno_web::deno_web::init(share.blobs, None, false, share.broadcast),
         kittiwake_stubs::init(),
         deno_fetch::deno_fetch::init(Default::default()),
         deno_crypto::deno_crypto::init(seed),
-        kittiwake::init(),
-    ]
+        ours,
+    ];
+    for extension in &mut extensions {
+        extension.objects.to_mut().retain(|it| !UNREACHABLE_OBJECTS.contains(&it.name.0));
+        extension.ops.to_mut().retain(|it| !UNREACHABLE_OPS.contains(&it.name));
+    }
+    extensions
 }
 
 /// Every extension of a realm that starts from the snapshot, which holds the sources.
 #[allow(dead_code, reason = "the build script includes this file and needs the sources")]
 pub(crate) fn extensions(share: OriginShare, seed: Option<u64>) -> Vec<Extension> {
-    let mut extensions = extensions_with_sources(share, seed);
+    let mut extensions = all_extensions(share, seed);
     for extension in &mut extensions {
         extension.js_files = Cow::Borrowed(&[]);
         extension.esm_files = Cow::Borrowed(&[]);

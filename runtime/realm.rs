@@ -12,6 +12,7 @@ mod code_cache;
 mod coverage;
 mod graphs;
 mod inspect;
+mod lazy;
 mod memory;
 mod modules;
 mod stack;

@@ -6,34 +6,14 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { HostBody } from "ext:kittiwake/fetch/host_body.js";
+import { streamMethods } from "ext:kittiwake/fetch/stream_methods.js";
+import { FORM_DATA, ifLoaded, load, STREAMS, streams } from "ext:kittiwake/lazy.js";
 import { webidl } from "ext:kittiwake/webidl.js";
 
 const web = (file) => core.loadExtScript(`ext:deno_web/${file}`);
 const { Blob, BlobPrototype } = web("09_file.js");
 const { parseUrlEncoded, URLSearchParamsPrototype } = web("00_url.js");
 const mimesniff = web("01_mimesniff.js");
-const {
-  _state,
-  acquireReadableStreamDefaultReader,
-  createProxy,
-  createReadableByteStream,
-  isReadableStreamDisturbed,
-  isReadableStreamLocked,
-  ReadableByteStreamController,
-  readableByteStreamControllerClose,
-  readableByteStreamControllerEnqueue,
-  readableByteStreamControllerRespond,
-  readableStreamCancel,
-  readableStreamClose,
-  readableStreamDisturb,
-  readableStreamPipeTo,
-  ReadableStreamPrototype,
-  readableStreamTee,
-  readableStreamThrowIfErrored,
-  WritableStream,
-} = web("06_streams.js");
-const { formDataFromEntries, FormDataPrototype, formDataToBlob, parseFormData } = core
-  .loadExtScript("ext:deno_fetch/21_formdata.js");
 const { isAnyArrayBuffer } = core;
 const {
   ArrayBufferIsView,
@@ -45,7 +25,6 @@ const {
   JSONParse,
   MapPrototypeGet,
   ObjectDefineProperties,
-  ObjectGetOwnPropertyDescriptor,
   ObjectGetOwnPropertyDescriptors,
   ObjectPrototypeIsPrototypeOf,
   PromisePrototypeThen,
@@ -63,9 +42,6 @@ const {
 } = primordials;
 const searchParamsToString = uncurryThis(URLSearchParamsPrototype.toString);
 const blobStream = uncurryThis(BlobPrototype.stream);
-const byobRequest = uncurryThis(
-  ObjectGetOwnPropertyDescriptor(ReadableByteStreamController.prototype, "byobRequest").get,
-);
 const blobArrayBuffer = uncurryThis(BlobPrototype.arrayBuffer);
 
 /** <https://fetch.spec.whatwg.org/#concept-body> */
@@ -110,11 +86,11 @@ export class InnerBody {
   /** Whether somebody has read or cancelled it. */
   consumed() {
     if (this.#stream === null) return this.#isConsumed;
-    return isReadableStreamDisturbed(this.#stream);
+    return streams().isReadableStreamDisturbed(this.#stream);
   }
 
   isLocked() {
-    return this.#stream !== null && isReadableStreamLocked(this.#stream);
+    return this.#stream !== null && streams().isReadableStreamLocked(this.#stream);
   }
 
   /** <https://fetch.spec.whatwg.org/#body-unusable> */
@@ -128,7 +104,7 @@ export class InnerBody {
    */
   consume(use) {
     if (this.#stream !== null) {
-      readableStreamThrowIfErrored(this.#stream);
+      streams().readableStreamThrowIfErrored(this.#stream);
       return collect(this.#stream, use);
     }
     const content = this.takeContent();
@@ -155,7 +131,7 @@ export class InnerBody {
       const isOwn = typeof this.#content === "object" && this.source === null;
       second = new InnerBody(isOwn ? TypedArrayPrototypeSlice(this.#content) : this.#content);
     } else {
-      const branches = readableStreamTee(this.stream, true);
+      const branches = streams().readableStreamTee(this.stream, true);
       this.#stream = branches[0];
       second = new InnerBody(branches[1]);
     }
@@ -172,7 +148,7 @@ export class InnerBody {
       this.#isConsumed = true;
       this.#content = null;
     } else {
-      proxy = new InnerBody(createProxy(this.#stream));
+      proxy = new InnerBody(streams().createProxy(this.#stream));
     }
     proxy.source = this.source;
     proxy.length = this.length;
@@ -185,8 +161,9 @@ export class InnerBody {
       if (isHostBody(this.#content)) this.#content.close();
       this.#isConsumed = true;
       this.#content = null;
-    } else if (this.#stream[_state] === "readable") {
-      PromisePrototypeThen(readableStreamCancel(this.#stream, reason), undefined, () => {});
+    } else if (this.#stream[streams()._state] === "readable") {
+      const cancelled = streams().readableStreamCancel(this.#stream, reason);
+      PromisePrototypeThen(cancelled, undefined, () => {});
     }
   }
 }
@@ -196,11 +173,25 @@ function isHostBody(content) {
 }
 
 function isStream(value) {
-  return ObjectPrototypeIsPrototypeOf(ReadableStreamPrototype, value);
+  const loaded = ifLoaded(STREAMS);
+  return loaded !== undefined &&
+    ObjectPrototypeIsPrototypeOf(loaded.ReadableStreamPrototype, value);
+}
+
+function isForm(value) {
+  const loaded = ifLoaded(FORM_DATA);
+  return loaded !== undefined && ObjectPrototypeIsPrototypeOf(loaded.FormDataPrototype, value);
 }
 
 function streamOf(content) {
   if (isHostBody(content)) return content.stream();
+  const {
+    createReadableByteStream,
+    readableByteStreamControllerClose,
+    readableByteStreamControllerEnqueue,
+    readableByteStreamControllerRespond,
+  } = streams();
+  const { byobRequest } = streamMethods();
   const pull = (controller) => {
     const bytes = typeof content === "string"
       ? core.encode(content)
@@ -228,6 +219,7 @@ function collect(stream, use) {
     ArrayPrototypePush(chunks, chunk);
     length += TypedArrayPrototypeGetByteLength(chunk);
   };
+  const { readableStreamPipeTo, WritableStream } = streams();
   const sink = new WritableStream({ __proto__: null, write }, { __proto__: null });
   return PromisePrototypeThen(readableStreamPipeTo(stream, sink, false, false, false), () => {
     const bytes = new Uint8Array(length);
@@ -241,10 +233,12 @@ function collect(stream, use) {
 }
 
 function usedStream() {
-  const stream = createReadableByteStream(() => {}, () => PromiseResolve(), () => PromiseResolve());
-  readableStreamDisturb(stream);
-  acquireReadableStreamDefaultReader(stream);
-  readableStreamClose(stream);
+  const of = streams();
+  const nothing = () => PromiseResolve();
+  const stream = of.createReadableByteStream(() => {}, nothing, nothing);
+  of.readableStreamDisturb(stream);
+  of.acquireReadableStreamDefaultReader(stream);
+  of.readableStreamClose(stream);
   return stream;
 }
 
@@ -253,7 +247,7 @@ export function toBodyInit(value, prefix, context) {
   if (typeof value === "object" && value !== null) {
     if (isStream(value) || ObjectPrototypeIsPrototypeOf(BlobPrototype, value)) return value;
     if (isAnyArrayBuffer(value) || ArrayBufferIsView(value)) return value;
-    if (ObjectPrototypeIsPrototypeOf(FormDataPrototype, value)) return value;
+    if (isForm(value)) return value;
     if (ObjectPrototypeIsPrototypeOf(URLSearchParamsPrototype, value)) return value;
   }
   return webidl.converters.USVString(value, prefix, context);
@@ -280,6 +274,7 @@ export function extractBody(init, prefix) {
     return { body: new InnerBody(init), contentType: "text/plain;charset=UTF-8" };
   }
   if (isStream(init)) {
+    const { isReadableStreamDisturbed, isReadableStreamLocked } = streams();
     if (isReadableStreamLocked(init) || isReadableStreamDisturbed(init)) {
       throw new TypeError(`${prefix}: Response body object should not be disturbed or locked`);
     }
@@ -289,9 +284,8 @@ export function extractBody(init, prefix) {
     const contentType = "application/x-www-form-urlencoded;charset=UTF-8";
     return { body: new InnerBody(searchParamsToString(init)), contentType };
   }
-  const isForm = ObjectPrototypeIsPrototypeOf(FormDataPrototype, init);
-  if (isForm || ObjectPrototypeIsPrototypeOf(BlobPrototype, init)) {
-    const blob = isForm ? formDataToBlob(init) : init;
+  if (isForm(init) || ObjectPrototypeIsPrototypeOf(BlobPrototype, init)) {
+    const blob = isForm(init) ? load(FORM_DATA).formDataToBlob(init) : init;
     const body = new InnerBody(blobStream(blob));
     body.source = blob;
     body.length = blob.size;
@@ -318,6 +312,7 @@ const package_ = {
   },
   bytes: (content) => typeof content === "string" ? core.encode(content) : content,
   formData: (content, mimeTypeOf, prefix) => {
+    const { formDataFromEntries, parseFormData } = load(FORM_DATA);
     const mimeType = mimeTypeOf();
     const bytes = typeof content === "string" ? core.encode(content) : content;
     const essence = mimeType === null ? "" : mimesniff.essence(mimeType);

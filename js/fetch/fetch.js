@@ -15,11 +15,9 @@ import {
   fromInnerResponse,
   newInnerResponse,
 } from "ext:kittiwake/fetch/response.js";
+import { streams } from "ext:kittiwake/lazy.js";
 import { requireArguments } from "ext:kittiwake/webidl.js";
 
-const { resourceForReadableStream } = core.loadExtScript(
-  "ext:deno_web/06_streams.js",
-);
 const abortSignal = core.loadExtScript("ext:deno_web/03_abort_signal.js");
 const { op_http_fetch } = core.ops;
 const { Promise, PromisePrototypeThen, PromiseReject, TypeError } = primordials;
@@ -116,7 +114,7 @@ async function send(inner, exchange) {
     if (inner.body !== null) {
       const { source } = inner.body;
       if (source === null) {
-        stream = resourceForReadableStream(inner.body.stream);
+        stream = streams().resourceForReadableStream(inner.body.stream);
       } else {
         bytes = await sourceOf(inner.body);
         if (typeof bytes === "string") bytes = core.encode(bytes);

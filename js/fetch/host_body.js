@@ -7,30 +7,16 @@
 // nobody can read it any more.
 
 import { core, primordials } from "ext:core/mod.js";
+import { streamMethods } from "ext:kittiwake/fetch/stream_methods.js";
+import { streams } from "ext:kittiwake/lazy.js";
 
-const { ReadableByteStreamController, ReadableStream } = core.loadExtScript(
-  "ext:deno_web/06_streams.js",
-);
 const {
-  ObjectGetOwnPropertyDescriptor,
   PromisePrototypeThen,
   SafeFinalizationRegistry,
   TypedArrayPrototypeGetByteLength,
   TypedArrayPrototypeSubarray,
   Uint8Array,
-  uncurryThis,
 } = primordials;
-const controllerPrototype = ReadableByteStreamController.prototype;
-const byobRequest = uncurryThis(
-  ObjectGetOwnPropertyDescriptor(controllerPrototype, "byobRequest").get,
-);
-const close = uncurryThis(controllerPrototype.close);
-const enqueue = uncurryThis(controllerPrototype.enqueue);
-const fail = uncurryThis(controllerPrototype.error);
-const BYOBRequest = core.loadExtScript("ext:deno_web/06_streams.js").ReadableStreamBYOBRequest;
-const respond = uncurryThis(BYOBRequest.prototype.respond);
-const viewOf = uncurryThis(ObjectGetOwnPropertyDescriptor(BYOBRequest.prototype, "view").get);
-
 const { op_fetch_body_read_all } = core.ops;
 
 const CHUNK = 64 * 1024;
@@ -89,34 +75,36 @@ export class HostBody {
       pull: (controller) => this.#pull(controller),
       cancel: () => this.close(),
     };
-    return new ReadableStream(source, { __proto__: null, highWaterMark: 1 });
+    return new (streams().ReadableStream)(source, { __proto__: null, highWaterMark: 1 });
   }
 
   async #pull(controller) {
     if (this.#bytes !== null) return this.#pullBytes(controller);
+    const { byobRequest, byobView, closeBytes, enqueueBytes, failBytes, respond } = streamMethods();
     const request = byobRequest(controller);
-    const view = request === null ? new Uint8Array(CHUNK) : viewOf(request);
+    const view = request === null ? new Uint8Array(CHUNK) : byobView(request);
     let length;
     try {
       length = await core.read(this.#rid, view);
     } catch (error) {
       this.close();
-      return fail(controller, this.#reason(error));
+      return failBytes(controller, this.#reason(error));
     }
     if (length === 0) {
       this.close();
-      close(controller);
+      closeBytes(controller);
       if (request !== null) respond(request, 0);
     } else if (request !== null) {
       respond(request, length);
     } else {
-      enqueue(controller, TypedArrayPrototypeSubarray(view, 0, length));
+      enqueueBytes(controller, TypedArrayPrototypeSubarray(view, 0, length));
     }
   }
 
   #pullBytes(controller) {
-    if (TypedArrayPrototypeGetByteLength(this.#bytes) > 0) enqueue(controller, this.#bytes);
-    close(controller);
+    const { byobRequest, closeBytes, enqueueBytes, respond } = streamMethods();
+    if (TypedArrayPrototypeGetByteLength(this.#bytes) > 0) enqueueBytes(controller, this.#bytes);
+    closeBytes(controller);
     const request = byobRequest(controller);
     if (request !== null) respond(request, 0);
   }
@@ -125,7 +113,7 @@ export class HostBody {
   abort() {
     if (this.#isOver) return;
     this.#isAborted = true;
-    if (this.#controller !== null) fail(this.#controller, this.#signal.reason);
+    if (this.#controller !== null) streamMethods().failBytes(this.#controller, this.#signal.reason);
     this.close();
   }
 
@@ -153,6 +141,6 @@ export class HostBody {
 }
 
 function erroredStream(reason) {
-  const start = (controller) => fail(controller, reason);
-  return new ReadableStream({ __proto__: null, type: "bytes", start });
+  const start = (controller) => streamMethods().failBytes(controller, reason);
+  return new (streams().ReadableStream)({ __proto__: null, type: "bytes", start });
 }

@@ -7,6 +7,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { extractBody, mixinBody, toBodyInit } from "ext:kittiwake/fetch/body.js";
+import { decodeAndSplit } from "ext:kittiwake/fetch/header_values.js";
 import {
   appendToList,
   fill,
@@ -25,7 +26,6 @@ const { createDependentAbortSignal, newSignal } = web("03_abort_signal.js");
 const { blobFromObjectUrl } = web("09_file.js");
 const { getLocationHref } = web("12_location.js");
 const { markNotSerializable } = web("13_message_port.js");
-const { getDecodeSplitHeader } = core.loadExtScript("ext:deno_fetch/20_headers.js");
 const {
   ArrayPrototypeMap,
   RegExpPrototypeTest,
@@ -430,8 +430,8 @@ function bodyOf(request) {
 }
 
 function mimeTypeOf(request) {
-  const values = getDecodeSplitHeader(toInnerRequest(request).headerList, "content-type");
-  return extractMimeType(values);
+  const value = getHeader(toInnerRequest(request).headerList, "content-type");
+  return extractMimeType(decodeAndSplit(value));
 }
 
 mixinBody(Request, bodyOf, mimeTypeOf);

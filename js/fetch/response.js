@@ -8,6 +8,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { extractBody, mixinBody, toBodyInit } from "ext:kittiwake/fetch/body.js";
+import { decodeAndSplit } from "ext:kittiwake/fetch/header_values.js";
 import {
   appendToList,
   fill,
@@ -19,7 +20,6 @@ import { requireArguments, webidl } from "ext:kittiwake/webidl.js";
 
 const { getLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
 const { extractMimeType } = core.loadExtScript("ext:deno_web/01_mimesniff.js");
-const { getDecodeSplitHeader } = core.loadExtScript("ext:deno_fetch/20_headers.js");
 const { markNotSerializable } = core.loadExtScript("ext:deno_web/13_message_port.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const {
@@ -246,8 +246,8 @@ function redirectStatus(status) {
 }
 
 function mimeTypeOf(response) {
-  const values = getDecodeSplitHeader(toInnerResponse(response).headerList, "content-type");
-  return extractMimeType(values);
+  const value = getHeader(toInnerResponse(response).headerList, "content-type");
+  return extractMimeType(decodeAndSplit(value));
 }
 
 mixinBody(Response, bodyOf, mimeTypeOf);

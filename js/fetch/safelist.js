@@ -5,8 +5,8 @@
 // Invariant: pure; the guards of `headers.js` decide by these lists alone.
 
 import { core, primordials } from "ext:core/mod.js";
+import { decodeAndSplit } from "ext:kittiwake/fetch/header_values.js";
 
-const { getDecodeSplitHeader } = core.loadExtScript("ext:deno_fetch/20_headers.js");
 const { essence, parseMimeType } = core.loadExtScript("ext:deno_web/01_mimesniff.js");
 const {
   RegExpPrototypeTest,
@@ -50,7 +50,7 @@ export function isForbiddenRequestHeader(name, value) {
     return true;
   }
   if (!SetPrototypeHas(METHOD_OVERRIDES, name)) return false;
-  const methods = getDecodeSplitHeader([[name, value]], name);
+  const methods = decodeAndSplit(value);
   for (let i = 0; i < methods.length; i++) {
     if (isForbiddenMethod(methods[i])) return true;
   }

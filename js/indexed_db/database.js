@@ -4,7 +4,7 @@
 // what it was if that is aborted.
 
 import { core, primordials } from "ext:core/mod.js";
-import { defineHandler } from "ext:kittiwake/events.js";
+import { defineHandlers } from "ext:kittiwake/events.js";
 import { isValidKeyPath, keyPathArgument } from "ext:kittiwake/indexed_db/key_path.js";
 import { requestState } from "ext:kittiwake/indexed_db/request.js";
 import { sortedList } from "ext:kittiwake/indexed_db/string_list.js";
@@ -161,9 +161,7 @@ export class IDBDatabase extends EventTarget {
   }
 }
 webidl.configureInterface(IDBDatabase);
-for (const type of ["abort", "close", "error", "versionchange"]) {
-  defineHandler(IDBDatabase.prototype, type);
-}
+defineHandlers(IDBDatabase.prototype, "abort", "close", "error", "versionchange");
 
 const modes = ["readonly", "readwrite", "versionchange"];
 const durabilities = ["default", "strict", "relaxed"];

@@ -10,21 +10,29 @@ import { checkpoint } from "ext:kittiwake/events.js";
 const { Event, eventTargetData, reportException, setEventTargetData, setIsTrusted } = core
   .loadExtScript("ext:deno_web/02_event.js");
 const {
+  ArrayPrototypeFind,
   ArrayPrototypeIncludes,
   ArrayPrototypeIndexOf,
   ArrayPrototypeSlice,
   ArrayPrototypeSplice,
   ObjectGetOwnPropertySymbols,
   ReflectApply,
+  SymbolPrototypeGetDescription,
 } = primordials;
 
 // deno_web keeps an event's state under symbols of its own, which its dispatch alone knows; that
 // dispatch has no parents for targets that are no nodes.
 const symbols = ObjectGetOwnPropertySymbols(new Event("x"));
-const [attributes, canceled, dispatched, passive, path, stopped, stoppedAtOnce, trusted] = [
-  "[[attributes]]", "[[canceledFlag]]", "[[dispatched]]", "[[inPassiveListener]]", "[[path]]",
-  "[[stopPropagationFlag]]", "[[stopImmediatePropagationFlag]]", "[[isTrusted]]",
-].map((description) => symbols.find((symbol) => symbol.description === description));
+const symbolOf = (description) =>
+  ArrayPrototypeFind(symbols, (symbol) => SymbolPrototypeGetDescription(symbol) === description);
+const attributes = symbolOf("[[attributes]]");
+const canceled = symbolOf("[[canceledFlag]]");
+const dispatched = symbolOf("[[dispatched]]");
+const passive = symbolOf("[[inPassiveListener]]");
+const path = symbolOf("[[path]]");
+const stopped = symbolOf("[[stopPropagationFlag]]");
+const stoppedAtOnce = symbolOf("[[stopImmediatePropagationFlag]]");
+const trusted = symbolOf("[[isTrusted]]");
 
 /** Whether somebody listens at it. */
 export function isHeard(target, type) {

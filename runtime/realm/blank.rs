@@ -13,6 +13,7 @@ use kittiwake_ops::{CompiledScripts, Host};
 use url::Url;
 
 use super::code_cache::Leaving;
+use super::lazy::{self, Part, PartKind};
 use super::memory::{Memory, MemoryLimits, bytes_of};
 use super::modules::{DynamicImports, install};
 use super::{Realm, RealmKind, RealmOptions, coverage, inspect, stack, to_v8};
@@ -20,6 +21,9 @@ use crate::extension::{OriginShare, extensions};
 use crate::watchdog::Struck;
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/realm.snapshot"));
+
+/// What the snapshot leaves out.
+static PARTS: &[Part] = include!(concat!(env!("OUT_DIR"), "/parts.rs"));
 
 /// What our own script may take to start a realm, however little scripts may.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -58,6 +62,7 @@ impl Blank {
         {
             deno_core::scope!(scope, &mut runtime);
             scope.set_slot(Rc::new(CompiledScripts::default()));
+            lazy::install(scope, PARTS);
         }
         // SAFETY: creation entered the isolate on this thread.
         unsafe { runtime.v8_isolate().exit() };
