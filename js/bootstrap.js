@@ -12,6 +12,7 @@ import * as cache from "ext:kittiwake/cache.js";
 import * as clients from "ext:kittiwake/clients.js";
 import { setBufferLimit } from "ext:kittiwake/array_buffer.js";
 import { createConsole } from "ext:kittiwake/console.js";
+import { Crypto, ownCrypto } from "ext:kittiwake/crypto.js";
 import {
   defineHandler,
   dispatchPlatformEvent,
@@ -82,10 +83,9 @@ const dom = web("01_dom_exception.js");
 const location = web("12_location.js");
 const url = web("00_url.js");
 const { WorkerGlobalScope, Window } = web("04_global_interfaces.js");
-const crypto = core.loadExtScript("ext:deno_crypto/00_crypto.js");
-const { getRandomValues } = crypto.Crypto.prototype;
+const { getRandomValues } = Crypto.prototype;
 prepare(PUSH, ({ setRandomSource }) => {
-  setRandomSource((array) => ReflectApply(getRandomValues, crypto.crypto, [array]));
+  setRandomSource((array) => ReflectApply(getRandomValues, ownCrypto(), [array]));
 });
 prepare(PERFORMANCE, (performance) => performance.setTimeOrigin());
 
@@ -151,8 +151,7 @@ function defineSharedScope(target) {
   });
   defineGetter(target, "caches", () => ownCaches);
   defineGetter(target, "crossOriginIsolated", () => false);
-  // The instance cannot be made while a snapshot is: a getter reaches it later.
-  defineGetter(target, "crypto", () => crypto.crypto);
+  defineGetter(target, "crypto", ownCrypto);
   defineGetter(target, "indexedDB", () => load(INDEXED_DB).indexedDB);
   defineGetter(target, "isSecureContext", () => true);
   defineGetter(target, "self", () => globalThis);

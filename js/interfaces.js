@@ -1,10 +1,11 @@
 // The interfaces of the global object: those that the snapshot has by themselves, those of parts by
 // their part's specifier (lazy.js).
 
-import { core, internals, primordials } from "ext:core/mod.js";
+import { core } from "ext:core/mod.js";
 import { BoundedArrayBuffer } from "ext:kittiwake/array_buffer.js";
 import * as backgroundSync from "ext:kittiwake/background_sync.js";
 import * as cache from "ext:kittiwake/cache.js";
+import * as crypto from "ext:kittiwake/crypto.js";
 import { FetchEvent } from "ext:kittiwake/fetch_event.js";
 import { Headers } from "ext:kittiwake/fetch/headers.js";
 import { Request } from "ext:kittiwake/fetch/request.js";
@@ -28,8 +29,6 @@ import {
 import * as messagePort from "ext:kittiwake/message_port.js";
 import * as serviceWorker from "ext:kittiwake/service_worker.js";
 
-const { Symbol } = primordials;
-
 const web = (file) => core.loadExtScript(`ext:deno_web/${file}`);
 const abort = web("03_abort_signal.js");
 const dom = web("01_dom_exception.js");
@@ -37,8 +36,6 @@ const encoding = web("08_text_encoding.js");
 const event = web("02_event.js");
 const file = web("09_file.js");
 const url = web("00_url.js");
-internals.kKeyObject = Symbol("kKeyObject"); // before deno_crypto, or its keys lose their brand
-const crypto = core.loadExtScript("ext:deno_crypto/00_crypto.js");
 
 const COMPRESSION = "ext:deno_web/14_compression.js";
 const CONTENT_INDEX = "ext:kittiwake/content_index.js";

@@ -26,7 +26,7 @@ use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, serde_v8, v8};
 use kittiwake_ops::{
     RealmId, RegistrationState, ScriptException, ScriptSource, ServiceWorkerState, Services,
-    compile_script,
+    compile_script, mark_keys,
 };
 use serde::Serialize;
 
@@ -270,6 +270,7 @@ impl<'a> Turn<'a> {
         unsafe {
             runtime.v8_isolate().enter();
         }
+        mark_keys(runtime);
         let host_call = realm.host_call.as_ref().expect("a realm has it until dropped");
         let (watchdog, struck) = (&*realm.watchdog, &realm.struck);
         Turn { runtime, host_call, watchdog, struck, memory: &realm.memory, meter: &realm.meter }
