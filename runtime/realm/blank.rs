@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deno_core::{JsRuntime, RuntimeOptions, v8};
+use deno_web::BlobStoreTrait;
 use kittiwake_ops::{CompiledScripts, Host};
 use url::Url;
 
@@ -83,7 +84,8 @@ impl Blank {
         {
             let state = runtime.op_state();
             let mut state = state.borrow_mut();
-            state.put(blobs.clone());
+            // As deno_web asks for it.
+            state.put::<Arc<dyn BlobStoreTrait>>(blobs.clone());
             state.put(broadcast);
             state.put(Host { realm: options.id, services: options.services, blobs });
         }
