@@ -1,7 +1,7 @@
 // Crypto and its keys: https://w3c.github.io/webcrypto/
 //
-// Invariant: scripts reach no more of deno_crypto's classes than the specification has. Their static
-// methods make keys of any bytes, and read keys that must not be exported.
+// Invariant: scripts reach no more of deno_crypto's classes than the specification has. Their
+// static methods make keys of any bytes, and read keys that must not be exported.
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import { webidl } from "ext:kittiwake/webidl.js";

@@ -166,6 +166,7 @@ pub(crate) struct ShardParts {
     pub(crate) seed: Option<u64>,
     pub(crate) coverage: Option<Coverage>,
     pub(crate) inspector: Option<Inspector>,
+    pub(crate) debugged: Arc<Debugged>,
     /// Where commits of syncs wait for the disk.
     pub(crate) sync_threads: Threads,
     pub(crate) indexed_db: IndexedDbs,
@@ -208,7 +209,6 @@ pub(crate) enum RealmOwner {
 
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
-        let debugged = Arc::<Debugged>::default();
         Rc::new_cyclic(|me| Shard {
             me: me.clone(),
             store: Arc::new(parts.store),
@@ -241,7 +241,7 @@ impl Shard {
             seed: parts.seed,
             coverage: parts.coverage,
             inspector: parts.inspector,
-            debugged: debugged.clone(),
+            debugged: parts.debugged.clone(),
             activity: Activity::default(),
             wake: Wake::default(),
             commits: Commits::new(parts.sync_threads),
@@ -265,7 +265,7 @@ impl Shard {
             trace: parts.trace,
             gauge: parts.gauge,
             started: parts.started.unwrap_or_else(Instant::now),
-            watchdog: Rc::new(Watchdog::start(debugged, parts.on_stuck)),
+            watchdog: Rc::new(Watchdog::start(parts.debugged, parts.on_stuck)),
             realms: RefCell::default(),
             events: RefCell::default(),
             fetch_events: RefCell::default(),

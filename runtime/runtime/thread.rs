@@ -170,6 +170,7 @@ fn open_shard(mut builder: Builder, place: ShardPlace) -> Result<Rc<Shard>, Erro
             && builder.pace.code.total_bytes > 0,
         coverage: builder.coverage,
         inspector: builder.inspector,
+        debugged: Arc::default(),
         // Memory is not waited for.
         sync_threads: if builder.state.is_some() { threads } else { Threads::HostOnly },
         limits: builder.limits,

@@ -1,6 +1,7 @@
 //! Jumps of the time of day, on a paused tokio clock that does not jump with it.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures::FutureExt;
@@ -228,6 +229,7 @@ fn shard(clock: Rc<JumpyClock>, trace: UnboundedSender<String>) -> Rc<Shard> {
         seed: None,
         coverage: None,
         inspector: None,
+        debugged: Arc::default(),
         sync_threads: Threads::HostOnly,
         indexed_db: IndexedDbs::new(None, Threads::HostOnly),
         push_service: Url::parse("https://push.test/").expect("a URL"),
