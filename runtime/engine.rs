@@ -19,7 +19,7 @@ const WASM_PAGES: usize = 1 << 14;
 const ONE_COPY_OF_BUILTINS: &str = "--no-short-builtin-calls";
 
 /// The fast one reserves six bytes for each character of a string, and ends the process where that
-/// is more than 2 GiB. The other one takes a third longer.
+/// is more than 2 GiB. The other one takes up to half as long again.
 const ROBUST_JSON: &str = "--no-json-stringify-fast-path";
 
 type Main = Box<dyn FnOnce() + Send>;
