@@ -3,18 +3,31 @@
 //! Events of one worker share its turns, so that what is counted for an event is all that its
 //! worker used from its beginning to its end.
 //!
-//! Invariant: only turns count, by the thread's own processor time: neither waiting nor what other
-//! programs do to the machine.
+//! To ask for a thread's processor time is a system call, to ask for real time is none. So a turn
+//! that was short is counted by real time, and the thread is asked about long ones only.
+//!
+//! Invariant: only turns count, and what other programs do to the machine counts for no more than
+//! [`SHORT`] a turn.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::inspector::now;
+
+/// How long a turn may take, and how long ago the last look may be, before the thread is asked.
+const SHORT: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// When the thread was asked last, and what it said.
+    static LAST_LOOK: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+}
 
 /// A realm's processor time.
 pub(crate) struct Meter {
     limit: Duration,
     used: Cell<Duration>,
-    turn_began: Cell<Duration>,
+    turn_began: Cell<Option<Instant>>,
     /// What had been used when each event that is under way began. Events that began earlier have
     /// lower numbers.
     events: RefCell<BTreeMap<u32, Duration>>,
@@ -40,12 +53,24 @@ impl Meter {
 
     /// Called by the host thread, as is [`Meter::end_turn`].
     pub(crate) fn begin_turn(&self) {
-        self.turn_began.set(processor_time());
+        let now = now();
+        self.turn_began.set(Some(now));
+        if LAST_LOOK.get().is_none_or(|(looked, _)| now - looked > SHORT) {
+            LAST_LOOK.set(Some((now, processor_time())));
+        }
     }
 
     /// Whether an event has had more than it may.
     pub(crate) fn end_turn(&self) -> bool {
-        let took = processor_time().saturating_sub(self.turn_began.get());
+        let now = now();
+        let mut took = self.turn_began.take().map_or(Duration::ZERO, |began| now - began);
+        if took > SHORT
+            && let Some((_, then)) = LAST_LOOK.get()
+        {
+            let processor_time = processor_time();
+            took = took.min(processor_time.saturating_sub(then));
+            LAST_LOOK.set(Some((now, processor_time)));
+        }
         self.used.set(self.used.get() + took);
         let oldest = self.events.borrow().first_key_value().map(|(_, used)| *used);
         oldest.is_some_and(|used| self.used.get() - used > self.limit)
@@ -61,10 +86,7 @@ fn processor_time() -> Duration {
 
 /// Where threads have no such clock, real time stands in.
 #[cfg(not(unix))]
-#[expect(clippy::disallowed_methods, reason = "it measures work, not the world")]
 fn processor_time() -> Duration {
-    use std::sync::OnceLock;
-    use std::time::Instant;
-    static BEGAN: OnceLock<Instant> = OnceLock::new();
-    BEGAN.get_or_init(Instant::now).elapsed()
+    static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    BEGAN.get_or_init(now).elapsed()
 }
