@@ -99,9 +99,9 @@ export function addLifetimePromise(event, promise) {
     }
     settled();
     // In Chromium nobody handles the derived promise, so that `unhandledrejection` fires.
+    forgiveRejection(derived);
     throw reason;
   });
-  forgiveRejection(derived);
 }
 
 function settleIfOver(lifetime) {

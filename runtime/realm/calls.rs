@@ -202,12 +202,6 @@ impl ExtendableInit {
         scope: &mut v8::PinScope<'s, '_>,
     ) -> (&'static str, v8::Local<'s, v8::Value>) {
         #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Sync {
-            tag: String,
-            last_chance: bool,
-        }
-        #[derive(Serialize)]
         struct PeriodicSync {
             tag: String,
         }
@@ -218,7 +212,7 @@ impl ExtendableInit {
         let name = self.name();
         let init = match self {
             ExtendableInit::Install | ExtendableInit::Activate => v8::undefined(scope).into(),
-            ExtendableInit::Sync { tag, last_chance } => to_v8(scope, &Sync { tag, last_chance }),
+            ExtendableInit::Sync { tag, last_chance } => to_v8(scope, &(tag, last_chance)),
             ExtendableInit::PeriodicSync { tag } => to_v8(scope, &PeriodicSync { tag }),
             ExtendableInit::BackgroundFetch { fetch, .. } => to_v8(scope, &fetch),
             ExtendableInit::ContentDelete { id } => to_v8(scope, &ContentDelete { id }),

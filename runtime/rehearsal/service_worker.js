@@ -42,5 +42,5 @@ host("dispatchExtendable", "message", 3, {
   message: null, json: "outbox", source: { client: null, worker: null },
 });
 host("resolveSyncs", 1);
-host("dispatchExtendable", "sync", 4, { tag: "outbox", lastChance: false });
+host("dispatchExtendable", "sync", 4, ["outbox", false]);
 new Response("{}", { status: 201 }).json();
