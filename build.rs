@@ -7,6 +7,7 @@ use std::process::Command;
 
 use deno_core::snapshot::{CreateSnapshotOptions, create_snapshot};
 
+#[expect(dead_code, reason = "the library tells what is in an error")]
 #[path = "runtime/engine.rs"]
 mod engine;
 #[path = "runtime/extension.rs"]

@@ -1,11 +1,11 @@
-//! The one thread that initialises V8, and the parent of all host threads.
+//! Initialises V8, and is the parent of all host threads.
 //!
 //! Invariant: every thread that runs an isolate descends from the thread that initialised V8. With
 //! memory protection keys a thread has the rights of its parent, and V8 crashes without them.
 
 use std::io;
-use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 
 use deno_core::{JsRuntime, v8};
@@ -25,28 +25,56 @@ const ROBUST_JSON: &str = "--no-json-stringify-fast-path";
 type Main = Box<dyn FnOnce() + Send>;
 type Request = (Main, SyncSender<io::Result<JoinHandle<()>>>);
 
-/// Starts a host thread that runs `main`. The first call of the process initialises V8.
-pub(crate) fn spawn_host_thread(main: Main) -> io::Result<JoinHandle<()>> {
-    static ENGINE: OnceLock<Result<Sender<Request>, String>> = OnceLock::new();
-    let engine = ENGINE.get_or_init(|| start_engine_thread().map_err(|error| error.to_string()));
-    let engine = engine.as_ref().map_err(|cause| io::Error::other(cause.clone()))?;
-    let (reply, spawned) = sync_channel(1);
-    engine.send((main, reply)).expect("the engine thread lives as long as the process");
-    spawned.recv().expect("the engine thread answers every request")
+/// Why there is no host thread.
+#[derive(Clone, Debug)]
+pub(crate) enum EngineError {
+    /// Somebody else in this process has initialised V8, which takes no flags after that.
+    Taken,
+    /// The operating system gave no thread.
+    Thread(Arc<io::Error>),
 }
 
-fn start_engine_thread() -> io::Result<Sender<Request>> {
+/// Starts a host thread that runs `main`. The first call of the process initialises V8 on the
+/// thread that calls, so that others may run isolates there, and on the threads that it starts.
+pub(crate) fn spawn_host_thread(main: Main) -> Result<JoinHandle<()>, EngineError> {
+    static ENGINE: OnceLock<Result<Sender<Request>, EngineError>> = OnceLock::new();
+    let engine = ENGINE.get_or_init(start_engine).as_ref().map_err(Clone::clone)?;
+    let (reply, spawned) = sync_channel(1);
+    engine.send((main, reply)).expect("the engine thread lives as long as the process");
+    let spawned = spawned.recv().expect("the engine thread answers every request");
+    spawned.map_err(|error| EngineError::Thread(Arc::new(error)))
+}
+
+fn start_engine() -> Result<Sender<Request>, EngineError> {
+    if is_initialised() {
+        return Err(EngineError::Taken);
+    }
+    v8::V8::set_flags_from_string(&format!("--wasm-max-mem-pages={WASM_PAGES}"));
+    v8::V8::set_flags_from_string(ONE_COPY_OF_BUILTINS);
+    v8::V8::set_flags_from_string(ROBUST_JSON);
+    JsRuntime::init_platform(None);
     let (requests, incoming) = channel::<Request>();
-    Builder::new().name("kittiwake-engine".into()).spawn(move || {
-        v8::V8::set_flags_from_string(&format!("--wasm-max-mem-pages={WASM_PAGES}"));
-        v8::V8::set_flags_from_string(ONE_COPY_OF_BUILTINS);
-        v8::V8::set_flags_from_string(ROBUST_JSON);
-        JsRuntime::init_platform(None);
+    let serve = move || {
         for (main, reply) in incoming {
             let spawned = Builder::new().name("kittiwake-host".into()).spawn(main);
             // Whoever asked may be gone by now; its thread then finds that out itself.
             let _ = reply.send(spawned);
         }
-    })?;
-    Ok(requests)
+    };
+    let thread = Builder::new().name("kittiwake-engine".into()).spawn(serve);
+    thread.map(|_| requests).map_err(|error| EngineError::Thread(Arc::new(error)))
+}
+
+/// Whether V8 takes no flags any more. It ends the process when it is given some, and its bindings
+/// panic when they are asked, so V8's own function is.
+#[expect(unsafe_code, reason = "asks V8 what its bindings do not tell")]
+fn is_initialised() -> bool {
+    unsafe extern "C" {
+        /// `v8::internal::FlagList::IsFrozen`
+        #[cfg_attr(not(windows), link_name = "_ZN2v88internal8FlagList8IsFrozenEv")]
+        #[cfg_attr(windows, link_name = "?IsFrozen@FlagList@internal@v8@@SA_NXZ")]
+        fn is_frozen() -> bool;
+    }
+    // SAFETY: it reads an atomic, at any time and on any thread.
+    unsafe { is_frozen() }
 }

@@ -383,11 +383,14 @@ impl Builder {
 
     /// Opens the store and starts the host threads. Blocks until both are done.
     ///
+    /// The first start of a process initialises V8, on this thread. A program that uses V8 by
+    /// itself too does so after that, on this thread or on those that it starts from then on.
+    ///
     /// # Errors
     ///
     /// [`Error::Policy`], [`Error::Limit`], [`Error::Store`], [`Error::Files`], [`Error::Thread`],
-    /// [`Error::Shards`], [`Error::ClockInSimulation`] and [`Error::Door`]. What is on disk is as
-    /// it was then.
+    /// [`Error::Shards`], [`Error::ClockInSimulation`], [`Error::Door`] and, where V8 has been
+    /// initialised by somebody else, [`Error::EngineTaken`]. What is on disk is as it was then.
     pub fn start(self) -> Result<Runtime, Error> {
         require_forward_time(&self.policy)?;
         self.limits.check()?;
@@ -464,8 +467,7 @@ impl Starting {
         let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);
         let (report, started) = std::sync::mpsc::sync_channel(1);
         let main = move || run_host_thread(builder, place, incoming, report);
-        let thread = spawn_host_thread(Box::new(main)).map_err(|e| Error::Thread(Arc::new(e)));
-        let thread = thread.inspect_err(|_| self.end())?;
+        let thread = spawn_host_thread(Box::new(main)).inspect_err(|_| self.end())?;
         let answer = loop {
             match started.recv_timeout(LOOK_EVERY) {
                 Ok(answer) => break answer,

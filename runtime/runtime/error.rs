@@ -8,6 +8,7 @@ use kittiwake_store::StoreError;
 use url::Url;
 
 use crate::door_guard::{Door, DoorFault};
+use crate::engine::EngineError;
 use crate::limits::LimitError;
 use crate::network::RealSignalError;
 use crate::policy::PolicyError;
@@ -32,6 +33,13 @@ pub enum Error {
     /// A limit that nothing could run with.
     #[error("{0}")]
     Limit(#[from] LimitError),
+    /// V8 takes its flags before it is initialised, and something else in this process has done
+    /// that: another runtime that is made of V8. See [`Builder::start`](super::Builder::start).
+    #[error(
+        "something else in this process has initialised V8, without the flags that Kittiwake \
+         needs; start a runtime of Kittiwake before it, or run one of both in a process of its own"
+    )]
+    EngineTaken,
     /// The operating system gave no thread or no event queue.
     #[error("the host thread cannot start: {0}")]
     Thread(Arc<std::io::Error>),
@@ -147,6 +155,15 @@ pub enum Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         Error::Store(Arc::new(error))
+    }
+}
+
+impl From<EngineError> for Error {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Taken => Error::EngineTaken,
+            EngineError::Thread(cause) => Error::Thread(cause),
+        }
     }
 }
 

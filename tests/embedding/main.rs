@@ -8,6 +8,7 @@ mod code_cache;
 mod doors;
 mod examples;
 mod many_workers;
+mod other_engine;
 mod shards;
 mod spare_realm;
 mod world;
