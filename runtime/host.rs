@@ -352,7 +352,7 @@ impl Shard {
             self.resident_bytes.set(self.resident_bytes.get() - handle.bytes.get());
         }
         if let Some(RealmHandle { owner: RealmOwner::Worker(worker), .. }) = handle {
-            worker.realm.set(None);
+            worker.has_stopped();
         }
         let page = self.pages.borrow_mut().remove(&id);
         self.revalidations.end_of(id);

@@ -26,6 +26,7 @@ use kittiwake_store::{
     NavigationPreload, RegistrationId, ScriptResource, ScriptType, UpdateViaCache, VersionId,
 };
 use tokio::sync::{Mutex, Notify};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::accounts::Taken;
@@ -87,8 +88,8 @@ pub(crate) struct Worker {
     last_event_ended: Cell<Instant>,
     /// The number of that end among all of the shard.
     idle_since: Cell<u64>,
-    /// Whether a task waits to stop it.
-    idle_watched: Cell<bool>,
+    /// The task that waits to stop it.
+    idle_watch: RefCell<Option<AbortHandle>>,
     /// Held while the script starts: events wait for it in the order in which they came.
     starting: Mutex<()>,
 }
@@ -199,6 +200,14 @@ impl Worker {
         self.idle_since.get()
     }
 
+    /// Its realm has gone, and nobody has to wait for that any more.
+    pub(crate) fn has_stopped(&self) {
+        self.realm.set(None);
+        if let Some(watch) = self.idle_watch.take() {
+            watch.abort();
+        }
+    }
+
     pub(crate) fn is_installing(&self) -> bool {
         matches!(self.state.get(), WorkerState::Parsed | WorkerState::Installing)
     }
@@ -230,7 +239,7 @@ impl Shard {
             events_under_way: Cell::default(),
             last_event_ended: Cell::new(Instant::now()),
             idle_since: Cell::default(),
-            idle_watched: Cell::default(),
+            idle_watch: RefCell::default(),
             starting: Mutex::default(),
         })
     }

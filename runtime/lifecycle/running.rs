@@ -125,17 +125,17 @@ impl Shard {
         EventUnderWay { shard: self.me(), worker: worker.clone(), _busy }
     }
 
-    /// Stops the worker when it has had no event for the idle limit. One task watches a worker,
-    /// however many events it has.
+    /// Stops the worker when it has had no event for the idle limit. One task watches a worker that
+    /// runs, however many events it has; one that has stopped costs nothing.
     fn stop_when_idle(&self, worker: Rc<Worker>) {
         worker.last_event_ended.set(Instant::now());
         self.events_ended.set(self.events_ended.get() + 1);
         worker.idle_since.set(self.events_ended.get());
-        if worker.idle_watched.replace(true) {
+        if worker.realm.get().is_none() || worker.idle_watch.borrow().is_some() {
             return;
         }
-        let shard = self.me();
-        spawn_local(async move {
+        let (shard, watched) = (self.me(), worker.clone());
+        let watch = spawn_local(async move {
             // An event that is under way then has the worker watched anew when it ends.
             while worker.events_under_way.get() == 0 {
                 let ended = worker.last_event_ended.get();
@@ -151,7 +151,8 @@ impl Shard {
                     break;
                 }
             }
-            worker.idle_watched.set(false);
+            worker.idle_watch.take();
         });
+        watched.idle_watch.replace(Some(watch.abort_handle()));
     }
 }
