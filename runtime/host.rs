@@ -323,7 +323,7 @@ impl Shard {
         let share = self.shares.borrow_mut().entry(start.origin.clone()).or_default().clone();
         let (commands, incoming) = mpsc::unbounded_channel();
         let created = Instant::now();
-        let resolver = owner.resolver();
+        let resolver = self.resolver_of(&owner);
         let wants_code = Cell::new(self.keeps_code && matches!(owner, RealmOwner::Worker(_)));
         let meter = Rc::new(Meter::new(self.limits.time(Limit::EventCpu)));
         let (bytes, counted) = (Cell::default(), meter.clone());

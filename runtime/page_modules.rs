@@ -23,7 +23,6 @@ use crate::lifecycle::{check_type, data_module, decode};
 use crate::pages::Page;
 use crate::realm::{
     DynamicImport, ModuleImport, ModuleKey, ModuleKind, RealmError, Resolve, TopLevelAwait,
-    UrlsAlone,
 };
 use crate::testing::modules as test_modules;
 
@@ -89,16 +88,6 @@ impl Resolve for PageModules {
     }
 }
 
-impl RealmOwner {
-    /// Who says what its modules import.
-    pub(crate) fn resolver(&self) -> Rc<dyn Resolve> {
-        match self {
-            RealmOwner::Worker(_) => Rc::new(UrlsAlone),
-            RealmOwner::Page(page) => page.modules.clone(),
-        }
-    }
-}
-
 impl Shard {
     /// Runs a module script of a document, which goes on without one that cannot be loaded, and
     /// while it awaits at its top level: <https://html.spec.whatwg.org/#run-a-module-script>
@@ -109,7 +98,7 @@ impl Shard {
         root: ModuleKey,
         source: Option<String>,
     ) -> Result<(), RealmError> {
-        let loaded = self.load_graph(realm, page, &root, source).await;
+        let loaded = self.load_graph(realm, &page.modules, Some(page), &root, source).await;
         match loaded {
             Ok(()) => self.evaluate_graph(realm, root, TopLevelAwait::LeftAlone).await,
             Err(failure) if matches!(failure.failure, ModuleFailure::NotLoaded(_)) => {
@@ -131,16 +120,18 @@ impl Shard {
         self.ask_realm(realm, evaluate).await
     }
 
-    /// Fetches and compiles a graph, level by level. Whoever has the root's source brings it.
+    /// Fetches and compiles a graph, level by level. Whoever has the root's source brings it. What
+    /// comes from the network comes by way of the page.
     pub(crate) async fn load_graph(
         &self,
         realm: RealmId,
-        page: &Page,
+        modules: &PageModules,
+        page: Option<&Page>,
         root: &ModuleKey,
         source: Option<String>,
     ) -> Result<(), GraphFailure> {
         let mut seen = BTreeSet::from([root.clone()]);
-        let imports = self.module(realm, page, root, source).await;
+        let imports = self.module(realm, modules, page, root, source).await;
         let failed = |failure| GraphFailure { url: root.url.clone(), place: None, failure };
         let mut level = vec![(root.url.clone(), imports.map_err(failed)?)];
         while !level.is_empty() {
@@ -150,8 +141,11 @@ impl Shard {
                     wanted.push((referrer.clone(), import.clone()));
                 }
             }
-            let loading =
-                wanted.iter().map(|(_, import)| self.module(realm, page, &import.key, None));
+            let load = |import: &ModuleImport| {
+                let key = import.key.clone();
+                async move { self.module(realm, modules, page, &key, None).await }
+            };
+            let loading = wanted.iter().map(|(_, import)| load(import));
             let loaded = join_all(loading).await;
             level = Vec::new();
             for ((referrer, import), loaded) in wanted.into_iter().zip(loaded) {
@@ -170,16 +164,18 @@ impl Shard {
     async fn module(
         &self,
         realm: RealmId,
-        page: &Page,
+        modules: &PageModules,
+        page: Option<&Page>,
         key: &ModuleKey,
         source: Option<String>,
     ) -> Known {
-        let known = page.modules.known.borrow_mut().entry(key.clone()).or_default().clone();
+        let known = modules.known.borrow_mut().entry(key.clone()).or_default().clone();
         let compiled = known.get_or_init(async || {
             let (url, source) = match source {
                 Some(source) => (key.url.clone(), source),
                 None => {
-                    self.page_module_source(page, key).await.map_err(ModuleFailure::NotLoaded)?
+                    let source = self.page_module_source(modules, page, key).await;
+                    source.map_err(ModuleFailure::NotLoaded)?
                 }
             };
             let (key, source) = (key.clone(), source.into());
@@ -193,27 +189,28 @@ impl Shard {
     /// The text of a module, and its own URL.
     async fn page_module_source(
         &self,
-        page: &Page,
+        modules: &PageModules,
+        page: Option<&Page>,
         key: &ModuleKey,
     ) -> Result<(Url, String), String> {
-        if let ModuleSource::TestFiles { root } = &page.modules.source {
+        if let ModuleSource::TestFiles { root } = &modules.source {
             if let Some(test) = self.test_page() {
                 test.note_imported(&key.url);
             }
             let source = test_modules::source_of(&key.url, root);
             return source.map(|source| (key.url.clone(), source));
         }
-        let (url, body) = match key.url.scheme() {
-            "kittiwake" if page.modules.has_own.get() => {
+        let (url, body) = match (key.url.scheme(), page) {
+            ("kittiwake", _) if modules.has_own.get() => {
                 (key.url.clone(), test_modules::own_source(&key.url)?.into_bytes())
             }
-            "data" => (key.url.clone(), data_module(&key.url, key.kind)?),
-            "http" | "https" => {
+            ("data", _) => (key.url.clone(), data_module(&key.url, key.kind)?),
+            ("http" | "https", Some(page)) => {
                 let loaded = self.load_module_script(page, &key.url).await?;
                 let Loaded { url, body, .. } = check_type(loaded, key.kind)?;
                 (url, body)
             }
-            scheme => return Err(format!("the scheme `{scheme}` has no modules")),
+            (scheme, _) => return Err(format!("the scheme `{scheme}` has no modules")),
         };
         Ok((url, decode(&body)))
     }
@@ -224,7 +221,7 @@ impl Shard {
         let (shard, busy) = (self.me(), self.activity.begin());
         spawn_local(async move {
             let DynamicImport { id, key, referrer } = import;
-            let loaded = shard.load_graph(realm, &page, &key, None).await;
+            let loaded = shard.load_graph(realm, &page.modules, Some(&page), &key, None).await;
             let loaded = match loaded {
                 Ok(()) => Ok(key),
                 Err(failure) => Err(shard.tell_of_import(&page, &key.url, &referrer, failure)),

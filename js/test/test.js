@@ -5,6 +5,7 @@
 import { expect, takeAssertionError } from "kittiwake:test/expect";
 import { describeError } from "kittiwake:test/failure";
 import { call, onOrder } from "kittiwake:test/host";
+import { ownScope } from "kittiwake:test/scope";
 import { fn, spyOn } from "kittiwake:test/spies";
 import { createWorld } from "kittiwake:test/world";
 import { inspect, wanted } from "kittiwake:test/door";
@@ -43,8 +44,9 @@ function declare(mode, name, options, body) {
   if (typeof body !== "function" && mode !== "todo") {
     throw new TypeError(`test("${name}") has no function; write test.todo("${name}")`);
   }
-  const timeout = options?.timeout;
-  tests.set(number, { name, mode, body, group, timeout, caller: new Error() });
+  const { timeout, during, failing = false } = options ?? {};
+  ownScope.check(name, during);
+  tests.set(number, { name, mode, body, group, timeout, during, failing, caller: new Error() });
 }
 
 function describeAs(mode, name, body) {
@@ -97,9 +99,16 @@ export function test(name, body, options) {
 test.only = (name, body, options) => declare("only", name, options, body);
 test.skip = (name, body, options) => declare("skip", name, options, body ?? (() => {}));
 test.todo = (name) => declare("todo", name);
+/** One that is known to fail, which is told when it does so no more. */
+test.failing = (name, body, options) => {
+  if (typeof body === "object") [body, options] = [options, body];
+  const limit = typeof options === "number" ? { timeout: options } : options;
+  declare("run", name, { ...limit, failing: true }, body);
+};
 test.each = (table) => each(table, test);
 test.only.each = (table) => each(table, test.only);
 test.skip.each = (table) => each(table, test.skip);
+test.failing.each = (table) => each(table, test.failing);
 
 /** The same, for those who are used to it. */
 export const it = test;
@@ -153,7 +162,7 @@ async function run({ number, name }) {
   }
   const { body, group } = test;
   const groups = groupsAround(group);
-  const world = createWorld();
+  const world = createWorld(await ownScope.enter(test.during));
   const failures = [];
   const attempt = async (step) => {
     try {
@@ -169,7 +178,12 @@ async function run({ number, name }) {
   for (const hook of groups.toReversed().flatMap(({ after }) => after)) await attempt(hook);
   const miscounted = takeAssertionError();
   if (failures.length === 0 && miscounted !== undefined) failures.push(describeError(miscounted));
-  call("ended", { failures });
+  call("ended", { failures: test.failing ? unlessItFails(failures) : failures });
+}
+
+function unlessItFails(failures) {
+  if (failures.length > 0) return [];
+  return [{ message: "it does not fail any more: write test() instead of test.failing()" }];
 }
 
 onOrder((order) => {

@@ -4,6 +4,7 @@
 // Invariant: time stands still but for `clock`, and for what a verb of `host` has to wait for.
 
 import { ask, call, withMessage } from "kittiwake:test/host";
+import { isWorker } from "kittiwake:test/scope";
 
 /** "5m", or a number of milliseconds, as the host reads it. */
 export function duration(value) {
@@ -94,6 +95,12 @@ function hostOf(host) {
 }
 
 class Clock {
+  #event;
+
+  constructor(event) {
+    this.#event = event;
+  }
+
   /** Milliseconds since the Unix epoch, as `Date.now()`. */
   get now() {
     return Date.now();
@@ -106,6 +113,10 @@ class Clock {
 
   /** Lets time pass until nothing is left to do: no event, timer, request or retry. */
   async runUntilIdle() {
+    if (this.#event !== undefined) {
+      throw new Error(`the world is busy with the test's own ${this.#event.type} event; let time ` +
+        "pass with clock.advance or clock.runUntil");
+    }
     await ask("idle");
   }
 
@@ -260,18 +271,29 @@ const host = {
   },
 };
 
-/** What a test function is given. Once in each world. */
-export function createWorld() {
+/** What a page has of itself. */
+function createPage() {
   const messages = [];
   navigator.serviceWorker.addEventListener("message", ({ data }) => messages.push(data));
   navigator.serviceWorker.startMessages();
-  const page = { url: location.href, messages };
-  return {
-    page,
+  return { url: location.href, messages };
+}
+
+/** What a test function is given, and the event in which it runs. Once in each world. */
+export function createWorld(event) {
+  const world = {
     network: new Network(),
-    clock: new Clock(),
+    clock: new Clock(event),
     server: createServer(),
     worker: createWorker(),
     host,
+  };
+  if (!isWorker) return { ...world, page: createPage() };
+  return {
+    ...world,
+    event,
+    get page() {
+      throw new Error("a test in a worker has no page; host.openPage() opens one");
+    },
   };
 }

@@ -71,6 +71,10 @@ impl Shard {
             ScriptType::Classic => self.evaluate(realm, &worker.script_url, source).await,
             ScriptType::Module => self.run_module(worker, realm, source).await,
         };
+        let evaluated = match evaluated {
+            Ok(()) => self.load_test_worker(worker, realm).await,
+            failed => failed,
+        };
         if evaluated.is_err() {
             self.drop_realm(realm);
         }

@@ -135,9 +135,10 @@ impl DrivenWorld {
     /// [`TestFileError`]; the file is Kittiwake's own.
     pub async fn open(options: TestWorldOptions) -> Result<Self, TestFileError> {
         let (trace, servers) = (Trace::default(), ScriptedServers::default());
-        let runtime = options.start(&trace, &servers)?;
-        let page = TestPage::new(servers, trace.clone(), &options);
+        let runtime = options.builder(&trace, &servers).start()?;
+        let (seen, made) = (trace.clone(), options.clone());
         let opened = runtime.ask(|shard| async move {
+            let page = TestPage::new(servers, seen, &made);
             let realm = shard.open_test_page(page, None);
             shard.load_drive(realm).await.map(|()| realm)
         });

@@ -1,4 +1,5 @@
-//! Tests in JavaScript: a module that runs in a page of the app under test, in a world of its own.
+//! Tests in JavaScript: a module that runs in a page of the app under test, or in the scope of a
+//! service worker, in a world of its own.
 //!
 //! Invariant: nothing of one test is there for another: each has its own runtime, with state in
 //! memory, a simulated clock, a seed, and scripted servers. Equal worlds have equal traces.
@@ -9,6 +10,7 @@ pub(crate) mod modules;
 mod node_modules;
 mod page;
 mod verbs;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -21,10 +23,11 @@ use url::Url;
 
 use crate::coverage::Coverage;
 use crate::inspector::Inspector;
-use crate::runtime::{Error, Runtime};
+use crate::runtime::{Builder, Error, Runtime};
 use crate::simulation::ScriptedServers;
 use crate::trace::{TraceEvent, TraceKind};
 use conduct::{Conducted, Order, Unfinished};
+use worker::runs_in_worker;
 
 pub use driven::{
     DriveAnswer, DriveError, DriveErrorCode, DriveOutcome, DriveRequest, DrivenWorld,
@@ -168,18 +171,30 @@ pub enum TestFileError {
 pub struct TestWorld {
     runtime: Runtime,
     page: RealmId,
+    own: OwnScope,
     tests: Vec<TestCase>,
     trace: Trace,
     limit: Duration,
     is_inspected: bool,
 }
 
+/// Where a test runs.
+#[derive(Clone, Copy)]
+enum OwnScope {
+    Page,
+    Worker,
+}
+
+/// No test takes as long.
+const ENDLESS: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// What has happened so far.
 pub(crate) type Trace = Arc<Mutex<Vec<TraceEvent>>>;
 
 impl TestWorld {
     /// Makes a world, opens a page in it, evaluates the file there, and finds its tests. One of
-    /// them may then run in this world.
+    /// them may then run in this world. A file whose name ends with `.worker.test.js` (or `.mjs`)
+    /// is evaluated in the scope of a service worker instead, before its install event.
     ///
     /// # Errors
     ///
@@ -216,16 +231,29 @@ impl TestWorld {
     ) -> Result<Self, TestFileError> {
         let trace = Trace::default();
         let servers = ScriptedServers::default();
-        let runtime = options.start(&trace, &servers)?;
-        let page = TestPage::new(servers, trace.clone(), options);
-        let file = file.to_owned();
+        let own = if runs_in_worker(file) { OwnScope::Worker } else { OwnScope::Page };
+        let builder = options.builder(&trace, &servers);
+        let runtime = match own {
+            OwnScope::Page => builder,
+            // The test is no event, and its worker has nothing else to do.
+            OwnScope::Worker => builder.idle_limit(ENDLESS),
+        };
+        let runtime = runtime.start()?;
+        let (file, seen, made) = (file.to_owned(), trace.clone(), options.clone());
         let opened = cut_off_after(options.limit + GRACE, |cut_off| {
             runtime.ask(move |shard| async move {
-                let realm = shard.open_test_page(page, wanted);
-                tokio::select! {
-                    loaded = shard.load_test_file(realm, &file) => {
-                        Some(loaded.map(|()| realm))
+                let page = TestPage::new(servers, seen, &made);
+                let opened = async {
+                    match own {
+                        OwnScope::Page => {
+                            let realm = shard.open_test_page(page, wanted);
+                            shard.load_test_file(realm, &file).await.map(|()| realm)
+                        }
+                        OwnScope::Worker => shard.open_test_worker(page, &file, wanted).await,
                     }
+                };
+                tokio::select! {
+                    opened = opened => Some(opened),
                     _ = cut_off => None,
                 }
             })
@@ -240,7 +268,7 @@ impl TestWorld {
             }
         };
         let (limit, is_inspected) = (options.limit, options.inspector.is_some());
-        Ok(TestWorld { runtime, page, tests: Vec::new(), trace, limit, is_inspected })
+        Ok(TestWorld { runtime, page, own, tests: Vec::new(), trace, limit, is_inspected })
     }
 
     /// The tests of the file, in its order. None if the world was opened for one of them.
@@ -315,17 +343,23 @@ impl TestWorld {
             Unfinished::TimedOut => {
                 format!("the test did not end within {limit} (--timeout, or test(name, fn, limit))")
             }
-            Unfinished::PageEnded => match last_error {
-                Some(exception) => format!("the test's page was ended: {}", exception.message),
-                None => "the test's page was ended".to_owned(),
-            },
+            Unfinished::PageEnded => {
+                let own = match self.own {
+                    OwnScope::Page => "page",
+                    OwnScope::Worker => "worker",
+                };
+                match last_error {
+                    Some(exception) => format!("the test's {own} was ended: {}", exception.message),
+                    None => format!("the test's {own} was ended"),
+                }
+            }
         };
         TestFailure { message, ..TestFailure::default() }
     }
 }
 
 impl TestWorldOptions {
-    fn start(&self, trace: &Trace, servers: &ScriptedServers) -> Result<Runtime, Error> {
+    fn builder(&self, trace: &Trace, servers: &ScriptedServers) -> Builder {
         let sink = trace.clone();
         Runtime::builder()
             .coverage(self.coverage.clone())
@@ -335,7 +369,6 @@ impl TestWorldOptions {
             .turn_limit(self.limit)
             .serve(self.origin.clone(), &self.root)
             .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
-            .start()
     }
 }
 

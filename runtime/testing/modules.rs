@@ -17,7 +17,7 @@ use crate::quiet::quiet;
 use crate::realm::{ModuleKey, ModuleKind, RealmError, TopLevelAwait, resolve_url};
 
 /// The module `kittiwake:test` and what it is made of.
-const OWN: [(&str, &str); 11] = [
+const OWN: [(&str, &str); 12] = [
     ("kittiwake:test", include_str!("../../js/test/test.js")),
     ("kittiwake:test/door", include_str!("../../js/test/take_door.js")),
     ("kittiwake:test/drive", include_str!("../../js/test/drive.js")),
@@ -26,6 +26,7 @@ const OWN: [(&str, &str); 11] = [
     ("kittiwake:test/failure", include_str!("../../js/test/failure.js")),
     ("kittiwake:test/host", include_str!("../../js/test/host.js")),
     ("kittiwake:test/matchers", include_str!("../../js/test/matchers.js")),
+    ("kittiwake:test/scope", include_str!("../../js/test/scope.js")),
     ("kittiwake:test/spies", include_str!("../../js/test/spies.js")),
     ("kittiwake:test/world", include_str!("../../js/test/world.js")),
     // Evaluated first, so that no other module sees the door.
@@ -42,14 +43,14 @@ impl Shard {
         let Some(RealmOwner::Page(page)) = self.realm_owner(realm) else {
             return Err(script_error(RealmError::Gone));
         };
-        let framework = Url::parse("kittiwake:test/all").expect("a URL");
-        self.run_graph(realm, &page, framework, None).await?;
+        self.run_graph(realm, &page, framework(), None).await?;
         let unreadable =
             |error| TestFileError::Read { path: file.to_owned(), cause: Arc::new(error) };
         let path = file.canonicalize().map_err(unreadable)?;
         let source = std::fs::read(&path).map_err(unreadable)?;
         let url = Url::from_file_path(path).expect("a canonical path is absolute");
-        self.run_graph(realm, &page, url, Some(decode(&source))).await?;
+        let root = ModuleKey { url, kind: ModuleKind::JavaScript };
+        self.run_graph(realm, &page, root, Some(decode(&source))).await?;
         // As a document's, once its scripts have run.
         self.client_messages_start(realm);
         Ok(())
@@ -60,7 +61,7 @@ impl Shard {
         let Some(RealmOwner::Page(page)) = self.realm_owner(realm) else {
             return Err(script_error(RealmError::Gone));
         };
-        let drive = Url::parse("kittiwake:test/drive").expect("a URL");
+        let drive = own_module("kittiwake:test/drive");
         page.modules.has_own.set(true);
         let run = self.run_graph(realm, &page, drive, None).await;
         page.modules.has_own.set(false);
@@ -73,11 +74,10 @@ impl Shard {
         &self,
         realm: RealmId,
         page: &Page,
-        url: Url,
+        root: ModuleKey,
         source: Option<String>,
     ) -> Result<(), TestFileError> {
-        let root = ModuleKey { url, kind: ModuleKind::JavaScript };
-        let loaded = self.load_graph(realm, page, &root, source).await;
+        let loaded = self.load_graph(realm, &page.modules, Some(page), &root, source).await;
         loaded.map_err(GraphFailure::realm_error).map_err(script_error)?;
         let url = root.url.clone();
         tokio::select! {
@@ -100,6 +100,15 @@ impl Shard {
         self.activity.idle().await;
         quiet().await;
     }
+}
+
+/// What is evaluated before a test file.
+pub(super) fn framework() -> ModuleKey {
+    own_module("kittiwake:test/all")
+}
+
+fn own_module(name: &str) -> ModuleKey {
+    ModuleKey { url: Url::parse(name).expect("a URL"), kind: ModuleKind::JavaScript }
 }
 
 /// The module that a specifier names in a test or in what it imports.
@@ -151,7 +160,7 @@ fn ending_of(path: &Path) -> Option<String> {
     candidates.find(|candidate| path.with_file_name(candidate).is_file())
 }
 
-fn script_error(error: RealmError) -> TestFileError {
+pub(super) fn script_error(error: RealmError) -> TestFileError {
     TestFileError::Script(Box::new(match error {
         RealmError::Exception(exception) | RealmError::CannotStart(exception) => exception,
         other => plain_exception(other.to_string()),

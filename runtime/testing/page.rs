@@ -14,6 +14,7 @@ use url::Url;
 
 use super::conduct::Order;
 use super::driven::Answered;
+use super::worker::TestWorker;
 use super::{SnapshotMode, Snapshots, TestCase, TestFailure, TestWorldOptions, Trace};
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::page_modules::{ModuleSource, PageModules};
@@ -25,7 +26,9 @@ pub(crate) struct TestPage {
     pub(super) realm: Cell<Option<RealmId>>,
     pub(super) origin: Url,
     /// Where the app is.
-    root: PathBuf,
+    pub(super) root: PathBuf,
+    /// Where the test runs, if not in a page.
+    pub(super) worker: Option<TestWorker>,
     imported: RefCell<BTreeSet<PathBuf>>,
     pub(super) servers: ScriptedServers,
     pub(super) trace: Trace,
@@ -102,6 +105,7 @@ impl TestPage {
             realm: Cell::default(),
             origin: options.origin.clone(),
             root: options.root.clone(),
+            worker: None,
             imported: RefCell::default(),
             servers,
             trace,

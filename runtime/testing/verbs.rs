@@ -187,6 +187,11 @@ impl Shard {
                     self.stop_worker(&worker);
                 }
             }
+            Verb::Restart if page.worker.is_some() => {
+                return Err("a crash would end the test too, which runs in a worker; a test in a \
+                            page goes on"
+                    .to_owned());
+            }
             Verb::Restart => self.restart(page).await?,
             Verb::Sync { tag, last_chance } => {
                 let chance = if last_chance { LastChance::Yes } else { LastChance::No };

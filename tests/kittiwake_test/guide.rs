@@ -92,5 +92,5 @@ fn the_guide_does_what_it_says() {
             other => panic!("nobody knows what {other:?} is"),
         }
     }
-    assert_eq!((files, commands), (4, if is_there("node") { 8 } else { 7 }));
+    assert_eq!((files, commands), (5, if is_there("node") { 9 } else { 8 }));
 }

@@ -19,6 +19,7 @@ mod reporters;
 mod same_run;
 mod trace_page;
 mod verbs;
+mod worker_scope;
 
 use std::path::Path;
 

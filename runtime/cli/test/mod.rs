@@ -41,7 +41,8 @@ pub use first_test::{InitOptions, init};
 #[derive(Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TestOptions {
-    /// Test files (*.test.js, *.test.mjs), scenario folders, or folders of them [default: .]
+    /// Test files (*.test.js and *.test.mjs in a page, *.worker.test.js in a worker's scope),
+    /// scenario folders, or folders of them [default: .]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// The folder that is served at the origin [default: the nearest one above the test file that
@@ -140,7 +141,13 @@ A test:
     await sync.register(\"outbox\");
     await network.online();
     expect(server.requests).toHaveLength(1);
-  });";
+  });
+
+One of what a worker is made of, in NAME.worker.test.js:
+  import { test, expect } from \"kittiwake:test\";
+  importScripts(\"/sw.js\");
+
+  test(\"a letter has an address\", () => expect(addressOf(registration)).toBe(\"/outbox\"));";
 
 fn parse_limit(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
