@@ -147,6 +147,13 @@ pub enum Error {
         /// What it did.
         fault: DoorFault,
     },
+    /// A script of a test's world holds its thread. The world is given up; its thread works on
+    /// until the process ends.
+    #[error(
+        "a script does not come back from a function of V8's that nobody can interrupt, on a huge \
+         length, say; its world is given up"
+    )]
+    Stuck,
     /// The host thread has ended.
     #[error("the runtime has been shut down")]
     Stopped,

@@ -10,9 +10,12 @@ use kittiwake_ops::{RealmId, ScriptException};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::conduct::{Order, go_on};
-use super::{GRACE, TestFileError, TestPage, TestWorldOptions, Trace, UNPOISONED, cut_off_after};
+use super::{
+    GRACE, TestFileError, TestPage, TestWorldOptions, Trace, UNPOISONED, close, cut_off_after,
+};
 use crate::host::Shard;
 use crate::quiet::quiet;
 use crate::realm::Call;
@@ -122,6 +125,7 @@ pub struct DrivenWorld {
     runtime: Runtime,
     page: RealmId,
     trace: Trace,
+    stuck: CancellationToken,
     options: TestWorldOptions,
     /// Requests without an answer, and the pages that will answer them.
     waiting: BTreeMap<u64, RealmId>,
@@ -135,7 +139,8 @@ impl DrivenWorld {
     /// [`TestFileError`]; the file is Kittiwake's own.
     pub async fn open(options: TestWorldOptions) -> Result<Self, TestFileError> {
         let (trace, servers) = (Trace::default(), ScriptedServers::default());
-        let runtime = options.builder(&trace, &servers).start()?;
+        let stuck = CancellationToken::new();
+        let runtime = options.builder(&trace, &servers, &stuck).start()?;
         let (seen, made) = (trace.clone(), options.clone());
         let opened = runtime.ask(|shard| async move {
             let page = TestPage::new(servers, seen, &made);
@@ -143,19 +148,19 @@ impl DrivenWorld {
             shard.load_drive(realm).await.map(|()| realm)
         });
         let page = opened.await??;
-        Ok(DrivenWorld { runtime, page, trace, options, waiting: BTreeMap::new() })
+        Ok(DrivenWorld { runtime, page, trace, stuck, options, waiting: BTreeMap::new() })
     }
 
     /// Does what is asked for, and answers it; and whatever else has its answer now, before it.
     ///
     /// # Errors
     ///
-    /// [`Error::Stopped`] if the world has ended.
+    /// [`Error::Stuck`], and [`Error::Stopped`] if the world has ended.
     pub async fn ask(&mut self, request: DriveRequest) -> Result<Vec<DriveAnswer>, Error> {
         let (id, own) = (request.id, self.page);
         let limit = self.options.limit;
         let waiting = std::mem::take(&mut self.waiting);
-        let (answers, waiting) = cut_off_after(limit + GRACE, |cut_off| {
+        let (answers, waiting) = cut_off_after(limit + GRACE, &self.stuck, |cut_off| {
             self.runtime.ask(move |shard| async move {
                 let page = shard.test_page().expect("invariant: a driven world has its page");
                 let doing = Doing { shard, page, own };
@@ -192,9 +197,9 @@ impl DrivenWorld {
     ///
     /// # Errors
     ///
-    /// Those of [`Runtime::shut_down`].
+    /// [`Error::Stuck`], and those of [`Runtime::shut_down`].
     pub async fn close(self) -> Result<(), Error> {
-        self.runtime.shut_down().await
+        close(self.runtime, &self.stuck).await
     }
 }
 

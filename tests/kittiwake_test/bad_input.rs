@@ -57,6 +57,20 @@ fn an_endless_loop_is_cut_off() {
 }
 
 #[test]
+fn a_test_that_nobody_can_interrupt_is_given_up_and_named() {
+    let endless = "Array.prototype.includes.call({ length: 2 ** 53 - 1 }, 0)";
+    let app = app(&[
+        ("a_test.test.js", &test_file(&format!("test('bad', () => {endless});"))),
+        ("b_file.test.js", &test_file(&format!("{endless};"))),
+        ("c_good.test.js", &test_file("test('good', () => {});")),
+    ]);
+    let finished = run(app.path(), &["test", "--timeout", "500ms", "--jobs", "2"]);
+    let text = text(&finished.expect_code(1));
+    assert_has(&text, &["a_test.test.js", "✗ bad", "does not come back", "b_file.test.js"]);
+    assert_has(&text, &["✓ good", "2 failed, 1 passed"]);
+}
+
+#[test]
 fn memory_has_a_bound() {
     let body = "test('bad', () => { const all = []; for (;;) all.push(new Array(100_000).fill(1)); \
                 });";
