@@ -65,6 +65,22 @@ fn start_engine() -> Result<Sender<Request>, EngineError> {
     thread.map(|_| requests).map_err(|error| EngineError::Thread(Arc::new(error)))
 }
 
+/// Calls `tell` when V8 is about to end the process, with its reason: it found a fault of its own,
+/// or the machine has no memory left for a realm, though the limits hold. Any thread may be the one
+/// that calls, in the midst of what it does: say it, and ask nothing of Kittiwake. Only the first
+/// call of a process counts. Where V8 cannot reserve the room for one more realm, it tells nobody.
+pub fn on_engine_failure(tell: fn(why: &str)) {
+    static TELL: OnceLock<fn(&str)> = OnceLock::new();
+    if TELL.set(tell).is_err() {
+        return;
+    }
+    v8::V8::set_fatal_error_handler(|_: &str, _: i32, why: &str| {
+        if let Some(tell) = TELL.get() {
+            tell(why);
+        }
+    });
+}
+
 /// Whether V8 takes no flags any more. It ends the process when it is given some, and its bindings
 /// panic when they are asked, so V8's own function is.
 #[expect(unsafe_code, reason = "asks V8 what its bindings do not tell")]

@@ -8,7 +8,7 @@
 //! memory.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -68,6 +68,7 @@ impl Memory {
         let isolate = runtime.v8_isolate();
         let handle = isolate.thread_safe_handle();
         assert!(self.isolate.set(handle).is_ok(), "a realm's memory is watched once");
+        isolate.set_oom_error_handler(say_nothing);
         let collected = v8::GCType::kGCTypeMarkSweepCompact;
         isolate.add_gc_epilogue_callback(look_after_collection, self.pointer(), collected);
         // V8 asks for more than its own limit when it cannot do without. Whether the realm has more
@@ -175,6 +176,9 @@ unsafe extern "C" fn release(memory: *const Memory) {
     // SAFETY: it is what `allocator` made of an `Arc`; V8 gives it back once.
     drop(unsafe { Arc::from_raw(memory) });
 }
+
+/// With a handler, V8 fails as it does for any other reason, and `on_engine_failure` tells.
+unsafe extern "C" fn say_nothing(_: *const c_char, _: &v8::OomDetails) {}
 
 unsafe extern "C" fn look(isolate: v8::UnsafeRawIsolatePtr, memory: *mut c_void) {
     // SAFETY: V8 calls back on the thread that has the isolate entered; the realm keeps `memory`

@@ -1,6 +1,6 @@
 //! Tests that are wrong: each is named with what is wrong, the others run, and the exit code is 1.
 
-use super::process::run;
+use super::process::{run, start};
 use super::{app, test, test_file, text};
 
 /// Runs a file with this test and a good one after it; answers what was said.
@@ -68,6 +68,28 @@ fn a_test_that_nobody_can_interrupt_is_given_up_and_named() {
     let text = text(&finished.expect_code(1));
     assert_has(&text, &["a_test.test.js", "✗ bad", "does not come back", "b_file.test.js"]);
     assert_has(&text, &["✓ good", "2 failed, 1 passed"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_test_in_which_the_engine_ends_the_process_is_named() {
+    let fills = "test('bad', async () => {
+  await import('./gate.js');
+  const all = [];
+  for (;;) all.push(new Array(100_000).fill(1));
+});";
+    let app = app(&[("fills.test.js", &test_file(fills))]);
+    let gate = app.path().join("gate.js");
+    let made = std::process::Command::new("mkfifo").arg(&gate).status();
+    assert!(made.is_ok_and(|status| status.success()), "a pipe with a name");
+    let mut process = start(app.path(), &["test", "--timeout", "1m"]);
+    // Is open once the test reads it.
+    let open = std::fs::OpenOptions::new().write(true).open(gate).expect("the pipe");
+    // Less than its heap may have: the system refuses what the limit would grant.
+    process.allow_more_memory(64 << 20);
+    drop(open);
+    process.wait_for_stderr("in one of these tests:");
+    process.wait_for_stderr("  fills.test.js > bad");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, Rlimit, prlimit};
 
 /// Far more than anything here takes, also on a busy machine; only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -127,9 +129,23 @@ impl Process {
 
     /// Asks it to end: SIGTERM.
     pub fn terminate(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("the process is there");
+    }
+
+    /// Has the system refuse it more than so many bytes beyond what it has of address space.
+    #[cfg(target_os = "linux")]
+    pub fn allow_more_memory(&self, bytes: u64) {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id()));
+        let statm = statm.expect("the process is there");
+        let pages = statm.split_whitespace().next().and_then(|pages| pages.parse::<u64>().ok());
+        let own = pages.expect("a number of pages") * rustix::param::page_size() as u64;
+        let limit = Rlimit { current: Some(own + bytes), maximum: None };
+        prlimit(Some(self.pid()), Resource::As, limit).expect("one's own child is limited");
+    }
+
+    fn pid(&self) -> Pid {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.expect("a process has an identifier");
-        kill_process(pid, Signal::TERM).expect("the process is there");
+        pid.expect("a process has an identifier")
     }
 
     /// Ends it without a warning: SIGKILL. Answers when it is gone.

@@ -7,6 +7,7 @@ mod discovery;
 mod failed;
 mod failure;
 mod first_test;
+mod last_words;
 mod report;
 mod run;
 mod scenario;
@@ -167,6 +168,7 @@ pub fn run(mut options: TestOptions) -> Result<ExitCode, Refusal> {
         options.jobs = Some(NonZeroUsize::MIN);
         options.timeout = ENDLESS;
     }
+    last_words::prepare();
     block_on(async {
         let suites = suites(&options)?;
         let inspector = options.inspect.listen()?;

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::queue::OneRun;
 use super::{Found, News, Shared};
 use crate::test::discovery::Suite;
-use crate::test::report::{Ended, Outcome, THE_FILE};
+use crate::test::last_words::UnderWay;
+use crate::test::report::{Ended, Outcome, THE_FILE, name};
 use crate::test::scenario::run_scenario;
 use crate::test::source_maps::Sources;
 
@@ -75,8 +76,10 @@ pub async fn run_one(shared: &Shared, run: &OneRun) -> Ended {
 }
 
 async fn conduct(shared: &Shared, world: TestWorld, run: &OneRun) -> Ended {
-    let started = Instant::now();
-    let ended = world.run(shared.test(run)).await;
+    let (started, test) = (Instant::now(), shared.test(run));
+    let file = shared.suites[run.suite].path().display().to_string();
+    let _under_way = UnderWay::begin(&file, &name(test));
+    let ended = world.run(test).await;
     let elapsed = started.elapsed();
     let closed = world.close().await;
     match ended.and_then(|ended| closed.map(|()| ended)) {
@@ -111,6 +114,7 @@ async fn open(
         coverage: shared.onlookers.counts.of(suite),
         inspector: shared.onlookers.inspector.clone(),
     };
+    let _under_way = UnderWay::begin(&path.display().to_string(), THE_FILE);
     let opened = match run {
         Some(run) => TestWorld::open_for(shared.test(run), path, &options).await,
         None => TestWorld::open(path, &options).await,
