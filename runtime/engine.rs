@@ -37,12 +37,22 @@ pub(crate) enum EngineError {
 /// Starts a host thread that runs `main`. The first call of the process initialises V8 on the
 /// thread that calls, so that others may run isolates there, and on the threads that it starts.
 pub(crate) fn spawn_host_thread(main: Main) -> Result<JoinHandle<()>, EngineError> {
-    static ENGINE: OnceLock<Result<Sender<Request>, EngineError>> = OnceLock::new();
-    let engine = ENGINE.get_or_init(start_engine).as_ref().map_err(Clone::clone)?;
+    let engine = engine().as_ref().map_err(Clone::clone)?;
     let (reply, spawned) = sync_channel(1);
     engine.send((main, reply)).expect("the engine thread lives as long as the process");
     let spawned = spawned.recv().expect("the engine thread answers every request");
     spawned.map_err(|error| EngineError::Thread(Arc::new(error)))
+}
+
+/// Initialises V8 on a thread of its own meanwhile. Whoever wants a host thread hears of a failure.
+#[allow(dead_code, reason = "the build script includes this file and waits for V8")]
+pub(crate) fn prepare() {
+    let _ = Builder::new().name("kittiwake-start".into()).spawn(engine);
+}
+
+fn engine() -> &'static Result<Sender<Request>, EngineError> {
+    static ENGINE: OnceLock<Result<Sender<Request>, EngineError>> = OnceLock::new();
+    ENGINE.get_or_init(start_engine)
 }
 
 fn start_engine() -> Result<Sender<Request>, EngineError> {

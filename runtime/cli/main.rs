@@ -30,6 +30,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let name = command.name();
+    if command.starts_runtimes() {
+        kittiwake::Runtime::prepare();
+    }
     let done = match command {
         Command::Run(options) => run::run(*options),
         Command::Push(options) => push::dispatch(*options),
@@ -101,6 +104,11 @@ const EXAMPLES: &str = "Examples:
   kittiwake wpt --root ../wpt url encoding";
 
 impl Command {
+    fn starts_runtimes(&self) -> bool {
+        use Command::{Drive, Push, Run, Serve, Sync, Test};
+        matches!(self, Run(_) | Push(_) | Serve(_) | Sync(_) | Test(_) | Drive(_))
+    }
+
     /// As it is written on the command line.
     fn name(&self) -> &'static str {
         match self {
