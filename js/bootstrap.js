@@ -16,6 +16,7 @@ import { Crypto, ownCrypto } from "ext:kittiwake/crypto.js";
 import {
   defineHandler,
   dispatchPlatformEvent,
+  hasListener,
   installErrorReporting,
 } from "ext:kittiwake/events.js";
 import * as extendable from "ext:kittiwake/extendable_event.js";
@@ -369,6 +370,7 @@ function ofPart(specifier, name) {
 const hostCalls = new SafeMap(Object.entries({
   start,
   dispatchExtendable: dispatchFunctionalEvent,
+  tellListeners: () => core.ops.op_worker_fetch_listeners(hasListener(globalThis, "fetch")),
   timeOutEvent: extendable.timeOutEvent,
   dispatchSimple: (type) => dispatchPlatformEvent(globalThis, new event.Event(type)),
   changeBackgroundFetch: ofPart(BACKGROUND_FETCH, "changeBackgroundFetch"),

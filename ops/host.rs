@@ -124,6 +124,8 @@ pub trait Services:
     fn import_script(&self, realm: RealmId, url: &str) -> Result<ScriptSource, OpError>;
     /// Adds router rules to the asking worker, which installs.
     fn add_routes(&self, realm: RealmId, rules: Vec<RouterRule>) -> Result<(), OpError>;
+    /// Whether there were listeners of fetch events when the asking worker's script had run.
+    fn fetch_listeners(&self, realm: RealmId, are_there: bool);
     /// The asking worker no longer waits for its predecessor's clients.
     fn skip_waiting(&self, realm: RealmId);
     /// The asking worker becomes the controller of the clients in its scope.

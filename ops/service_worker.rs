@@ -121,6 +121,13 @@ pub fn op_worker_controller(state: &mut OpState) -> Option<ServiceWorkerState> {
     services.controller(realm)
 }
 
+/// Whether the worker's script has added a listener of fetch events, now that it has run.
+#[op2(fast)]
+pub fn op_worker_fetch_listeners(state: &mut OpState, are_there: bool) {
+    let (services, realm) = Host::of(state);
+    services.fetch_listeners(realm, are_there);
+}
+
 /// `skipWaiting()`.
 #[op2(fast)]
 pub fn op_worker_skip_waiting(state: &mut OpState) {

@@ -146,6 +146,7 @@ extension!(
         op_timer_refused,
         op_worker_add_routes,
         op_worker_controller,
+        op_worker_fetch_listeners,
         op_worker_import,
         op_worker_register,
         op_worker_registrations,

@@ -23,7 +23,7 @@ use crate::fetch::{
 };
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::http::{HttpError, whole_body};
-use crate::lifecycle::Worker;
+use crate::lifecycle::{FetchListeners, Worker};
 use crate::navigation_preload::Preloading;
 use crate::realm::ExtendableInit;
 
@@ -124,8 +124,13 @@ impl Interceptor for Controller {
 }
 
 impl Controller {
-    /// Dispatches the fetch event, and waits for what becomes of it.
+    /// Dispatches the fetch event, and waits for what becomes of it. A worker that does not listen
+    /// is not started for it: <https://w3c.github.io/ServiceWorker/#should-skip-event-algorithm>
     async fn ask_worker(&self, request: &mut Request) -> Result<Option<Response>, FetchError> {
+        if self.worker.fetch_listeners.get() == FetchListeners::None {
+            self.shard.update_if_stale(&self.worker.registration);
+            return Ok(None);
+        }
         let preload = self.shard.preload(&self.worker, request);
         let preload = preload.map(|preloading| (preloading, shortened(request.url())));
         let (body, for_worker) = tee(mem::replace(&mut request.body, Body::Empty));

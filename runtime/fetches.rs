@@ -98,10 +98,14 @@ impl Shard {
         Some((request, self.take(realm, Limit::Uploads, bytes)?))
     }
 
-    /// Who answers a page's requests before the network does.
+    /// Who is asked to answer a page's requests before the network is.
     pub(crate) fn controller_of(&self, realm: RealmId) -> Option<Rc<dyn Interceptor>> {
         let Some(RealmOwner::Page(page)) = self.realm_owner(realm) else { return None };
         let worker = page.controller.borrow().clone()?;
+        if worker.leaves_all_to_network() {
+            self.update_if_stale(&worker.registration);
+            return None;
+        }
         let client = EventClient { client_id: page.id.clone(), ..EventClient::default() };
         Some(Rc::new(Controller { shard: self.me(), worker, client }))
     }

@@ -15,7 +15,7 @@ use kittiwake_store::{StoreError, SyncChange, SyncType};
 use tokio::task::JoinSet;
 
 use crate::host::{EventEnd, RealmOwner, Shard};
-use crate::lifecycle::Registration;
+use crate::lifecycle::{FetchListeners, Registration};
 use crate::limits::{Limit, LimitOutcome};
 use crate::trace::TraceKind;
 
@@ -162,6 +162,13 @@ impl Services for Shard {
                 Ok(())
             }
             _ => Err(OpError::RoutesAfterInstall),
+        }
+    }
+
+    fn fetch_listeners(&self, realm: RealmId, are_there: bool) {
+        if let Some(RealmOwner::Worker(worker)) = self.realm_owner(realm) {
+            let found = if are_there { FetchListeners::Some } else { FetchListeners::None };
+            worker.fetch_listeners.set(found);
         }
     }
 

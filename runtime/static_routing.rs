@@ -49,6 +49,10 @@ impl Router {
         self.rules.extend(rules);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// The source of the first rule that matches.
     pub(crate) fn source_of(&self, request: &Request, is_running: bool) -> Option<&RouterSource> {
         let asked = Asked { request, is_running };

@@ -83,6 +83,7 @@ pub(crate) struct Worker {
     resources: RefCell<BTreeMap<String, ScriptResource>>,
     /// Who answers requests instead of its fetch event.
     pub(crate) router: RefCell<Router>,
+    pub(crate) fetch_listeners: Cell<FetchListeners>,
     skip_waiting: Cell<bool>,
     events_under_way: Cell<u32>,
     last_event_ended: Cell<Instant>,
@@ -92,6 +93,18 @@ pub(crate) struct Worker {
     idle_watch: RefCell<Option<AbortHandle>>,
     /// Held while the script starts: events wait for it in the order in which they came.
     starting: Mutex<()>,
+}
+
+/// Whether a worker's script had added a listener of fetch events when it had run for the first
+/// time: <https://w3c.github.io/ServiceWorker/#dfn-set-of-event-types-to-handle>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FetchListeners {
+    /// It has not run in this process.
+    #[default]
+    Unknown,
+    Some,
+    /// One that comes later is not asked either.
+    None,
 }
 
 impl Registration {
@@ -190,6 +203,11 @@ impl Worker {
         }
     }
 
+    /// Whether the network answers each request of its clients, and nobody needs to ask it.
+    pub(crate) fn leaves_all_to_network(&self) -> bool {
+        self.fetch_listeners.get() == FetchListeners::None && self.router.borrow().is_empty()
+    }
+
     /// Whether nothing is lost if its realm ends now.
     pub(crate) fn may_be_stopped(&self) -> bool {
         self.events_under_way.get() == 0 && !self.is_installing()
@@ -235,6 +253,7 @@ impl Shard {
             version: Cell::default(),
             resources: RefCell::default(),
             router: RefCell::default(),
+            fetch_listeners: Cell::default(),
             skip_waiting: Cell::default(),
             events_under_way: Cell::default(),
             last_event_ended: Cell::new(Instant::now()),

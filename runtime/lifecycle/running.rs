@@ -11,12 +11,12 @@ use kittiwake_store::ScriptType;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use super::Worker;
+use super::{FetchListeners, Worker};
 use crate::activity::Busy;
 use crate::host::{EventEnd, RealmOwner, Shard};
 use crate::inspector::now;
 use crate::limits::Limit;
-use crate::realm::{ExtendableInit, RealmError, RealmKind, StartOptions};
+use crate::realm::{Call, ExtendableInit, RealmError, RealmKind, StartOptions};
 
 /// An event of a worker, until it is dropped.
 pub(crate) struct EventUnderWay {
@@ -77,6 +77,8 @@ impl Shard {
         };
         if evaluated.is_err() {
             self.drop_realm(realm);
+        } else if worker.fetch_listeners.get() == FetchListeners::Unknown {
+            self.call_realm(realm, Call::TellListeners);
         }
         evaluated.map(|()| realm)
     }
@@ -100,8 +102,8 @@ impl Shard {
             init,
             ExtendableInit::Install | ExtendableInit::Activate | ExtendableInit::Message { .. }
         );
-        if is_functional && self.is_stale(&worker.registration) {
-            self.soft_update(&worker.registration);
+        if is_functional {
+            self.update_if_stale(&worker.registration);
         }
         let is_first = matches!(init, ExtendableInit::Install | ExtendableInit::Activate);
         let (event, began) = (init.name(), Instant::now());

@@ -310,6 +310,14 @@ impl Shard {
         checked.is_some_and(|checked_ms| self.now_ms() - checked_ms > STALE_MS)
     }
 
+    /// A soft update for the event or the request that has just met the registration, if a day has
+    /// passed since the last one.
+    pub(crate) fn update_if_stale(&self, registration: &Registration) {
+        if self.is_stale(registration) {
+            self.soft_update(registration);
+        }
+    }
+
     /// Compares the newest worker with its server's; nobody hears of a failure.
     /// <https://w3c.github.io/ServiceWorker/#soft-update>
     pub(super) fn soft_update(&self, registration: &Registration) {

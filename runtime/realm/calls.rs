@@ -22,6 +22,8 @@ use crate::push::OldPushSubscription;
 pub(crate) enum Call {
     /// Dispatches an extendable event; its end comes by `Services::event_settled`.
     DispatchExtendable { event: u32, init: ExtendableInit },
+    /// Has the worker, whose script has run, say what it listens to.
+    TellListeners,
     /// The host no longer waits for the event.
     TimeOutEvent { event: u32 },
     /// Dispatches a plain event at the global scope.
@@ -66,6 +68,7 @@ impl Call {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Call::DispatchExtendable { .. } => "dispatchExtendable",
+            Call::TellListeners => "tellListeners",
             Call::TimeOutEvent { .. } => "timeOutEvent",
             Call::DispatchSimple { .. } => "dispatchSimple",
             Call::ChangeConnection => "changeConnection",
@@ -102,7 +105,7 @@ impl Call {
             Call::ChangeWorkerState { worker, state } => {
                 vec![to_v8(scope, &worker), to_v8(scope, &state)]
             }
-            Call::ChangeConnection | Call::ChangeController => vec![],
+            Call::TellListeners | Call::ChangeConnection | Call::ChangeController => vec![],
             Call::LendTestDoor { wanted } => vec![to_v8(scope, &wanted)],
             Call::TestMessage { id, text } => vec![to_v8(scope, &id), to_v8(scope, &text)],
             Call::ResolveSyncs { numbers } => {

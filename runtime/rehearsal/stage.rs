@@ -86,6 +86,7 @@ impl Services for Stage {
     fn add_routes(&self, _: RealmId, _: Vec<RouterRule>) -> Result<(), OpError> {
         Ok(())
     }
+    fn fetch_listeners(&self, _: RealmId, _: bool) {}
     fn skip_waiting(&self, _: RealmId) {}
     fn claim(&self, _: RealmId) -> Result<(), OpError> {
         Ok(())
