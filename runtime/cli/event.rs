@@ -10,7 +10,7 @@ use kittiwake::{Error, EventOutcome, PolicyOptions, Runtime, parse_max_event};
 use url::Url;
 
 use crate::files::{default_origin, parse_origin};
-use crate::output::{Format, printer};
+use crate::output::{Format, Printer};
 use crate::run::{Network, follow};
 use crate::{Refusal, asked_to_stop, block_on, usage};
 
@@ -74,8 +74,8 @@ async fn dispatched(
         .state_folder(options.state)
         .sync_policy(policy)
         .hold_syncs()
-        .await_network_signal()
-        .on_trace(printer(options.format, Default::default()));
+        .await_network_signal();
+    builder = Printer::new(options.format, Default::default()).install(builder);
     if let Some(root) = options.root {
         let of_scope = options.scope.as_ref().and_then(|scope| scope.join("/").ok());
         builder = builder.serve(options.origin.or(of_scope).unwrap_or_else(default_origin), root);

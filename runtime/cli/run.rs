@@ -21,7 +21,7 @@ use url::Url;
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
 use crate::inspect::InspectOptions;
 use crate::limits::LimitOptions;
-use crate::output::{Format, left, printer, report};
+use crate::output::{Format, Printer, left, report};
 use crate::servers::ServerOptions;
 use crate::trace_page::{Recorder, TracePage, TracedRun};
 use crate::{EXAMPLES, Refusal, asked_to_stop, block_on, usage};
@@ -259,14 +259,15 @@ impl Plan {
         gave_up: Arc<AtomicUsize>,
         recorder: Option<&Recorder>,
     ) -> Result<Self, Refusal> {
-        let mut print = printer(options.format, gave_up);
-        let recorder = recorder.cloned();
-        let builder = Runtime::builder().spare_realm(false).on_trace(move |event| {
-            print(event);
-            if let Some(recorder) = &recorder {
+        let printer = Printer::new(options.format, gave_up);
+        let builder = printer.install(Runtime::builder().spare_realm(false));
+        let builder = match recorder.cloned() {
+            None => builder,
+            Some(recorder) => builder.on_trace(move |event| {
+                printer.print(event);
                 recorder.record(event);
-            }
-        });
+            }),
+        };
         let builder = match &options.state {
             Some(folder) => builder.state_folder(folder),
             None => builder,

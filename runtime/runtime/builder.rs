@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use url::Url;
 
-use super::thread::{ShardPlace, run_host_thread};
+use super::thread::{RestHook, ShardPlace, run_host_thread};
 use super::{Command, Error, Runtime};
 use crate::coverage::Coverage;
 use crate::door_guard::DoorFaults;
@@ -66,6 +66,7 @@ pub struct Builder {
     pub(super) inspector: Option<Inspector>,
     admissions: Admissions,
     trace: Arc<Mutex<TraceSink>>,
+    pub(super) rest: RestHook,
     pub(super) measure: Arc<Mutex<MeasureSink>>,
     pub(super) on_stuck: Option<StuckHook>,
 }
@@ -104,6 +105,7 @@ impl Default for Builder {
             inspector: None,
             admissions: Admissions::default(),
             trace: Arc::new(Mutex::new(Box::new(|_| {}))),
+            rest: Arc::new(|| {}),
             measure: Arc::new(Mutex::new(Box::new(|_| {}))),
             on_stuck: None,
         }

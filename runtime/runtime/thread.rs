@@ -50,12 +50,29 @@ pub(super) struct ShardPlace {
     pub(super) started: Option<Instant>,
 }
 
+/// What is called before a host thread waits.
+pub(super) type RestHook = Arc<dyn Fn() + Send + Sync>;
+
+impl Builder {
+    /// Calls `rest` on a host thread each time when nothing is left to run there, before it waits,
+    /// and when it ends: then is due what [`Builder::on_trace`] has put off. A call that finds
+    /// nothing due should cost nothing.
+    pub fn on_rest(mut self, rest: impl Fn() + Send + Sync + 'static) -> Self {
+        self.rest = Arc::new(rest);
+        self
+    }
+}
+
 /// Tells the trace when a shard has ended, however it ends.
-struct Ended(Arc<TraceHub>);
+struct Ended {
+    trace: Arc<TraceHub>,
+    rest: RestHook,
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.shard_has_ended();
+        (self.rest)();
+        self.trace.shard_has_ended();
     }
 }
 
@@ -66,10 +83,14 @@ pub(super) fn run_host_thread(
     report: std::sync::mpsc::SyncSender<Result<(), Error>>,
 ) {
     let time = builder.time;
-    let _ended = Ended(place.trace.clone());
+    let rest = builder.rest.clone();
+    let _ended = Ended { trace: place.trace.clone(), rest: rest.clone() };
     let serve = serve(builder, place, incoming, report.clone());
     let mut tokio = TokioBuilder::new_current_thread();
-    tokio.enable_all().on_thread_park(on_thread_park);
+    tokio.enable_all().on_thread_park(move || {
+        on_thread_park();
+        rest();
+    });
     let served = match time {
         Time::Simulated { .. } => {
             let helper = Helper::install(&mut tokio);

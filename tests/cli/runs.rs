@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::process::run;
+use crate::process::{run, start};
 use crate::server::{Request, Server};
 use crate::{PAGE, folder, outbox_worker};
 
@@ -116,6 +116,27 @@ fn a_fetch_says_in_json_how_long_it_took() {
     let fetches = fetches.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     let took: Vec<_> = fetches.map(|fetch| fetch["elapsed_ms"].as_u64()).collect();
     assert_eq!(took, [Some(250), None], "{run:#?}");
+}
+
+#[test]
+fn lines_of_requests_are_out_before_the_process_waits_and_before_later_lines() {
+    let page = r#"
+(async () => {
+  await fetch("/sw.js");
+  await fetch("/page.js");
+  navigator.serviceWorker.controller.postMessage("asked");
+  await fetch("/sw.js?last");
+})();
+"#;
+    let folder = folder(&[("sw.js", ""), ("page.js", page)]);
+    let options = ["run", "sw.js", "--page", "page.js", "--until", "forever"];
+    let mut run = start(folder.path(), &options);
+    // In this order: a line that is waited for has those after it unread.
+    for part in ["/sw.js  200", "/page.js  200", "message    to worker  asked", "/sw.js?last  200"]
+    {
+        run.wait_for_line(part);
+    }
+    run.kill();
 }
 
 #[test]

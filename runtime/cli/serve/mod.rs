@@ -19,7 +19,7 @@ use url::{Host, Url};
 use crate::daemon::{self, DaemonOptions, Listen, Setup};
 use crate::files::{LocalFiles, parse_origin, require_secure, url_of};
 use crate::limits::LimitOptions;
-use crate::output::{Format, printer};
+use crate::output::{Format, Printer};
 use crate::run::{Network, WorkerType, failure, follow, register};
 use crate::servers::ServerOptions;
 use crate::{Refusal, asked_to_stop, block_on, usage};
@@ -201,8 +201,9 @@ impl Site {
             .await_network_signal()
             // There is one origin.
             .request_concurrency(1024, 1024)
-            .push_service(own_origin(address).join(push::PATH).expect("a path"))
-            .on_trace(printer(format.unwrap_or(Format::Text), Default::default()));
+            .push_service(own_origin(address).join(push::PATH).expect("a path"));
+        let printer = Printer::new(format.unwrap_or(Format::Text), Default::default());
+        builder = printer.install(builder);
         if let Some(state) = &options.state {
             builder = builder.state_folder(state);
         }
