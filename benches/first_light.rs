@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kittiwake::{PageSource, Runtime};
-use peers::{KITTIWAKE, Peers, ROOT, Result, version};
+use peers::{Peers, ROOT, Result, version};
 
 /// Runs of each process; odd, so that the median is one of them.
 const PROCESS_RUNS: usize = 25;
@@ -31,7 +31,7 @@ fn main() {
 
 fn run() -> Result<()> {
     let peers = Peers::find()?;
-    println!("kittiwake  {}", version(Command::new(KITTIWAKE)));
+    println!("kittiwake  {}", version(Command::new(peers::kittiwake())));
     println!("deno       {}", version(Command::new(&peers.deno)));
     println!("node       {}", version(Command::new(&peers.node)));
     println!();
@@ -54,7 +54,7 @@ fn measure_processes(peers: &Peers) -> Result<Processes> {
     let (mut kittiwake, mut deno, mut node) = (Vec::new(), Vec::new(), Vec::new());
     // The first round fills the file cache and is not counted.
     for round in 0..=PROCESS_RUNS {
-        let mut own = Command::new(KITTIWAKE);
+        let mut own = Command::new(peers::kittiwake());
         own.arg("run").arg(Path::new(ROOT).join("benches/one_sync"));
         let times = [
             time(own)?,

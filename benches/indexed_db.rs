@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use peers::{KITTIWAKE, Peers, ROOT, Result, last_json, median, run_page, version};
+use peers::{Peers, ROOT, Result, kittiwake, last_json, median, run_page, version};
 use serde_json::Value;
 
 /// Odd, so that the median is one of them.
@@ -44,7 +44,7 @@ fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wanted: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|name| !name.starts_with('-')).collect();
-    println!("kittiwake  {}", version(Command::new(KITTIWAKE)));
+    println!("kittiwake  {}", version(Command::new(kittiwake())));
     println!("node       {}", version(Command::new("node")));
     let folder = tempfile::tempdir()?;
     let script = script(folder.path(), &wanted)?;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kittiwake::{Snapshots, TestWorld, TestWorldOptions};
-use peers::{KITTIWAKE, Peers, ROOT, Result, last_json};
+use peers::{Peers, ROOT, Result, kittiwake, last_json};
 use url::Url;
 
 /// Runs of each process; odd, so that the median is one of them.
@@ -77,7 +77,7 @@ fn run() -> Result<()> {
 }
 
 fn kittiwake_test(folder: &Path, file: &str) -> Command {
-    let mut command = Command::new(KITTIWAKE);
+    let mut command = Command::new(kittiwake());
     command.args(["test", file]).current_dir(folder);
     command
 }

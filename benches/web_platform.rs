@@ -17,7 +17,7 @@ use axum::body::{Body, Bytes};
 use axum::routing::get;
 use futures::stream;
 use kittiwake::{PageSource, Runtime, TraceKind};
-use peers::{KITTIWAKE, Peers, ROOT, Result, last_json, median, run_page, version};
+use peers::{Peers, ROOT, Result, kittiwake, last_json, median, run_page, version};
 use serde_json::Value;
 use url::Url;
 
@@ -73,7 +73,7 @@ async fn measure_fetch() -> Result<()> {
 
 fn measure_caches() -> Result<()> {
     let peers = Peers::find()?;
-    println!("kittiwake  {}", version(Command::new(KITTIWAKE)));
+    println!("kittiwake  {}", version(Command::new(kittiwake())));
     println!("deno       {}\n", version(Command::new(&peers.deno)));
     let script = Path::new(ROOT).join("benches/web_platform/caches.js");
     let (mut own, mut deno) = (Vec::new(), Vec::new());

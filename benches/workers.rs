@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use peers::{KITTIWAKE, Peers, ROOT, Result, last_json, median, run_page, version};
+use peers::{Peers, ROOT, Result, kittiwake, last_json, median, run_page, version};
 use serde_json::{Value, json};
 
 /// Odd, so that the median is one of them.
@@ -49,7 +49,7 @@ fn measure_serve() -> Result<()> {
         return Err("there is no wrk; install Debian's package `wrk`".into());
     }
     let workerd = Peers::workerd()?;
-    println!("kittiwake  {}", version(Command::new(KITTIWAKE)));
+    println!("kittiwake  {}", version(Command::new(kittiwake())));
     println!("workerd    {}\n", version(Command::new(&workerd)));
     let folder = tempfile::tempdir()?;
     let (own, peer) = (start_kittiwake()?, start_workerd(&workerd, folder.path())?);
@@ -79,7 +79,7 @@ fn start_kittiwake() -> Result<Server> {
     let address = free_address()?;
     let worker = Path::new(ROOT).join("benches/workers/hi.js");
     // Its trace has a line for each request.
-    let mut command = on_first_core(KITTIWAKE.as_ref());
+    let mut command = on_first_core(kittiwake());
     command.args([Path::new("serve"), &worker]).args(["--listen", &address]);
     start(command, address)
 }
