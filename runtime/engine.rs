@@ -44,9 +44,21 @@ pub(crate) fn spawn_host_thread(main: Main) -> Result<JoinHandle<()>, EngineErro
     spawned.map_err(|error| EngineError::Thread(Arc::new(error)))
 }
 
-/// Initialises V8 on a thread of its own meanwhile. Whoever wants a host thread hears of a failure.
+/// Initialises V8 on a thread of its own, while the program reads its options, say. The first
+/// [`Builder::start`](crate::Builder::start) waits for that, and says if it failed. Nothing but
+/// Kittiwake may use V8 in this process then.
+///
+/// ```
+/// use kittiwake::Runtime;
+///
+/// kittiwake::prepare_engine();
+/// let options = std::env::args(); // which take some time to read
+/// let runtime = Runtime::builder().start()?;
+/// # drop(options);
+/// # Ok::<_, kittiwake::Error>(())
+/// ```
 #[allow(dead_code, reason = "the build script includes this file and waits for V8")]
-pub(crate) fn prepare() {
+pub fn prepare_engine() {
     let _ = Builder::new().name("kittiwake-start".into()).spawn(engine);
 }
 

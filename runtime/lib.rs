@@ -87,7 +87,7 @@ pub use dispatch::{EventOutcome, LastChance};
 pub use door_guard::{Door, DoorFault};
 pub use doors::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 pub use dump::dump_databases;
-pub use engine::on_engine_failure;
+pub use engine::{on_engine_failure, prepare_engine};
 pub use fetch::{Cors, ResponseSource};
 pub use http::{
     DoorAnswer, DoorBody, DoorError, DoorRequest, DoorResponse, HostRule, HttpDoor, NetworkPolicy,

@@ -194,3 +194,13 @@ pub fn last_json(mut command: Command) -> Result<Value> {
     })?;
     Ok(serde_json::from_str(line)?)
 }
+
+/// The median of what runs say of `key`.
+pub fn median(runs: &[Value], key: &str) -> Result<f64> {
+    let mut times = Vec::new();
+    for run in runs {
+        times.push(run[key].as_f64().ok_or_else(|| format!("a run without `{key}`"))?);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let name = command.name();
     if command.starts_runtimes() {
-        kittiwake::Runtime::prepare();
+        kittiwake::prepare_engine();
     }
     let done = match command {
         Command::Run(options) => run::run(*options),

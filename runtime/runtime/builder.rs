@@ -3,23 +3,20 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kittiwake_ops::{Permission, PermissionState};
 use kittiwake_store::{Store, SyncPolicy};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use url::Url;
 
-use super::thread::{RestHook, ShardPlace, run_host_thread};
-use super::{Command, Error, Runtime};
+use super::starting::Starting;
+use super::thread::{RestHook, ShardPlace};
+use super::{Error, Runtime};
 use crate::coverage::Coverage;
 use crate::door_guard::DoorFaults;
 use crate::doors::{Clock, Entropy};
-use crate::engine::spawn_host_thread;
 use crate::fetch::Cors;
 use crate::host::TraceSink;
 use crate::http::{HttpDoor, NetworkPolicy};
@@ -34,9 +31,6 @@ use crate::trace::TraceEvent;
 use crate::trace_hub::TraceHub;
 use crate::turnstile::{Admissions, Turnstile};
 use crate::watchdog::StuckHook;
-
-/// How many commands may wait before a sender has to.
-const COMMAND_QUEUE: usize = 64;
 
 /// What a [`Runtime`] is made of. See each method for what holds without it.
 #[derive(Clone)]
@@ -417,7 +411,7 @@ impl Builder {
         let trace = TraceHub::new(Box::new(tell), shards);
         // In a simulation, the only shard has a time of its own.
         let started = (shards > 1).then(Instant::now);
-        let mut starting = Starting { commands: Vec::new(), threads: Vec::new() };
+        let mut starting = Starting::default();
         let mut first_store = Some(store);
         for number in 0..shards {
             let place = ShardPlace {
@@ -452,51 +446,3 @@ impl Builder {
 
 /// More than machines have cores; each takes threads, files and memory.
 const SHARDS_AT_MOST: usize = 1024;
-
-/// Shards that have started. If the next one cannot, these end.
-struct Starting {
-    commands: Vec<mpsc::Sender<Command>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Starting {
-    fn start(
-        &mut self,
-        builder: Builder,
-        place: ShardPlace,
-        faults: &DoorFaults,
-    ) -> Result<(), Error> {
-        let (commands, incoming) = mpsc::channel(COMMAND_QUEUE);
-        let (report, started) = std::sync::mpsc::sync_channel(1);
-        let main = move || run_host_thread(builder, place, incoming, report);
-        let thread = spawn_host_thread(Box::new(main)).inspect_err(|_| self.end())?;
-        let answer = loop {
-            match started.recv_timeout(LOOK_EVERY) {
-                Ok(answer) => break answer,
-                Err(RecvTimeoutError::Disconnected) => break Err(Error::Stopped),
-                // A door of the embedder's may never come back: then the thread is left to it.
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Some((door, fault)) = faults.first() {
-                        return Err(Error::Door { door, fault });
-                    }
-                }
-            }
-        };
-        self.threads.push(thread);
-        answer.inspect_err(|_| self.end())?;
-        self.commands.push(commands);
-        Ok(())
-    }
-
-    /// Gives the state folder back before whoever asked hears of the failure.
-    fn end(&mut self) {
-        self.commands.clear();
-        for thread in self.threads.drain(..) {
-            // What it would have to say is said already.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// How often a start looks whether a door is out of order.
-const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -11,6 +11,7 @@ mod events;
 mod inspect;
 mod network;
 mod pages;
+mod starting;
 mod thread;
 mod usage;
 
@@ -29,7 +30,6 @@ use url::Url;
 use crate::client_fetch::{ClientRequest, ClientResponse};
 use crate::dispatch::{EventOutcome, LastChance};
 use crate::door_guard::DoorFaults;
-use crate::engine;
 use crate::host::Shard;
 use crate::lifecycle::{RegisterError, RegisterRequest, plain_exception};
 use crate::pages::PageSource;
@@ -103,22 +103,6 @@ impl Runtime {
     /// A builder with the defaults: state in memory, real clock, real network.
     pub fn builder() -> Builder {
         Builder::default()
-    }
-
-    /// Initialises V8 on a thread of its own, while the program reads its options, say; the first
-    /// [`Builder::start`] waits for it. Nothing but Kittiwake may use V8 in this process then.
-    ///
-    /// ```
-    /// use kittiwake::Runtime;
-    ///
-    /// Runtime::prepare();
-    /// let options = std::env::args(); // which take some time to read
-    /// let runtime = Runtime::builder().start()?;
-    /// # drop(options);
-    /// # Ok::<_, kittiwake::Error>(())
-    /// ```
-    pub fn prepare() {
-        engine::prepare();
     }
 
     /// Registers a service worker and waits until it is activated, or waits for its predecessor's
