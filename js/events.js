@@ -22,10 +22,24 @@ const {
   ArrayPrototypePush,
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
+  ObjectSetPrototypeOf,
   ReflectApply,
   SafeWeakSet,
   Symbol,
 } = primordials;
+
+/** Listeners by the type of their event. Null-prototype literals are slow dictionaries in V8. */
+class Listeners {}
+ObjectSetPrototypeOf(Listeners.prototype, null);
+
+/** The listeners of a target, which deno_web keeps by a symbol of its own. */
+export function listenersOf(target) {
+  if (target[eventTargetData] === undefined) {
+    setEventTargetData(target);
+    target[eventTargetData].listeners = new Listeners();
+  }
+  return target[eventTargetData].listeners;
+}
 
 /** Whether anybody listens at `target`. */
 export function hasListener(target, type) {
@@ -96,8 +110,7 @@ class EventHandler {
 
 /** As `addEventListener`, which would have to look at options and for another of the same. */
 function addHandler(target, type, handler) {
-  if (target[eventTargetData] === undefined) setEventTargetData(target);
-  const { listeners } = target[eventTargetData];
+  const listeners = listenersOf(target);
   const options = { capture: false, once: false, passive: false };
   const record = { callback: handler, options, signal: undefined, abortListener: undefined };
   if (listeners[type] === undefined) listeners[type] = [record];

@@ -5,9 +5,9 @@
 // dispatches learns whether a listener threw.
 
 import { core, primordials } from "ext:core/mod.js";
-import { checkpoint } from "ext:kittiwake/events.js";
+import { checkpoint, listenersOf } from "ext:kittiwake/events.js";
 
-const { Event, eventTargetData, reportException, setEventTargetData, setIsTrusted } = core
+const { Event, eventTargetData, reportException, setIsTrusted } = core
   .loadExtScript("ext:deno_web/02_event.js");
 const {
   ArrayPrototypeFind,
@@ -33,6 +33,7 @@ const path = symbolOf("[[path]]");
 const stopped = symbolOf("[[stopPropagationFlag]]");
 const stoppedAtOnce = symbolOf("[[stopImmediatePropagationFlag]]");
 const trusted = symbolOf("[[isTrusted]]");
+const atTarget = Event.AT_TARGET;
 
 /** Whether somebody listens at it. */
 export function isHeard(target, type) {
@@ -54,8 +55,7 @@ export function pathTo(target, parent, ancestor) {
 }
 
 function stepOf(item, target) {
-  if (item[eventTargetData] === undefined) setEventTargetData(item);
-  return { item, target, listeners: item[eventTargetData].listeners };
+  return { item, target, listeners: listenersOf(item) };
 }
 
 /**
@@ -70,8 +70,10 @@ export function dispatchSuccess(steps) {
   if (!hasAny(listeners.success)) return false;
   const event = new SuccessEvent();
   begin(event, steps);
-  let threw = invoke(listeners.success, item, event, Event.AT_TARGET, true);
-  threw = invoke(listeners.success, item, event, Event.AT_TARGET, false) || threw;
+  const { success } = listeners;
+  const captures = success.length > 1 || success[0].options.capture;
+  let threw = captures && invoke(success, item, event, atTarget, true);
+  threw = invoke(success, item, event, atTarget, false) || threw;
   end(event);
   return threw;
 }

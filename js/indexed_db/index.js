@@ -88,9 +88,9 @@ export class IDBIndex {
     requireArguments(arguments.length, 1, on("get"));
     requireUsable(state, on("get"));
     const range = toRange(query, on("get"), true);
-    const finish = retrieval.firstOf(retrieval.valuesTo(state.store));
+    const finish = retrieval.valueTo(state.store);
     const kind = retrieval.kindOfValues(state.store);
-    return ask(this, state, kind, range, finish, { limit: 1 });
+    return ask(this, state, kind, range, finish, retrieval.one);
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbindex-getkey
@@ -100,7 +100,7 @@ export class IDBIndex {
     requireUsable(state, on("getKey"));
     const range = toRange(query, on("getKey"), true);
     const finish = retrieval.firstOf(retrieval.recordsTo(state.store, "keys"));
-    return ask(this, state, retrieval.keysOnly, range, finish, { limit: 1 });
+    return ask(this, state, retrieval.keysOnly, range, finish, retrieval.one);
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbindex-getall

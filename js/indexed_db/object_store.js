@@ -121,9 +121,9 @@ export class IDBObjectStore {
     requireArguments(arguments.length, 1, on("get"));
     requireUsable(state, on("get"));
     const range = toRange(query, on("get"), true);
-    const finish = retrieval.firstOf(retrieval.valuesTo(state.metadata));
+    const finish = retrieval.valueTo(state.metadata);
     const kind = retrieval.kindOfValues(state.metadata);
-    return ask(this, state, kind, range, finish, { limit: 1 });
+    return ask(this, state, kind, range, finish, retrieval.one);
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbobjectstore-getkey
@@ -133,7 +133,7 @@ export class IDBObjectStore {
     requireUsable(state, on("getKey"));
     const range = toRange(query, on("getKey"), true);
     const finish = retrieval.firstOf(retrieval.recordsTo(state.metadata, "keys"));
-    return ask(this, state, retrieval.keysOnly, range, finish, { limit: 1 });
+    return ask(this, state, retrieval.keysOnly, range, finish, retrieval.one);
   }
 
   // https://w3c.github.io/IndexedDB/#dom-idbobjectstore-getall

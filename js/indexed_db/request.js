@@ -31,7 +31,7 @@ export class IDBRequest extends EventTarget {
   }
 
   constructor(key = undefined, state = undefined) {
-    requireHostKey(key, new.target.name);
+    if (key !== hostKey) requireHostKey(key, new.target.name);
     super();
     this.#state = state;
   }

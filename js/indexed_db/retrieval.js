@@ -116,10 +116,22 @@ export function kindOfValues(store) {
   return mayLackKeys(store) ? withValues : valuesOnly;
 }
 
+const asTheyAre = (values) => values;
+
 /** What to make of the answer to `kindOfValues`. */
 export function valuesTo(store) {
-  return mayLackKeys(store) ? recordsTo(store, "values") : (values) => values;
+  return mayLackKeys(store) ? recordsTo(store, "values") : asTheyAre;
 }
+
+const firstAsItIs = firstOf(asTheyAre);
+
+/** What to make of the answer to `kindOfValues`, of one record. */
+export function valueTo(store) {
+  return mayLackKeys(store) ? firstOf(valuesTo(store)) : firstAsItIs;
+}
+
+/** The option of who wants one record. */
+export const one = { __proto__: null, limit: 1 };
 
 /**
  * What to make of records, which the host gives as three lists: keys, primary keys or undefined
