@@ -4,11 +4,14 @@
 //! the script's to choose.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use deno_core::futures::future::{LocalBoxFuture, ready};
-use deno_core::futures::{FutureExt, StreamExt};
+use deno_core::futures::{FutureExt, StreamExt, poll};
 use kittiwake_ops::{FetchRequest, FetchResponse, OpError, RealmId, RequestBody};
+use tokio::task::yield_now;
 use url::Url;
 
 use crate::accounts::Taken;
@@ -22,6 +25,19 @@ use crate::host::{RealmOwner, Shard};
 use crate::http::HttpError;
 use crate::limits::{Limit, LimitOutcome};
 use crate::trace::TraceKind;
+
+/// However near an answer is, the turn that asked does not have it: deno_core looks at once whether
+/// an op has ended.
+async fn in_another_turn<T>(answer: impl Future<Output = T>) -> T {
+    let mut answer = pin!(answer);
+    match poll!(answer.as_mut()) {
+        Poll::Ready(answer) => {
+            yield_now().await;
+            answer
+        }
+        Poll::Pending => answer.await,
+    }
+}
 
 impl Shard {
     /// Fetches for a realm, and traces what became of it. The realm is asked nothing afterwards.
@@ -58,7 +74,7 @@ impl Shard {
             request.service_workers = ServiceWorkersMode::All;
         }
         async move {
-            let fetched = fetch(&environment, request).await;
+            let fetched = in_another_turn(fetch(&environment, request)).await;
             match &fetched {
                 Ok(response) => {
                     let answered = Ok((response.status, response.source));
