@@ -14,7 +14,9 @@ use url::Url;
 use super::modules::{framework, script_error};
 use super::{TestFileError, TestPage};
 use crate::host::{RealmOwner, Shard};
-use crate::lifecycle::{RegisterError, RegisterRequest, Worker, decode, plain_exception};
+use crate::lifecycle::{
+    FetchListeners, RegisterError, RegisterRequest, Worker, decode, plain_exception,
+};
 use crate::page_modules::{GraphFailure, ModuleSource, PageModules};
 use crate::realm::{Call, ModuleKey, ModuleKind, RealmError, Resolve, TopLevelAwait, UrlsAlone};
 
@@ -103,6 +105,8 @@ impl Shard {
             loaded.map_err(GraphFailure::realm_error)?;
             self.evaluate_graph(realm, root, TopLevelAwait::Refused).await?;
         }
+        // Its tests add listeners when they run.
+        worker.fetch_listeners.set(FetchListeners::Some);
         Ok(())
     }
 
