@@ -206,6 +206,7 @@ extension!(
         "cookie_store.js",
         "event_source.js",
         "image_resource.js",
+        "indexed_db/answer.js",
         "indexed_db/cursor.js",
         "indexed_db/database.js",
         "indexed_db/delivery.js",

@@ -26,6 +26,7 @@ const { ReflectApply } = primordials;
 const deliveries = {
   __proto__: null,
   answered: transactions.answered,
+  part: transactions.part,
   aborted: transactions.aborted,
   completed: transactions.completed,
   listed,

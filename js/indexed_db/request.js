@@ -103,6 +103,8 @@ export function createRequest(source, transaction, finish) {
     error: null,
     // From it upwards, once an event has gone there.
     path: undefined,
+    // What the host has found so far, where that is much.
+    parts: undefined,
   });
 }
 

@@ -6,6 +6,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { afterCheckpoint, defineHandler } from "ext:kittiwake/events.js";
+import { addPart, failed, finishWith, succeeded } from "ext:kittiwake/indexed_db/answer.js";
 import {
   dispatchSuccess,
   dispatchUp,
@@ -20,7 +21,6 @@ import {
   requestState,
 } from "ext:kittiwake/indexed_db/request.js";
 import { sortedList } from "ext:kittiwake/indexed_db/string_list.js";
-import { readValues } from "ext:kittiwake/indexed_db/values.js";
 import {
   hostKey,
   requireArguments,
@@ -143,8 +143,10 @@ export function createTransaction(id, db, connection, mode, scope, durability, u
     lastRequest: 0,
     // How many changes of records it has asked for.
     changes: 0,
-    // Whether events of its requests are being dispatched.
+    // Whether events of its requests are being dispatched, and how often the host has given the
+    // turn more answers.
     delivering: false,
+    round: 0,
     // What waits for an index to be filled.
     held: null,
     aborted: null,
@@ -323,18 +325,21 @@ export function answered(id, answers) {
   if (transaction === undefined) return;
   const state = transactionState(transaction);
   state.delivering = true;
-  for (let round = 0; answers !== undefined; round++) {
+  for (state.round = 0; answers !== undefined; state.round++) {
     deliverAnswers(transaction, state, answers);
     const waiting = state.requests.size;
-    answers = waiting === 0 ? undefined : op_indexed_db_serve(id, waiting, round);
+    answers = waiting === 0 ? undefined : op_indexed_db_serve(id, waiting, state.round);
   }
   state.delivering = false;
 }
 
-// The host's kinds of answers: ops/indexed_db/event.rs.
-const failed = 0;
-const succeeded = 1;
-const unreadValues = 2;
+/** Some of the values that a request asks for; its answer has the last of them. */
+export function part(id, number, kind, values) {
+  const transaction = live.get(id);
+  const request = transaction && transactionState(transaction).requests.get(number);
+  if (request === undefined) return; // aborted meanwhile
+  addPart(isRequest(request) ? requestState(request) : request, kind, values);
+}
 
 function deliverAnswers(transaction, state, answers) {
   for (let i = 0; i < answers.length; i += 3) {
@@ -362,29 +367,6 @@ function settleSilently(transaction, state, request, kind, answer) {
   const error = kind === failed ? answer : finishWith(request, kind, answer);
   if (error !== null) abort(transaction, exceptionOf(error));
   commitIfIdle(state);
-}
-
-/** Makes a request's result of the answer; the error if that fails. */
-function finishWith(requested, kind, answer) {
-  try {
-    requested.result = requested.finish(kind === succeeded ? answer : read(kind, answer));
-    return null;
-  } catch (error) {
-    return unreadable(error);
-  }
-}
-
-/** An answer with values that the host has left to be read here. */
-function read(kind, answer) {
-  // Else `unreadRecords`: keys, primary keys, values.
-  if (kind === unreadValues) return readValues(answer[0], answer[1]);
-  readValues(answer[0][2], answer[1]);
-  return answer[0];
-}
-
-/** A stored value that the engine cannot read. */
-function unreadable(error) {
-  return { name: "DataError", message: `Failed to read a stored value: ${error}` };
 }
 
 function settle(transaction, state, request, kind, answer) {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: `js/indexed_db/delivery.js` has a function for each event, with these arguments.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use deno_core::{JsRuntime, serde_v8, v8};
@@ -85,6 +86,15 @@ pub enum IndexedDbEvent {
         /// The requests and their answers.
         answers: Vec<(u32, IndexedDbAnswer)>,
     },
+    /// Some of the values that a request asks for; its answer has the last of them.
+    Part {
+        /// The transaction.
+        transaction: u32,
+        /// The request.
+        request: u32,
+        /// The next values.
+        values: IndexedDbValues,
+    },
     /// A transaction is committed.
     Completed {
         /// The transaction.
@@ -121,27 +131,34 @@ pub enum IndexedDbAnswer {
     /// A number of records.
     Count(u64),
     /// Records.
-    Records(Vec<IndexedDbRecord>),
-    /// Values of records.
-    Values(Vec<IndexedDbValue>),
+    Records {
+        /// Their keys in the source.
+        keys: Vec<IndexedDbKey>,
+        /// Their keys in the object store; none where that is the source.
+        primary_keys: Vec<IndexedDbKey>,
+        /// Their values; none where those were not wanted.
+        values: IndexedDbValues,
+    },
+    /// Values of records: all, or those that are in no part of the answer.
+    Values(IndexedDbValues),
 }
 
-/// A record that was found.
-pub struct IndexedDbRecord {
-    /// Its key in the source.
-    pub key: IndexedDbKey,
-    /// Its key in the object store, where the source is an index.
-    pub primary_key: Option<IndexedDbKey>,
-    /// Its value, if it was wanted.
-    pub value: Option<IndexedDbValue>,
-}
-
-/// A value that was found.
-pub struct IndexedDbValue {
-    /// What V8's serialiser wrote.
+/// Values that were found, in order.
+#[derive(Default)]
+pub struct IndexedDbValues {
+    /// What V8's serialiser wrote of each, one behind the other.
     pub bytes: Vec<u8>,
-    /// The contents of its Blob and File objects, by their names.
-    pub blobs: Vec<(String, IndexedDbBlob)>,
+    /// Where each ends.
+    pub ends: Vec<usize>,
+    /// The contents of Blob and File objects and their names, by the place of their value.
+    pub blobs: BTreeMap<usize, Vec<(String, IndexedDbBlob)>>,
+}
+
+impl IndexedDbValues {
+    fn slices(&self) -> Vec<&[u8]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[*start..*end]).collect()
+    }
 }
 
 /// What a part of a Blob or File object holds.
@@ -246,6 +263,11 @@ impl IndexedDbEvent {
                 let answers = answers_to_v8(scope, answers);
                 vec![to_v8(scope, &"answered"), to_v8(scope, &transaction), answers]
             }
+            Self::Part { transaction, request, values } => {
+                let (kind, answer) = IndexedDbAnswer::Values(values).into_v8(scope);
+                let (name, kind) = (to_v8(scope, &"part"), to_v8(scope, &kind));
+                vec![name, to_v8(scope, &transaction), to_v8(scope, &request), kind, answer]
+            }
             Self::Completed { transaction } => {
                 vec![to_v8(scope, &"completed"), to_v8(scope, &transaction)]
             }
@@ -298,7 +320,9 @@ impl IndexedDbAnswer {
             Self::Done => (SUCCEEDED, v8::undefined(scope).into()),
             Self::Key(key) => (SUCCEEDED, key.into_v8(scope)),
             Self::Count(count) => (SUCCEEDED, v8::Number::new(scope, count as f64).into()),
-            Self::Records(records) => records_to_v8(scope, records),
+            Self::Records { keys, primary_keys, values } => {
+                records_to_v8(scope, keys, primary_keys, values)
+            }
             Self::Values(values) => {
                 let (values, unread) = values_to_v8(scope, values);
                 with_unread(scope, UNREAD_VALUES, values, &unread)
@@ -314,23 +338,17 @@ const TOGETHER_BYTES: usize = 256 << 10;
 /// Lists of keys, of primary keys or undefined, and of values or undefined.
 fn records_to_v8<'s>(
     scope: &mut v8::PinScope<'s, '_>,
-    records: Vec<IndexedDbRecord>,
+    keys: Vec<IndexedDbKey>,
+    primary_keys: Vec<IndexedDbKey>,
+    values: IndexedDbValues,
 ) -> (i32, v8::Local<'s, v8::Value>) {
-    let undefined: v8::Local<'_, v8::Value> = v8::undefined(scope).into();
-    let mut keys = Vec::with_capacity(records.len());
-    let (mut primary_keys, mut values) = (Vec::new(), Vec::with_capacity(records.len()));
-    for record in records {
-        keys.push(record.key.into_v8(scope));
-        primary_keys.extend(record.primary_key.map(|key| key.into_v8(scope)));
-        values.extend(record.value);
-    }
-    let keys = v8::Array::new_with_elements(scope, &keys).into();
-    let primary_keys = match &primary_keys[..] {
-        [] => undefined,
-        all => v8::Array::new_with_elements(scope, all).into(),
+    let keys = keys_to_v8(scope, keys);
+    let primary_keys = match primary_keys.is_empty() {
+        true => v8::undefined(scope).into(),
+        false => keys_to_v8(scope, primary_keys),
     };
-    let (values, unread) = match values.is_empty() {
-        true => (undefined, vec![]),
+    let (values, unread) = match values.ends.is_empty() {
+        true => (v8::undefined(scope).into(), vec![]),
         false => {
             let (values, unread) = values_to_v8(scope, values);
             (values.into(), unread)
@@ -338,6 +356,14 @@ fn records_to_v8<'s>(
     };
     let records = v8::Array::new_with_elements(scope, &[keys, primary_keys, values]);
     with_unread(scope, UNREAD_RECORDS, records, &unread)
+}
+
+fn keys_to_v8<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    keys: Vec<IndexedDbKey>,
+) -> v8::Local<'s, v8::Value> {
+    let keys: Vec<_> = keys.into_iter().map(|key| key.into_v8(scope)).collect();
+    v8::Array::new_with_elements(scope, &keys).into()
 }
 
 fn with_unread<'s>(
@@ -358,24 +384,27 @@ fn with_unread<'s>(
 /// An array of the values, and the positions of those that are not read, but as `with_blobs`.
 fn values_to_v8<'s>(
     scope: &mut v8::PinScope<'s, '_>,
-    values: Vec<IndexedDbValue>,
+    mut values: IndexedDbValues,
 ) -> (v8::Local<'s, v8::Array>, Vec<usize>) {
+    let mut blobs = std::mem::take(&mut values.blobs);
+    let slices = values.slices();
     let mut unread = Vec::new();
     let mut read = 0;
     // Not a handle for each value: the engine's collector looks at all there are.
     let mut parts: Vec<v8::Local<'s, v8::Array>> = Vec::new();
-    let mut values = values.into_iter().peekable();
-    while values.peek().is_some() {
+    while read < slices.len() {
         let mut bytes = 0;
-        let part = std::iter::from_fn(|| {
-            let value = values.next_if(|_| bytes < TOGETHER_BYTES)?;
-            bytes += value.bytes.len();
-            Some(value)
+        let part = slices[read..].iter().take(TOGETHER).take_while(|value| {
+            let is_small = bytes < TOGETHER_BYTES;
+            bytes += value.len();
+            is_small
         });
-        let part: Vec<IndexedDbValue> = part.take(TOGETHER).collect();
-        let count = part.len();
-        parts.push(part_to_v8(scope, part, |position| unread.push(read + position)));
-        read += count;
+        let part = &slices[read..read + part.count()];
+        parts.push(part_to_v8(scope, part, |position| {
+            unread.push(read + position);
+            blobs.remove(&(read + position)).unwrap_or_default()
+        }));
+        read += part.len();
     }
     if let [only] = parts[..] {
         return (only, unread);
@@ -388,25 +417,27 @@ fn values_to_v8<'s>(
     (v8::Array::new_with_elements(scope, &all), unread)
 }
 
+/// `leave` is told of each value that is not read, and answers with the contents of its blobs.
 fn part_to_v8<'s>(
     scope: &mut v8::PinScope<'s, '_>,
-    values: Vec<IndexedDbValue>,
-    mut leave: impl FnMut(usize),
+    values: &[&[u8]],
+    mut leave: impl FnMut(usize) -> Vec<(String, IndexedDbBlob)>,
 ) -> v8::Local<'s, v8::Array> {
     v8::escapable_handle_scope!(let scope, scope);
-    if values.len() > 1 {
-        let bytes: Vec<&[u8]> = values.iter().map(|value| &value.bytes[..]).collect();
-        let array = alike::deserialize(scope, &bytes);
-        if let Some(array) = array.or_else(|| value::deserialize_together(scope, &bytes)) {
-            return scope.escape(array);
-        }
+    if let Some(array) = alike::deserialize(scope, values) {
+        return scope.escape(array);
+    }
+    if values.len() > 1
+        && let Some(array) = value::deserialize_together(scope, values)
+    {
+        return scope.escape(array);
     }
     let mut elements = Vec::with_capacity(values.len());
-    for (position, value) in values.into_iter().enumerate() {
-        elements.push(value::deserialize(scope, &value.bytes).unwrap_or_else(|| {
-            leave(position);
-            with_blobs(scope, value)
-        }));
+    for (position, value) in values.iter().enumerate() {
+        elements.push(
+            value::deserialize(scope, value)
+                .unwrap_or_else(|| with_blobs(scope, value, leave(position))),
+        );
     }
     let array = v8::Array::new_with_elements(scope, &elements);
     scope.escape(array)
@@ -416,11 +447,12 @@ fn part_to_v8<'s>(
 /// ...
 fn with_blobs<'s>(
     scope: &mut v8::PinScope<'s, '_>,
-    value: IndexedDbValue,
+    value: &[u8],
+    parts: Vec<(String, IndexedDbBlob)>,
 ) -> v8::Local<'s, v8::Value> {
-    let mut flat = vec![buffer_to_v8(scope, value.bytes)];
+    let mut flat = vec![buffer_to_v8(scope, value.to_vec())];
     let blobs = blobs_of(scope);
-    for (part, blob) in value.blobs {
+    for (part, blob) in parts {
         flat.push(to_v8(scope, &part));
         let pieces = match blob {
             IndexedDbBlob::Bytes(bytes) => {

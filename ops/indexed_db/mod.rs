@@ -27,7 +27,7 @@ use crate::{BucketNumber, Host, RealmId};
 
 pub use event::{
     IndexedDbAnswer, IndexedDbBlob, IndexedDbError, IndexedDbEvent, IndexedDbIndex,
-    IndexedDbMetadata, IndexedDbObjectStore, IndexedDbRecord, IndexedDbValue,
+    IndexedDbMetadata, IndexedDbObjectStore, IndexedDbValues,
 };
 pub use key::IndexedDbKey;
 pub use operation::{

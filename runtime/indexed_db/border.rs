@@ -11,19 +11,20 @@ use futures::FutureExt;
 use kittiwake_ops::{
     IndexedDbAnswer, IndexedDbBlob, IndexedDbChange, IndexedDbError as ScriptError, IndexedDbFrom,
     IndexedDbIndex, IndexedDbIndexKeys, IndexedDbKey, IndexedDbMetadata, IndexedDbNewBlob,
-    IndexedDbObjectStore, IndexedDbOperation, IndexedDbQuery, IndexedDbRecord, IndexedDbRetrieved,
-    IndexedDbValue, StoredBlob,
+    IndexedDbObjectStore, IndexedDbOperation, IndexedDbQuery, IndexedDbRetrieved, IndexedDbValues,
+    StoredBlob,
 };
 use kittiwake_store::StoreError;
 use kittiwake_store::indexed_db::{
     BlobContents, BlobFile, BlobPart, BlobSource, CursorFrom, Direction, IndexKeys, IndexMetadata,
-    IndexedDbError, Key, Metadata, NewBlobPart, Operation, Outcome, Put, Query, Range, Retrieved,
-    Source, StoredValue,
+    IndexedDbError, Key, Metadata, NewBlobPart, Operation, Outcome, Put, Query, Range, Records,
+    Retrieved, Source, Values,
 };
 
 use crate::host::Shard;
 
-/// A cursor reads no further ahead.
+/// A cursor reads no further ahead; `js/indexed_db/cursor.js` asks for no more records.
+const PAGE_RECORDS: u32 = 256;
 const PAGE_BYTES: usize = 64 << 10;
 
 impl Shard {
@@ -61,7 +62,7 @@ pub(super) fn is_light(operation: &IndexedDbOperation, bytes: usize) -> bool {
     match operation {
         IndexedDbOperation::Put { value, blobs, .. } => value.len() <= bytes && blobs.is_empty(),
         IndexedDbOperation::Retrieve { query, .. } => {
-            let limit = if query.is_page { 64 } else { 16 };
+            let limit = if query.is_page { PAGE_RECORDS } else { 16 };
             query.skip <= 16 && query.limit.is_some_and(|wanted| wanted <= limit)
         }
         IndexedDbOperation::SetVersion(_) | IndexedDbOperation::Change(_) => true,
@@ -199,27 +200,27 @@ pub(super) fn answer(result: Result<Outcome, IndexedDbError>) -> IndexedDbAnswer
         Ok(Outcome::Done) => IndexedDbAnswer::Done,
         Ok(Outcome::Stored(key)) => IndexedDbAnswer::Key(to_script(key)),
         Ok(Outcome::Counted(count)) => IndexedDbAnswer::Count(count),
-        Ok(Outcome::Found(records)) => {
-            let records = records.into_iter().map(|record| IndexedDbRecord {
-                key: to_script(record.key),
-                primary_key: record.primary_key.map(to_script),
-                value: record.value.map(value),
-            });
-            IndexedDbAnswer::Records(records.collect())
+        Ok(Outcome::Found(Records { keys, primary_keys, values: found })) => {
+            IndexedDbAnswer::Records {
+                keys: keys.into_iter().map(to_script).collect(),
+                primary_keys: primary_keys.into_iter().map(to_script).collect(),
+                values: values(found),
+            }
         }
-        Ok(Outcome::FoundValues(values)) => {
-            IndexedDbAnswer::Values(values.into_iter().map(value).collect())
-        }
+        Ok(Outcome::FoundValues(found)) => IndexedDbAnswer::Values(values(found)),
         Err(error) => IndexedDbAnswer::Failed(refusal(error)),
     }
 }
 
-fn value(StoredValue { bytes, blobs }: StoredValue) -> IndexedDbValue {
-    let blobs = blobs.into_iter().map(|BlobPart { part, contents }| match contents {
-        BlobContents::Bytes(bytes) => (part, IndexedDbBlob::Bytes(bytes)),
-        BlobContents::File(file) => (part, IndexedDbBlob::Stored(Arc::new(OnDisk(file)))),
+pub(super) fn values(Values { bytes, ends, blobs }: Values) -> IndexedDbValues {
+    let blobs = blobs.into_iter().map(|(place, parts)| {
+        let parts = parts.into_iter().map(|BlobPart { part, contents }| match contents {
+            BlobContents::Bytes(bytes) => (part, IndexedDbBlob::Bytes(bytes)),
+            BlobContents::File(file) => (part, IndexedDbBlob::Stored(Arc::new(OnDisk(file)))),
+        });
+        (place, parts.collect())
     });
-    IndexedDbValue { bytes, blobs: blobs.collect() }
+    IndexedDbValues { bytes, ends, blobs: blobs.collect() }
 }
 
 /// What a blob of a script's holds, for the store.

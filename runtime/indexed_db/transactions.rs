@@ -7,14 +7,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use kittiwake_ops::{IndexedDbAnswer, IndexedDbEnd, IndexedDbEvent, IndexedDbOperation};
 use kittiwake_store::indexed_db::{
-    Durability, IndexedDatabase, IndexedDbError, Operation, Outcome,
+    Durability, IndexedDatabase, IndexedDbError, Operation, Outcome, Values,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
@@ -176,10 +177,14 @@ struct Begin {
     quota: u64,
 }
 
+/// Who is given values of requests before their answers.
+type Parts = mpsc::UnboundedSender<(u32, Values)>;
+
 fn execute(
     engine: &mut IndexedDatabase,
     begin: Option<Begin>,
     requests: &[(u32, Operation)],
+    parts: Option<&Parts>,
 ) -> Result<Served, IndexedDbError> {
     if let Some(Begin { durability, quota }) = begin {
         engine.limit(quota)?;
@@ -187,7 +192,10 @@ fn execute(
     }
     let mut answers = Vec::with_capacity(requests.len());
     for (id, operation) in requests {
-        match engine.execute(operation) {
+        // Nobody receives them any more: nor the answers.
+        let mut part = parts.map(|parts| |values| drop(parts.send((*id, values))));
+        let part = part.as_mut().map(|part| part as &mut dyn FnMut(Values));
+        match engine.execute_in_parts(operation, part) {
             Err(error @ IndexedDbError::Store(_)) => return Ok((answers, Some(error))),
             result => answers.push((*id, result)),
         }
@@ -281,14 +289,37 @@ impl Shard {
         let begin = self.begin(transaction);
         let requests = to_store(requests);
         let database = &transaction.connection.database;
-        let served = database.work(threads, move |engine| execute(engine, begin, &requests));
-        let answers = transaction.answers_of(served.await);
+        let (parts, mut incoming) = mpsc::unbounded_channel();
+        // With another thread, the host's makes objects of what was found while that finds more.
+        let parts = (threads == Threads::Blocking).then_some(parts);
+        let served =
+            database.work(threads, move |engine| execute(engine, begin, &requests, parts.as_ref()));
+        let mut served = pin!(served);
+        let served = loop {
+            tokio::select! {
+                biased;
+                Some((request, values)) = incoming.recv() => {
+                    self.hand_on(transaction, request, values);
+                }
+                served = &mut served => break served,
+            }
+        };
+        while let Ok((request, values)) = incoming.try_recv() {
+            self.hand_on(transaction, request, values);
+        }
+        let answers = transaction.answers_of(served);
         let mut answers = answers.into_iter().peekable();
         while answers.peek().is_some() {
             let (transaction, realm) = (transaction.id, transaction.connection.realm);
             let answers = answers.by_ref().take(ANSWERS).collect();
             self.notify_realm(realm, IndexedDbEvent::Answered { transaction, answers });
         }
+    }
+
+    fn hand_on(&self, transaction: &Transaction, request: u32, values: Values) {
+        let (transaction, realm) = (transaction.id, transaction.connection.realm);
+        let values = border::values(values);
+        self.notify_realm(realm, IndexedDbEvent::Part { transaction, request, values });
     }
 
     fn begin(&self, transaction: &Transaction) -> Option<Begin> {
@@ -322,7 +353,7 @@ impl Shard {
         let Ok(mut engine) = database.engine.try_lock() else { return vec![] };
         let Some(engine) = engine.as_mut() else { return vec![] };
         let requests = to_store(transaction.pending.take());
-        transaction.answers_of(execute(engine, self.begin(transaction), &requests))
+        transaction.answers_of(execute(engine, self.begin(transaction), &requests, None))
     }
 
     async fn commit_transaction(&self, transaction: &Rc<Transaction>) {

@@ -254,8 +254,8 @@ impl IndexedDbFile {
             let Outcome::Found(records) = database.execute(&Operation::Retrieve(query))? else {
                 unreachable!("invariant: what is retrieved is found");
             };
-            let Some(last) = records.last() else { return Ok(()) };
-            from = Some(CursorFrom::PastKey(last.key.clone()));
+            let Some(last) = records.keys.last() else { return Ok(()) };
+            from = Some(CursorFrom::PastKey(last.clone()));
             if !records.into_iter().all(&mut *each) {
                 return Ok(());
             }

@@ -10,6 +10,7 @@ mod entries;
 mod error;
 mod file;
 mod folder;
+mod found;
 mod key;
 mod quota;
 mod records;
@@ -28,11 +29,10 @@ use crate::error::{Failure, StoreError};
 pub use self::blobs::{BlobContents, BlobFile, BlobPart, BlobSource, NewBlobPart};
 pub use self::error::IndexedDbError;
 pub use self::file::{IndexedDbFile, IndexedDbFolder};
+pub use self::found::{Record, Records, StoredValue, Values};
 pub use self::key::{Key, MAX_DEPTH, NotAKey};
 pub use self::records::{IndexKeys, Put};
-pub use self::retrieval::{
-    CursorFrom, Direction, Query, Range, Record, Retrieved, Source, StoredValue,
-};
+pub use self::retrieval::{CursorFrom, Direction, Query, Range, Retrieved, Source};
 pub use self::schema::{IndexMetadata, Metadata, ObjectStoreMetadata};
 
 /// When a commit may be told: <https://w3c.github.io/IndexedDB/#transaction-durability-hint>
@@ -149,9 +149,9 @@ pub enum Outcome {
     /// The key under which the record is stored.
     Stored(Key),
     /// The records that were found.
-    Found(Vec<Record>),
+    Found(Records),
     /// Their values, where nothing else was wanted.
-    FoundValues(Vec<StoredValue>),
+    FoundValues(Values),
     /// How many there are.
     Counted(u64),
 }
@@ -238,7 +238,24 @@ impl IndexedDatabase {
     ///
     /// [`IndexedDbError::Constraint`], [`IndexedDbError::TooLarge`], or what the disk says.
     pub fn execute(&mut self, operation: &Operation) -> Result<Outcome, IndexedDbError> {
-        self.run(|this| this.step(operation).map_err(|error| this.tell_quota(operation, error)))
+        self.execute_in_parts(operation, None)
+    }
+
+    /// As [`execute`](Self::execute), with values handed to `part` as they are found, so that
+    /// somebody can go on with them meanwhile: those that the answer has not come first. If it
+    /// fails, they are of no use.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub fn execute_in_parts(
+        &mut self,
+        operation: &Operation,
+        part: Option<&mut dyn FnMut(Values)>,
+    ) -> Result<Outcome, IndexedDbError> {
+        self.run(|this| {
+            this.step(operation, part).map_err(|error| this.tell_quota(operation, error))
+        })
     }
 
     /// Lets reads that follow each other share one of SQLite's transactions: to begin one costs as
@@ -258,11 +275,15 @@ impl IndexedDatabase {
         Ok(())
     }
 
-    fn step(&mut self, operation: &Operation) -> Result<Outcome, error::Interrupted> {
+    fn step(
+        &mut self,
+        operation: &Operation,
+        part: Option<&mut dyn FnMut(Values)>,
+    ) -> Result<Outcome, error::Interrupted> {
         self.begin_reading()?;
         match operation {
             Operation::Put(put) => self.put(put).map(Outcome::Stored),
-            Operation::Retrieve(query) => self.retrieve(query),
+            Operation::Retrieve(query) => self.retrieve(query, part),
             Operation::Count { source, range } => self.count(source, range).map(Outcome::Counted),
             Operation::Delete { object_store, range } => {
                 self.delete(*object_store, range).map(|()| Outcome::Done)

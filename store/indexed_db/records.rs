@@ -3,7 +3,7 @@
 //! Invariant: an index has an entry if and only if the record that it names says so; a step looks
 //! for what it would break before it writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rusqlite::OptionalExtension;
 
@@ -54,7 +54,9 @@ pub struct IndexKeys {
 
 /// By which damage to a record shows.
 pub(super) fn checksum(key: &[u8], value: &[u8]) -> u32 {
-    let mut checksum = crc32fast::Hasher::new();
+    // A new one asks the processor for what it can do.
+    static NEW: LazyLock<crc32fast::Hasher> = LazyLock::new(crc32fast::Hasher::new);
+    let mut checksum = NEW.clone();
     checksum.update(key);
     checksum.update(value);
     checksum.finalize()

@@ -6,14 +6,18 @@
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::blobs::BlobPart;
 use super::error::{IndexedDbError, Interrupted, OtherChecksum};
+use super::found::{Record, Records, Values};
 use super::key::{Key, after};
 use super::records::checksum;
 use super::{IndexedDatabase, Outcome};
 
 /// What one answer may hold, so that a script cannot fill the host's memory.
 const ANSWER_BYTES: usize = 256 << 20;
+
+/// So many values are a part of an answer.
+const PART_VALUES: usize = 1024;
+const PART_BYTES: usize = 256 << 10;
 
 /// <https://w3c.github.io/IndexedDB/#key-range>
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -113,29 +117,14 @@ pub struct Query {
     pub retrieved: Retrieved,
 }
 
-/// A record that was found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Record {
-    /// Its key in the source.
-    pub key: Key,
-    /// Its key in the object store, where the source is an index.
-    pub primary_key: Option<Key>,
-    /// Its value, if it was wanted.
-    pub value: Option<StoredValue>,
-}
-
-/// A value that was found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredValue {
-    /// What V8's serialiser wrote.
-    pub bytes: Vec<u8>,
-    /// The contents of its Blob and File objects.
-    pub blobs: Vec<BlobPart>,
-}
-
 impl IndexedDatabase {
-    pub(super) fn retrieve(&self, query: &Query) -> Result<Outcome, Interrupted> {
-        let mut found = Answer::default();
+    /// `part`, if there is one, is given values as they are found, but for the last ones.
+    pub(super) fn retrieve(
+        &self,
+        query: &Query,
+        part: Option<&mut dyn FnMut(Values)>,
+    ) -> Result<Outcome, Interrupted> {
+        let mut found = Answer { part, ..Answer::default() };
         match (query.source.index, query.direction) {
             (Some(index), Direction::NextUnique | Direction::PrevUnique) => {
                 self.retrieve_unique(query, index, &mut found)?;
@@ -143,7 +132,7 @@ impl IndexedDatabase {
             _ => self.retrieve_all(query, &mut found)?,
         }
         Ok(match query.retrieved {
-            Retrieved::Values => Outcome::FoundValues(found.values),
+            Retrieved::Values => Outcome::FoundValues(found.records.values),
             Retrieved::Keys | Retrieved::Records => Outcome::Found(found.records),
         })
     }
@@ -153,7 +142,7 @@ impl IndexedDatabase {
         &self,
         query: &Query,
         key: &Key,
-        found: &mut Answer,
+        found: &mut Answer<'_>,
     ) -> Result<(), Interrupted> {
         let sql = "SELECT key, value, has_blobs, checksum FROM records
                    WHERE object_store = ?1 AND key = ?2";
@@ -165,7 +154,7 @@ impl IndexedDatabase {
         Ok(())
     }
 
-    fn retrieve_all(&self, query: &Query, found: &mut Answer) -> Result<(), Interrupted> {
+    fn retrieve_all(&self, query: &Query, found: &mut Answer<'_>) -> Result<(), Interrupted> {
         if let (None, Some(key)) = (query.source.index, query.only()) {
             return self.retrieve_one(query, key, found);
         }
@@ -175,25 +164,32 @@ impl IndexedDatabase {
             self.connection.prepare_cached(match (query.source.index, descending) {
                 (None, false) => {
                     "SELECT key, value, has_blobs, checksum FROM records WHERE object_store = ?1
-                 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4 OFFSET ?5"
+                 AND key >= ?2 AND key < ?3 ORDER BY key"
                 }
                 (None, true) => {
                     "SELECT key, value, has_blobs, checksum FROM records WHERE object_store = ?1
-                 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4 OFFSET ?5"
+                 AND key >= ?2 AND key < ?3 ORDER BY key DESC"
                 }
                 (Some(_), false) => {
                     "SELECT entry, key_length FROM index_entries WHERE index_id = ?1 AND entry >= ?2
-                 AND entry < ?3 ORDER BY entry LIMIT ?4 OFFSET ?5"
+                 AND entry < ?3 ORDER BY entry"
                 }
                 (Some(_), true) => {
                     "SELECT entry, key_length FROM index_entries WHERE index_id = ?1 AND entry >= ?2
-                 AND entry < ?3 ORDER BY entry DESC LIMIT ?4 OFFSET ?5"
+                 AND entry < ?3 ORDER BY entry DESC"
                 }
             })?;
         let id = query.source.index.unwrap_or(query.source.object_store);
-        let limit = query.limit.map_or(-1, i64::from);
-        let mut rows = statement.query((id, low, high, limit, query.skip))?;
-        while let Some(row) = rows.next()? {
+        // SQLite's own LIMIT and OFFSET are counted for each row.
+        let mut rows = statement.query((id, low, high))?;
+        for _ in 0..query.skip {
+            if rows.next()?.is_none() {
+                return Ok(());
+            }
+        }
+        while !found.is_full(query)
+            && let Some(row) = rows.next()?
+        {
             match query.source.index {
                 None => self.add_record(row, query, found)?,
                 Some(_) => self.add_indexed_record(row, query, found)?,
@@ -210,7 +206,7 @@ impl IndexedDatabase {
         &self,
         query: &Query,
         index: u32,
-        found: &mut Answer,
+        found: &mut Answer<'_>,
     ) -> Result<(), Interrupted> {
         let ascending = "SELECT entry, key_length FROM index_entries
              WHERE index_id = ?1 AND entry >= ?2 AND entry < ?3 ORDER BY entry LIMIT 1";
@@ -218,7 +214,7 @@ impl IndexedDatabase {
              WHERE index_id = ?1 AND entry >= ?2 AND entry < ?3 ORDER BY entry DESC LIMIT 1";
         let (mut low, mut high) = query.bounds();
         let mut skip = query.skip;
-        while query.limit.is_none_or(|limit| found.len() < limit as usize) {
+        while !found.is_full(query) {
             let sql = if query.direction == Direction::NextUnique { ascending } else { descending };
             let mut statement = self.connection.prepare_cached(sql)?;
             let key = statement.query_row((index, &low, &high), index_key).optional()?;
@@ -246,12 +242,16 @@ impl IndexedDatabase {
         &self,
         row: &Row<'_>,
         query: &Query,
-        found: &mut Answer,
+        found: &mut Answer<'_>,
     ) -> Result<(), Interrupted> {
         let entry = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
         let key_length: u32 = row.get(1)?;
         let primary = entry.get(key_length as usize..).unwrap_or_default();
-        let mut value = None;
+        if query.retrieved != Retrieved::Values {
+            let (key, _) = Key::decode_first(entry)?;
+            found.records.keys.push(key);
+            found.records.primary_keys.push(Key::decode(primary)?);
+        }
         if query.retrieved != Retrieved::Keys {
             let sql = "SELECT key, value, has_blobs, checksum FROM records
                        WHERE object_store = ?1 AND key = ?2";
@@ -259,48 +259,46 @@ impl IndexedDatabase {
             let store = query.source.object_store;
             let mut rows = statement.query((store, primary))?;
             let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            value = Some(self.value_of(row, store, primary)?);
+            self.add_value(row, store, primary, found)?;
         }
-        if query.retrieved == Retrieved::Values {
-            return found.add_value(value);
-        }
-        let (key, _) = Key::decode_first(entry)?;
-        found.add(Record { key, primary_key: Some(Key::decode(primary)?), value })
+        found.has_one_more()
     }
 
     fn add_record(
         &self,
         row: &Row<'_>,
         query: &Query,
-        found: &mut Answer,
+        found: &mut Answer<'_>,
     ) -> Result<(), Interrupted> {
         let primary = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-        let mut value = None;
+        if query.retrieved != Retrieved::Values {
+            found.records.keys.push(Key::decode(primary)?);
+        }
         if query.retrieved != Retrieved::Keys {
-            let store = query.source.object_store;
-            value = Some(self.value_of(row, store, primary)?);
+            self.add_value(row, query.source.object_store, primary, found)?;
         }
-        match query.retrieved {
-            Retrieved::Values => found.add_value(value),
-            _ => found.add(Record { key: Key::decode(primary)?, primary_key: None, value }),
-        }
+        found.has_one_more()
     }
 
     /// Of a row of key, value, whether it has blobs, and checksum.
-    fn value_of(
+    fn add_value(
         &self,
         row: &Row<'_>,
         object_store: u32,
         primary: &[u8],
-    ) -> Result<StoredValue, Interrupted> {
-        let bytes: Vec<u8> = row.get(1)?;
+        found: &mut Answer<'_>,
+    ) -> Result<(), Interrupted> {
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         let written: Option<i64> = row.get(3)?;
-        if written.is_some_and(|written| written != i64::from(checksum(primary, &bytes))) {
+        if written.is_some_and(|written| written != i64::from(checksum(primary, bytes))) {
             return Err(OtherChecksum.into());
         }
-        let has_blobs: bool = row.get(2)?;
+        let has_blobs = self.has_blobs && row.get(2)?;
         let blobs = if has_blobs { self.blobs_of(object_store, primary)? } else { vec![] };
-        Ok(StoredValue { bytes, blobs })
+        found.bytes += bytes.len();
+        found.bytes += blobs.iter().map(|blob| blob.contents.held_bytes()).sum::<usize>();
+        found.records.values.push(bytes, blobs);
+        Ok(())
     }
 
     pub(super) fn count(&self, source: &Source, range: &Range) -> Result<u64, Interrupted> {
@@ -356,42 +354,34 @@ fn index_key(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
 
 /// Records up to a size, or values alone.
 #[derive(Default)]
-struct Answer {
-    records: Vec<Record>,
-    values: Vec<StoredValue>,
+struct Answer<'a> {
+    records: Records,
+    part: Option<&'a mut dyn FnMut(Values)>,
+    /// How many were found, and how much memory they take or took.
+    count: usize,
     bytes: usize,
 }
 
-impl Answer {
-    fn len(&self) -> usize {
-        self.records.len() + self.values.len()
+impl Answer<'_> {
+    fn is_full(&self, query: &Query) -> bool {
+        query.limit.is_some_and(|limit| self.count >= limit as usize)
     }
 
     fn is_enough(&self, query: &Query) -> bool {
         query.enough.is_some_and(|enough| self.bytes >= enough)
     }
 
-    fn add(&mut self, record: Record) -> Result<(), Interrupted> {
-        self.make_room(record.value.as_ref())?;
-        self.records.push(record);
-        Ok(())
-    }
-
-    fn add_value(&mut self, value: Option<StoredValue>) -> Result<(), Interrupted> {
-        self.make_room(value.as_ref())?;
-        self.values.extend(value);
-        Ok(())
-    }
-
-    fn make_room(&mut self, value: Option<&StoredValue>) -> Result<(), Interrupted> {
+    fn has_one_more(&mut self) -> Result<(), Interrupted> {
+        self.count += 1;
         self.bytes += size_of::<Record>();
-        if let Some(StoredValue { bytes, blobs }) = value {
-            let blobs = blobs.iter().map(|blob| blob.contents.held_bytes());
-            self.bytes += bytes.len() + blobs.sum::<usize>();
-        }
         if self.bytes > ANSWER_BYTES {
             let text = "The result is too large: ask for fewer records at a time.";
             return Err(IndexedDbError::TooLarge(text).into());
+        }
+        let Records { keys, values, .. } = &mut self.records;
+        let is_part = values.ends.len() >= PART_VALUES || values.bytes.len() >= PART_BYTES;
+        if let (Some(part), true, true) = (&mut self.part, is_part, keys.is_empty()) {
+            part(std::mem::take(values));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 mod code_cache;
 mod doors;
 mod examples;
+mod large_answers;
 mod many_workers;
 mod other_engine;
 mod shards;

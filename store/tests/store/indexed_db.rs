@@ -71,7 +71,7 @@ pub(crate) fn query(index: Option<u32>, direction: Direction) -> Query {
 
 pub(crate) fn find(database: &mut IndexedDatabase, query: Query) -> Vec<Record> {
     match database.execute(&Operation::Retrieve(query)).unwrap() {
-        Outcome::Found(records) => records,
+        Outcome::Found(records) => records.into_iter().collect(),
         other => panic!("{other:?}"),
     }
 }
