@@ -41,11 +41,13 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some((header, body)) = key_path::self_contained(value) {
         assert_eq!([header, body].concat(), value, "nothing is lost");
     }
-    let (mut leaves, mut shape) = (Vec::new(), shape::Shape::default());
-    if shape.read(value, &mut leaves).is_some() {
+    let (mut leaves, mut again) = (Vec::new(), Vec::new());
+    if let Some(shape) = shape::Shape::read(value, &mut leaves) {
         let text = shape.factory();
         let places = text.matches("a[j+").count();
         assert_eq!(places, leaves.len(), "each leaf has its place");
+        assert!(shape.matches(value, &mut again).is_some(), "it has the shape that it has");
+        assert_eq!(again.len(), leaves.len(), "the leaves are the same");
         assert!(key_path::self_contained(value).is_some(), "what has a shape names no other part");
     }
 });

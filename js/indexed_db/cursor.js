@@ -21,8 +21,12 @@ import { hostKey, requireArguments, requireHostKey, webidl } from "ext:kittiwake
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { MathMin, TypeError } = primordials;
 
-/** So many records are read at once, and so many events are dispatched in one turn. */
+/**
+ * So many records are read at once, and so many events dispatched in one turn. More of them while
+ * the script is quick: the host gives a turn more answers only for a few milliseconds.
+ */
 const maxPage = 64;
+const maxQuickPage = 256;
 
 const nothing = [[], undefined, undefined];
 
@@ -217,7 +221,8 @@ function step(cursor, state) {
     if (executeKnown(transaction, request, state.moveAhead)) return;
     state.page = 1;
   } else {
-    state.page = MathMin(state.page * 2, maxPage);
+    const { round } = transactionState(transaction);
+    state.page = MathMin(state.page * 2, round === 0 ? maxPage : maxQuickPage);
   }
   ask(cursor, state, behind(state), state.page);
 }

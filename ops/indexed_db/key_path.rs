@@ -118,6 +118,11 @@ fn evaluate(value: Reader<'_>, path: &KeyPath<'_>) -> Option<Found> {
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
+    /// What was read until `later`, a later state of this reader.
+    pub(super) fn up_to(self, later: Self) -> &'a [u8] {
+        &self.0[..self.0.len() - later.0.len()]
+    }
+
     fn key_path(&mut self) -> Option<KeyPath<'a>> {
         let index = u32::from_le_bytes(*self.0.first_chunk()?);
         self.take(4)?;

@@ -10,97 +10,119 @@ const DEEPEST: usize = 8;
 const LONGEST: usize = 4096;
 
 /// What objects have in common that differ only in their leaves.
-#[derive(Default, PartialEq, Eq, Hash)]
+#[derive(Default, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// `o`, the properties, `{` for an object; a property is `"`, the length of its name in two
-    /// bytes, its name in Latin-1, and its value; a value is an object, or `.`: a leaf.
+    /// What V8's serialiser wrote of an object, without its leaves.
     bytes: Vec<u8>,
+    /// How many of those bytes come before each leaf.
+    leaves: Vec<usize>,
 }
 
 impl Shape {
-    /// Becomes the shape of an object, and adds its leaves to those of others.
-    pub(super) fn read<'a>(&mut self, value: &'a [u8], leaves: &mut Vec<Leaf<'a>>) -> Option<()> {
-        self.bytes.clear();
-        let most = leaves.len() + MOST_LEAVES;
-        let mut rest = match *value {
-            [0xff, version, ref body @ ..] if VERSIONS.contains(&version) => Reader(body),
-            _ => return None,
-        };
-        if rest.tag()? != b'o' {
-            return None;
-        }
-        self.bytes.push(b'o');
+    /// The shape of an object, whose leaves are added to those of others.
+    pub(super) fn read<'a>(value: &'a [u8], leaves: &mut Vec<Leaf<'a>>) -> Option<Self> {
+        let mut shape = Self::default();
+        let mut rest = Reader(body_of(value)?);
+        let mut kept = rest;
         // How many properties each object around has so far.
         let mut counts = [0_u32; DEEPEST];
         let mut depth = 0;
+        if rest.tag()? != b'o' {
+            return None;
+        }
         loop {
             match rest.tag()? {
-                b'"' => self.name(rest.text()?)?,
-                b'{' if rest.number()? == counts[depth] => {
-                    self.bytes.push(b'{');
-                    match depth.checked_sub(1) {
-                        Some(outer) => depth = outer,
-                        None => return rest.is_empty().then_some(()),
+                b'"' if is_literal(rest.text()?) => counts[depth] += 1,
+                b'{' if rest.number()? == counts[depth] => match depth.checked_sub(1) {
+                    Some(outer) => {
+                        depth = outer;
+                        continue;
                     }
-                    continue;
-                }
+                    None => {
+                        shape.bytes.extend_from_slice(kept.0);
+                        return rest.is_empty().then_some(shape);
+                    }
+                },
                 _ => return None,
             }
-            counts[depth] += 1;
+            let behind_name = rest;
             match rest.tag()? {
                 b'o' => {
-                    self.bytes.push(b'o');
                     depth += 1;
                     *counts.get_mut(depth)? = 0;
                 }
                 tag => {
-                    self.bytes.push(b'.');
+                    shape.bytes.extend_from_slice(kept.up_to(behind_name));
+                    shape.leaves.push(shape.bytes.len());
                     leaves.push(Leaf::read(tag, &mut rest)?);
+                    kept = rest;
                 }
             }
-            if leaves.len() > most || self.bytes.len() > LONGEST {
+            if shape.leaves.len() > MOST_LEAVES || shape.bytes.len() > LONGEST {
                 return None;
             }
         }
     }
 
-    fn name(&mut self, name: &[u8]) -> Option<()> {
-        // In a literal it would set the prototype.
-        if name == b"__proto__" {
-            return None;
+    /// Adds the leaves of an object of this shape; of another, it answers `None`, and may have
+    /// added some.
+    pub(super) fn matches<'a>(&self, value: &'a [u8], leaves: &mut Vec<Leaf<'a>>) -> Option<()> {
+        let mut rest = Reader(body_of(value)?);
+        let mut from = 0;
+        for place in &self.leaves {
+            rest = Reader(rest.0.strip_prefix(&self.bytes[from..*place])?);
+            leaves.push(Leaf::read(rest.tag()?, &mut rest)?);
+            from = *place;
         }
-        self.bytes.push(b'"');
-        self.bytes.extend_from_slice(&u16::try_from(name.len()).ok()?.to_le_bytes());
-        self.bytes.extend_from_slice(name);
-        Some(())
+        (rest.0 == &self.bytes[from..]).then_some(())
+    }
+
+    /// How many leaves an object has.
+    pub(super) fn leaves(&self) -> usize {
+        self.leaves.len()
     }
 
     /// A function that takes the leaves of objects in an array, and how many objects there are. It
     /// puts them into the same array, whose elements no setter can meet.
     pub(super) fn factory(&self) -> String {
         let mut literal = String::new();
-        let mut leaves = 0;
+        let mut places = self.leaves.iter().enumerate().peekable();
         let mut rest = Reader(&self.bytes);
-        while let Some(token) = rest.byte() {
-            match token {
+        while let Some(tag) = rest.tag() {
+            match tag {
                 b'o' => literal.push('{'),
-                b'{' => literal.push_str("},"),
-                b'.' => {
-                    literal.push_str(&format!("a[j+{leaves}],"));
-                    leaves += 1;
+                b'{' => {
+                    rest.number().expect("an object says how many properties it has");
+                    literal.push_str("},");
                 }
                 _ => {
-                    let length = rest.take(2).and_then(|bytes| bytes.first_chunk().copied());
-                    let length = u16::from_le_bytes(length.expect("each name has its length"));
-                    let name = rest.take(length.into()).expect("a name is as long as it says");
-                    let escaped = name.iter().map(|byte| format!("\\x{byte:02x}"));
+                    let name = rest.text().expect("a name is as long as it says").iter();
+                    let escaped = name.map(|byte| format!("\\x{byte:02x}"));
                     literal.push_str(&format!("\"{}\":", escaped.collect::<String>()));
+                    let read = self.bytes.len() - rest.0.len();
+                    if let Some((leaf, _)) = places.next_if(|(_, place)| **place == read) {
+                        literal.push_str(&format!("a[j+{leaf}],"));
+                    }
                 }
             }
         }
         let object = literal.trim_end_matches(',');
+        let leaves = self.leaves.len();
         format!("(a,n)=>{{for(let i=0,j=0;i<n;i++,j+={leaves})a[i]={object};a.length=n;return a}}")
     }
+}
+
+/// What is behind the header.
+fn body_of(value: &[u8]) -> Option<&[u8]> {
+    match value {
+        [0xff, version, body @ ..] if VERSIONS.contains(version) => Some(body),
+        _ => None,
+    }
+}
+
+/// Whether a literal may have a property of that name: this one would set the prototype.
+fn is_literal(name: &[u8]) -> bool {
+    name != b"__proto__"
 }
 
 /// A value that has no properties.
