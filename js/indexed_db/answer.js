@@ -13,7 +13,7 @@ const unreadValues = 2;
 /** Some of the values that a request asks for; its answer has the last of them. */
 export function addPart(requested, kind, values) {
   requested.parts ??= [];
-  ArrayPrototypePush(requested.parts, [kind, values]);
+  ArrayPrototypePush(requested.parts, { kind, values });
 }
 
 /** Makes a request's result of the answer, which is none that failed; the error if that fails. */
@@ -33,7 +33,7 @@ function withParts(requested, last) {
   requested.parts = undefined;
   const all = [];
   for (let i = 0; i < parts.length; i++) {
-    const [kind, values] = parts[i];
+    const { kind, values } = parts[i];
     append(all, kind === succeeded ? values : read(kind, values));
   }
   append(all, last);

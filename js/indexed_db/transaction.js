@@ -245,7 +245,7 @@ export function executeKnown(transaction, request, finish) {
 export function executeSilently(transaction, send, finish) {
   const state = transactionState(transaction);
   const id = ++state.lastRequest;
-  state.requests.set(id, { finish });
+  state.requests.set(id, { finish, result: undefined, parts: undefined });
   if (state.held === null) send(id);
   else ArrayPrototypePush(state.held, () => send(id));
 }
@@ -254,7 +254,7 @@ export function executeSilently(transaction, send, finish) {
 export function executeAhead(transaction, send, finish) {
   const state = transactionState(transaction);
   const id = ++state.lastRequest;
-  state.requests.set(id, { finish });
+  state.requests.set(id, { finish, result: undefined, parts: undefined });
   send(id);
 }
 
