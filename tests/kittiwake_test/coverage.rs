@@ -126,7 +126,7 @@ fn a_worker_counts_whatever_ended_it() {
     for (let turns = 0; ; ) turns += 1;
   }
   if (data === 'fill') {
-    for (const all = []; ; ) all.push({ number: all.length });
+    for (const all = []; ; ) all.push(new Array(10_000).fill(all.length));
   }
   console.log(data);
 });";
