@@ -1,7 +1,7 @@
-// Resizable ArrayBuffers: https://tc39.es/ecma262/#sec-arraybuffer-constructor
+// Buffers whose length may change: https://tc39.es/ecma262/#sec-arraybuffer-constructor
 // The engine's, but for a bound: it reserves their memory where no allocator sees it.
 //
-// Invariant: no resizable buffer has more bytes than its realm may have in buffers.
+// Invariant: no such buffer has more bytes than its realm may have in buffers, and none is shared.
 
 import { primordials } from "ext:core/mod.js";
 import { isObject } from "ext:kittiwake/webidl.js";
@@ -18,15 +18,28 @@ const {
 
 let limit = Infinity;
 
-/** How many bytes such a buffer may have. */
-export function setBufferLimit(bytes) {
-  limit = bytes;
-  // A shared WebAssembly memory would lead to them; the global is taken away.
-  delete globalThis.SharedArrayBuffer?.prototype.constructor;
+function refuse() {
+  throw new RangeError("Array buffer allocation failed");
 }
 
 function requireRoom(length) {
-  if (length > limit) throw new RangeError("Array buffer allocation failed");
+  if (length > limit) refuse();
+}
+
+/** The constructor of `prototype`, which calls `resizable` for a buffer whose length may change. */
+function replaceConstructor(prototype, constructor, resizable) {
+  const value = new Proxy(constructor, {
+    __proto__: null,
+    construct(target, args, newTarget) {
+      const options = args[1];
+      const maxByteLength = isObject(options) ? options.maxByteLength : undefined;
+      return maxByteLength === undefined
+        ? ReflectConstruct(target, [args[0]], newTarget)
+        : resizable(args[0], maxByteLength, newTarget);
+    },
+  });
+  ObjectDefineProperty(prototype, "constructor", { __proto__: null, value });
+  return value;
 }
 
 const { resize, transfer } = ArrayBufferPrototype;
@@ -49,19 +62,33 @@ for (const name in bounded) {
   ObjectDefineProperty(ArrayBufferPrototype, name, { __proto__: null, value: bounded[name] });
 }
 
+function resizable(length = 0, maxByteLength, newTarget) {
+  const buffer = ReflectConstruct(
+    ArrayBuffer,
+    [0, { __proto__: null, maxByteLength }],
+    newTarget,
+  );
+  ReflectApply(bounded.resize, buffer, [length]);
+  return buffer;
+}
+
 /** https://tc39.es/ecma262/#sec-arraybuffer-constructor */
-export const BoundedArrayBuffer = new Proxy(ArrayBuffer, {
-  __proto__: null,
-  construct(target, args, newTarget) {
-    const options = args[1];
-    const maxByteLength = isObject(options) ? options.maxByteLength : undefined;
-    if (maxByteLength === undefined) return ReflectConstruct(target, [args[0]], newTarget);
-    const buffer = ReflectConstruct(target, [0, { __proto__: null, maxByteLength }], newTarget);
-    ReflectApply(bounded.resize, buffer, [args[0] ?? 0]);
-    return buffer;
-  },
-});
-ObjectDefineProperty(ArrayBufferPrototype, "constructor", {
-  __proto__: null,
-  value: BoundedArrayBuffer,
-});
+export const BoundedArrayBuffer = replaceConstructor(ArrayBufferPrototype, ArrayBuffer, resizable);
+
+/**
+ * Takes the global away, which only an origin has that is cross-origin isolated. A shared
+ * WebAssembly memory leads to the constructor all the same; but what has grown the engine does not
+ * count. The engine gives it to realms alone, no snapshot has it.
+ */
+function boundSharedArrayBuffer() {
+  const { SharedArrayBuffer } = globalThis;
+  if (SharedArrayBuffer === undefined) return;
+  delete globalThis.SharedArrayBuffer;
+  replaceConstructor(SharedArrayBuffer.prototype, SharedArrayBuffer, refuse);
+}
+
+/** How many bytes such a buffer may have. Called once, before any user script. */
+export function setBufferLimit(bytes) {
+  limit = bytes;
+  boundSharedArrayBuffer();
+}

@@ -277,7 +277,6 @@ function start(options) {
   if (!options.rehearsal) globalThis.queueMicrotask(() => {});
   for (let i = 0; i < 2; i++) delete globalThis.queueMicrotask; // deno_core's; the engine's
   setBufferLimit(options.bufferLimit);
-  delete globalThis.SharedArrayBuffer; // only where the origin is cross-origin isolated
   globalThis[webidl.brand] = webidl.brand;
   location.setLocationHref(options.url);
   timers.setTimerLimit(options.timerLimit);

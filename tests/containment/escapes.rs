@@ -77,15 +77,6 @@ fn no_global_is_the_engines_or_the_machines() {
 }
 
 #[test]
-fn a_shared_webassembly_memory_does_not_lead_to_shared_buffers() {
-    let script =
-        "const { buffer } = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-        console.log(buffer.constructor === Object ||
-          buffer.constructor === undefined ? 'none' : buffer.constructor.name);";
-    assert_eq!(run(script), ["none"]);
-}
-
-#[test]
 fn frames_of_a_stack_show_no_function_of_the_engine() {
     let script = "Error.prepareStackTrace = (error, frames) => frames;
         const look = () => {

@@ -142,6 +142,26 @@ fn a_buffer_that_is_too_large_is_a_range_error() {
     }
 }
 
+/// As in a browser, a shared WebAssembly memory leads to the constructor that is no global.
+const SHARED: &str =
+    "const memory = new WebAssembly.Memory({ initial: 0, maximum: 0, shared: true });
+    const SharedArrayBuffer = memory.buffer.constructor;
+    if (SharedArrayBuffer.name !== 'SharedArrayBuffer') throw SharedArrayBuffer.name;";
+
+#[test]
+fn a_shared_buffer_that_is_too_large_is_a_range_error() {
+    for script in [
+        "new SharedArrayBuffer(2 ** 40)",
+        "new SharedArrayBuffer(2 ** 30)",
+        "new SharedArrayBuffer(1, { maxByteLength: 2 ** 30 }).grow(2 ** 30)",
+        "const all = []; for (;;) all.push(new SharedArrayBuffer(1, { maxByteLength: 2 ** 20 }));",
+        "const all = []; for (;;) all.push(new SharedArrayBuffer(2 ** 20));",
+    ] {
+        let script = format!("{SHARED} try {{ {script} }} catch (error) {{ throw error.name; }}");
+        is_refused(&[(Limit::Buffers, BUFFERS)], &script, &["RangeError"]);
+    }
+}
+
 #[test]
 fn buffers_that_are_garbage_count_no_longer() {
     let script = "for (let i = 0; i < 200; i++) new Uint8Array(2 ** 20)";
