@@ -81,6 +81,7 @@ def start_websockets(doc_root):
             sys.modules[name.replace("mod_pywebsocket", "pywebsocket3", 1)] = module
     arguments = ["-H", "127.0.0.1", "-p", "0", "-d", doc_root, "-w", handlers]
     options, _ = standalone._parse_args_and_config(arguments)
+    options.allow_handlers_outside_root_dir = True  # an overlay has links to them
     options.cgi_directories = []
     options.is_executable_method = None
     server = standalone.WebSocketServer(options)
