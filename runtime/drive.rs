@@ -1,10 +1,10 @@
 //! The task of one realm.
 //!
 //! Invariant: the host's calls come first and in their order, each a turn of its own; then the
-//! realm's own timers and answers.
+//! realm's own timers and answers; then the calls that came meanwhile.
 
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use deno_core::futures::future::poll_fn;
@@ -77,46 +77,66 @@ pub(crate) async fn drive(
     let ended = poll_fn(|context| {
         shard.turns.note();
         loop {
-            match commands.poll_recv(context) {
-                Poll::Ready(Some((command, _busy))) => {
-                    if let Err(ended) = run_command(&shard, id, &mut realm, command) {
-                        return Poll::Ready(Some(ended));
-                    }
+            let waiting = run_waiting(&shard, id, &mut realm, &mut commands, context);
+            if let Poll::Ready(Err(ended)) = waiting {
+                return Poll::Ready(ended);
+            }
+            let event_loop = loop {
+                match realm.poll_event_loop(context) {
+                    Ok(event_loop) => break event_loop,
+                    Err(RealmError::Exception(exception)) => shard.exception(id, exception),
+                    Err(ended) => return Poll::Ready(Some(ended)),
                 }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => break,
+            };
+            for import in realm.take_imports() {
+                shard.import_dynamically(id, import);
+            }
+            if let Err(ended) = realm.answer_awaiting() {
+                return Poll::Ready(Some(ended));
+            }
+            match event_loop {
+                EventLoop::Busy => {
+                    let_helper_work();
+                    busy.get_or_insert_with(|| shard.activity.begin());
+                }
+                EventLoop::Quiet => {
+                    busy = None;
+                    memory.ask(&shard, id, &mut realm);
+                }
+            }
+            if waiting.is_pending() {
+                return Poll::Pending;
             }
         }
-        let event_loop = loop {
-            match realm.poll_event_loop(context) {
-                Ok(event_loop) => break event_loop,
-                Err(RealmError::Exception(exception)) => shard.exception(id, exception),
-                Err(ended) => return Poll::Ready(Some(ended)),
-            }
-        };
-        for import in realm.take_imports() {
-            shard.import_dynamically(id, import);
-        }
-        if let Err(ended) = realm.answer_awaiting() {
-            return Poll::Ready(Some(ended));
-        }
-        match event_loop {
-            EventLoop::Busy => {
-                let_helper_work();
-                busy.get_or_insert_with(|| shard.activity.begin());
-            }
-            EventLoop::Quiet => {
-                busy = None;
-                memory.ask(&shard, id, &mut realm);
-            }
-        }
-        Poll::Pending
     })
     .await;
     if let Some(RealmError::Terminated(limit)) = ended {
         shard.strike(id, limit, LimitOutcome::Terminated);
     }
     shard.drop_realm(id);
+}
+
+/// Runs the commands that wait. What these bring about waits in turn, until the realm has looked
+/// after what they have left: a rejection that nobody handled is told first. Ready when one waits,
+/// or with how the realm has ended; otherwise `context` is woken by the next.
+fn run_waiting(
+    shard: &Shard,
+    id: RealmId,
+    realm: &mut Realm,
+    commands: &mut mpsc::UnboundedReceiver<(Command, Busy)>,
+    context: &mut Context<'_>,
+) -> Poll<Result<(), Option<RealmError>>> {
+    let mut waiting = commands.len();
+    loop {
+        match ready!(commands.poll_recv(context)) {
+            None => return Poll::Ready(Err(None)),
+            Some((command, _busy)) => run_command(shard, id, realm, command).map_err(Some)?,
+        }
+        waiting = waiting.saturating_sub(1);
+        if waiting == 0 && !commands.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+    }
 }
 
 /// How often a realm that comes to rest is asked what it has of memory.
