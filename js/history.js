@@ -4,7 +4,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { dispatchPlatformEvent } from "ext:kittiwake/events.js";
-import { refusalOf } from "ext:kittiwake/platform_object.js";
+import { deserialize, serialize } from "ext:kittiwake/structured_storage.js";
 import {
   dictionary,
   hostKey,
@@ -19,7 +19,7 @@ const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const { getLocationHref, setLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
 const { setTimeout } = core.loadExtScript("ext:deno_web/02_timers.js");
-const { op_clone_is_forged, op_history_entry, op_history_go, op_history_update } = core.ops;
+const { op_history_entry, op_history_go, op_history_update } = core.ops;
 
 let ownState; // what `state` says, once it was asked for or changed
 
@@ -91,7 +91,7 @@ export function createHistory() {
 
 // https://html.spec.whatwg.org/#shared-history-push/replace-state-steps
 function update(data, url, handling, prefix) {
-  const state = serialized(data, prefix);
+  const state = serialize(data, prefix);
   const here = new URL(getLocationHref());
   const to = url === undefined || url === null ? here : parse(string(url, prefix), here, prefix);
   if (to.origin !== here.origin || to.username !== "" || to.password !== "") {
@@ -102,21 +102,6 @@ function update(data, url, handling, prefix) {
   op_history_update(to.href, state, handling);
   setLocationHref(to.href);
   ownState = { value: stateOf(state) };
-}
-
-function serialized(data, prefix) {
-  const refuse = (text) => {
-    throw new DOMException(`${prefix}: ${text}`, "DataCloneError");
-  };
-  try {
-    const state = core.serialize(data, { forStorage: true }, refuse);
-    if (op_clone_is_forged(state)) refuse("An object could not be cloned.");
-    return state;
-  } catch (error) {
-    const refusal = refusalOf(error);
-    if (refusal !== undefined) refuse(refusal);
-    throw error;
-  }
 }
 
 function parse(text, base, prefix) {
@@ -130,11 +115,7 @@ function parse(text, base, prefix) {
 }
 
 function stateOf(bytes) {
-  if (bytes === null) return null;
-  return core.deserialize(bytes, {
-    forStorage: true,
-    deserializers: core.getCloneableDeserializers(),
-  });
+  return bytes === null ? null : deserialize(bytes);
 }
 
 /** https://html.spec.whatwg.org/#navigate-fragid */

@@ -14,6 +14,7 @@ import * as lazy from "ext:kittiwake/lazy.js";
 import * as messagePort from "ext:kittiwake/message_port.js";
 import * as originals from "ext:kittiwake/originals.js";
 import * as platformObject from "ext:kittiwake/platform_object.js";
+import * as structuredStorage from "ext:kittiwake/structured_storage.js";
 import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
 import * as syncWrites from "ext:kittiwake/sync_writes.js";
 import * as webidl from "ext:kittiwake/webidl.js";
@@ -33,6 +34,7 @@ export const imports = {
   "ext:kittiwake/message_port.js": messagePort,
   "ext:kittiwake/originals.js": originals,
   "ext:kittiwake/platform_object.js": platformObject,
+  "ext:kittiwake/structured_storage.js": structuredStorage,
   "ext:kittiwake/structured_transfer.js": structuredTransfer,
   "ext:kittiwake/sync_writes.js": syncWrites,
   "ext:kittiwake/webidl.js": webidl,

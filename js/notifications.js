@@ -6,6 +6,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { defineHandlers, dispatchPlatformEvent } from "ext:kittiwake/events.js";
 import { ExtendableEvent } from "ext:kittiwake/extendable_event.js";
+import { deserialize, serialize } from "ext:kittiwake/structured_storage.js";
 import {
   dictionary,
   enumMember,
@@ -20,7 +21,6 @@ import {
 
 const { Event, EventTarget } = core.loadExtScript("ext:deno_web/02_event.js");
 const { getLocationHref } = core.loadExtScript("ext:deno_web/12_location.js");
-const { structuredClone } = core.loadExtScript("ext:deno_web/13_message_port.js");
 const { URL } = core.loadExtScript("ext:deno_web/00_url.js");
 const {
   op_clock_now,
@@ -62,9 +62,10 @@ export class Notification extends EventTarget {
       const isPage = globalThis.ServiceWorkerGlobalScope === undefined;
       if (!isPage) throw new TypeError(`${prefix}: Illegal constructor.`);
       super();
-      this.#entry = convertNotification(title, options, prefix);
+      const { data, ...entry } = convertNotification(title, options, prefix);
+      this.#entry = { ...entry, data: dataOf(data) };
       if (Notification.permission === "granted") {
-        this.#id = show("", this.#entry);
+        this.#id = op_notification_show("", entry, data);
         ownNotifications.set(this.#id, this);
       }
     }
@@ -172,7 +173,7 @@ function convertNotification(title, options, prefix) {
     actions: convertActions(init.actions, prefix),
     badge: url(init.badge, prefix),
     body: text("body"),
-    data: init.data === undefined ? null : structuredClone(init.data),
+    data: serialize(init.data === undefined ? null : init.data, prefix),
     dir: enumMember(init.dir, "auto", directions, "dir", name, "NotificationDirection", prefix),
     icon: url(init.icon, prefix),
     image: url(init.image, prefix),
@@ -229,7 +230,7 @@ function convertVibration(pattern) {
 /** `registration.showNotification()`: https://notifications.spec.whatwg.org/#dom-serviceworkerregistration-shownotification */
 export function showNotification(registration, title, options) {
   const prefix = "Failed to execute 'showNotification' on 'ServiceWorkerRegistration'";
-  const entry = convertNotification(title, options, prefix);
+  const { data, ...entry } = convertNotification(title, options, prefix);
   if (registration.active === null) {
     const reason = "No active registration available on the ServiceWorkerRegistration.";
     throw new TypeError(`${prefix}: ${reason}`);
@@ -238,13 +239,19 @@ export function showNotification(registration, title, options) {
     const reason = "No notification permission has been granted for this origin.";
     throw new TypeError(`${prefix}: ${reason}`);
   }
-  show(registration.scope, entry);
+  op_notification_show(registration.scope, entry, data);
 }
 
-/** Hands `entry` to the host, its data serialised; answers the host's name for it. */
-function show(scope, entry) {
-  const { data, ...shown } = entry;
-  return op_notification_show(scope, shown, core.serialize(data, { forStorage: true }));
+/** The data of a notification; as in Chromium, none with a Blob in it. */
+function dataOf(bytes) {
+  const refuse = () => {
+    throw new TypeError();
+  };
+  try {
+    return deserialize(bytes, { ...core.getCloneableDeserializers(), Blob: refuse, File: refuse });
+  } catch {
+    return null;
+  }
 }
 
 /** `registration.getNotifications()`: https://notifications.spec.whatwg.org/#dom-serviceworkerregistration-getnotifications */
@@ -259,7 +266,7 @@ export function getNotifications(registration, filter) {
 }
 
 function notificationOf(id, entry, data) {
-  const shown = { ...thawed(entry), data: core.deserialize(new Uint8Array(data)) };
+  const shown = { ...thawed(entry), data: dataOf(new Uint8Array(data)) };
   return new Notification(hostKey, { id, entry: shown });
 }
 

@@ -11,6 +11,7 @@ import { core, primordials } from "ext:core/mod.js";
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const {
   ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptor,
   ObjectHasOwn,
   SafeWeakMap,
   SafeWeakSet,
@@ -38,10 +39,14 @@ export function refuseToClone({ name, prototype }) {
   ObjectDefineProperty(prototype, core.hostObjectBrand, { __proto__: null, value: refuse });
 }
 
-/** Why an object was not cloned, if that is what `error` says; so that a caller can say who was to
- * clone it. */
-export function refusalOf(error) {
-  return typeof error === "object" && error !== null
-    ? WeakMapPrototypeGet(refusals, error)
-    : undefined;
+/**
+ * Why an object was not cloned, if that is what `error` says; so that a caller can say who was to
+ * clone it. `shared` is what is wrong with shared memory.
+ */
+export function refusalOf(error, shared) {
+  if (typeof error !== "object" || error === null) return undefined;
+  const message = ObjectGetOwnPropertyDescriptor(error, "message")?.value;
+  return message === "[object SharedArrayBuffer] could not be cloned."
+    ? shared
+    : WeakMapPrototypeGet(refusals, error);
 }

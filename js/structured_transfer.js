@@ -31,6 +31,7 @@ const {
   TypeErrorPrototype,
 } = primordials;
 
+const SHARED = "SharedArrayBuffer transfer requires self.crossOriginIsolated.";
 const nothing = ObjectFreeze([]);
 
 /** What `postMessage()` got as its second argument: a sequence, or a dictionary with one. */
@@ -93,7 +94,7 @@ function serialize(value, hostObjects, refuse) {
       ? engine.serializeMessageData(value, fail)
       : core.serialize(value, { hostObjects }, fail);
   } catch (error) {
-    const refusal = refusalOf(error);
+    const refusal = refusalOf(error, SHARED);
     if (refusal !== undefined) refuse(refusal);
     const isEngines = ObjectPrototypeIsPrototypeOf(TypeErrorPrototype, error) &&
       error.message === "Failed to serialize response";

@@ -1,14 +1,8 @@
 //! Message ports: <https://html.spec.whatwg.org/#message-ports>
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use deno_core::{JsBuffer, OpState, op2, v8};
-use deno_error::JsErrorBox;
+use deno_core::{JsBuffer, OpState, op2};
 use serde::{Deserialize, Serialize};
 
-use crate::indexed_db::buffer_to_v8;
-use crate::structured_clone::is_forged;
 use crate::{Host, OpError, RealmId};
 
 /// A message as V8's serialiser left it, with what goes along.
@@ -87,28 +81,11 @@ pub fn op_port_post(
     services.port_post(realm, port, SerializedMessage { data: data.to_vec(), transfer })
 }
 
-/// Stands in for deno_web's `op_broadcast_serialize`, which takes as much as it gets. There are no
-/// shared buffers: the second member says so.
-#[op2(reentrant)]
-pub fn op_broadcast_bytes<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    state: Rc<RefCell<OpState>>,
-    value: v8::Local<'s, v8::Value>,
-    refuse: v8::Local<'s, v8::Value>,
-) -> Result<v8::Local<'s, v8::Value>, JsErrorBox> {
-    let refuse = v8::Local::<v8::Function>::try_from(refuse).ok();
-    let (data, _) = deno_core::serialize_broadcast(scope, value, refuse)?;
-    if is_forged(scope, &data) {
-        return Err(JsErrorBox::new(
-            "DOMExceptionDataCloneError",
-            "An object could not be cloned.",
-        ));
-    }
-    let (services, realm) = Host::of(&state.borrow());
-    services.may_broadcast(realm, data.len()).map_err(JsErrorBox::from_err)?;
-    let bytes = buffer_to_v8(scope, data);
-    let no_buffers = v8::Integer::new(scope, 0).into();
-    Ok(v8::Array::new_with_elements(scope, &[bytes, no_buffers]).into())
+/// Whether a message of so many bytes may be broadcast now.
+#[op2(fast)]
+pub fn op_broadcast_admit(state: &mut OpState, #[number] bytes: usize) -> Result<(), OpError> {
+    let (services, realm) = Host::of(state);
+    services.may_broadcast(realm, bytes)
 }
 
 /// `MessagePort.start()`.

@@ -38,7 +38,7 @@ extension!(
         op_background_fetch_watch,
         op_badge_set,
         op_blob_part,
-        op_broadcast_bytes,
+        op_broadcast_admit,
         op_bucket_delete,
         op_bucket_expire,
         op_bucket_names,
@@ -191,6 +191,7 @@ extension!(
         "platform_object.js",
         "service_worker.js",
         "simulation.js",
+        "structured_storage.js",
         "structured_transfer.js",
         "sync_writes.js",
         "test/door.js",
@@ -245,7 +246,6 @@ extension!(
 fn replace_engine_ops(op: OpDecl) -> OpDecl {
     match op.name {
         "op_blob_create_part" => op.with_implementation_from(&op_blob_part()),
-        "op_broadcast_serialize" => op.with_implementation_from(&op_broadcast_bytes()),
         "op_dispatch_exception" => op.with_implementation_from(&op_exception_report()),
         "op_now" => op.with_implementation_from(&op_clock_elapsed()),
         "op_time_origin" => op.with_implementation_from(&op_clock_origin()),
@@ -262,9 +262,8 @@ pub(crate) struct OriginShare {
 
 /// What deno's crates have that a realm loads only when it needs it, as it does our own modules in
 /// `lazy_loaded_esm`. Not `deno_crypto`: a message may bring a key to a realm that has used none.
-const LAZY_SCRIPTS: [&str; 8] = [
+const LAZY_SCRIPTS: [&str; 7] = [
     "ext:deno_fetch/21_formdata.js",
-    "ext:deno_web/01_broadcast_channel.js",
     "ext:deno_web/01_urlpattern.js",
     "ext:deno_web/02_structured_clone.js",
     "ext:deno_web/06_streams.js",

@@ -18,7 +18,8 @@ import {
   requireActive,
   transactionState,
 } from "ext:kittiwake/indexed_db/transaction.js";
-import { blobParts, deserialize, serialize } from "ext:kittiwake/indexed_db/values.js";
+import { blobParts } from "ext:kittiwake/indexed_db/values.js";
+import { deserialize, refusing } from "ext:kittiwake/structured_storage.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_indexed_db_put, op_indexed_db_put_bytes } = core.ops;
@@ -36,15 +37,11 @@ export function storeValue(transaction, store, value, key, options) {
   state.phase = "inactive";
   let bytes;
   try {
-    bytes = serialize(
-      value,
-      (refuse) =>
-        op_indexed_db_put(
-          state.id, request, store.id, recipe, value, key, overwrite,
-          core.hostObjectBrand, ObjectPrototype, refuse,
-        ),
-      prefix,
-    );
+    bytes = refusing(prefix, (refuse) =>
+      op_indexed_db_put(
+        state.id, request, store.id, recipe, value, key, overwrite,
+        core.hostObjectBrand, ObjectPrototype, refuse,
+      ));
   } finally {
     if (state.phase === "inactive") state.phase = "active";
   }

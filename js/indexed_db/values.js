@@ -1,48 +1,10 @@
-// Values as bytes: https://html.spec.whatwg.org/#structuredserializeforstorage
-//
-// Invariant: what cannot be cloned is a DataCloneError to the script.
+// Blobs in values that are kept as bytes: https://html.spec.whatwg.org/#structuredserializeforstorage
 
 import { core, primordials } from "ext:core/mod.js";
-import { refusalOf } from "ext:kittiwake/platform_object.js";
+import { deserialize } from "ext:kittiwake/structured_storage.js";
 
-const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { op_indexed_db_has_blobs } = core.ops;
-const {
-  ArrayPrototypePush,
-  ObjectPrototypeIsPrototypeOf,
-  SafeMap,
-  TypeErrorPrototype,
-} = primordials;
-
-/**
- * https://html.spec.whatwg.org/#structuredserializeforstorage: `write` is given what the host needs
- * for it.
- */
-export function serialize(value, write, prefix) {
-  const refuse = (text) => {
-    throw new DOMException(`${prefix}: ${text}`, "DataCloneError");
-  };
-  try {
-    return write(refuse);
-  } catch (error) {
-    const refusal = refusalOf(error);
-    if (refusal !== undefined) refuse(refusal);
-    // The engine's own refusals; a getter's exception is the script's.
-    if (ObjectPrototypeIsPrototypeOf(TypeErrorPrototype, error) && isEngines(error)) {
-      refuse(error.message);
-    }
-    throw error;
-  }
-}
-
-function isEngines(error) {
-  return error.message === "Failed to serialize response";
-}
-
-/** https://html.spec.whatwg.org/#structureddeserialize */
-export function deserialize(bytes, deserializers = core.getCloneableDeserializers()) {
-  return core.deserialize(bytes, { forStorage: true, deserializers });
-}
+const { ArrayPrototypePush, SafeMap } = primordials;
 
 /**
  * The parts of blobs that a serialised value names, and an object with which they may go: the

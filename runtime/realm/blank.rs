@@ -50,8 +50,6 @@ impl Blank {
             skip_op_registration: true, // they are in the snapshot
             create_params: Some(memory.parameters()),
             module_loader: Some(Rc::new(no_modules::NoModules)),
-            // Buffers that are transferred inside the realm pass through these.
-            shared_array_buffer_store: Some(Default::default()),
             compiled_wasm_module_store: Some(Default::default()),
             ..Default::default()
         });

@@ -161,7 +161,8 @@ fn an_object_that_pretends_to_be_the_hosts_is_refused() {
               const forged = { [brand]: () => ({ ...data, type }) };
               for (const way of [structuredClone, (value) => history.pushState(value, ''),
                 (value) => new MessageChannel().port1.postMessage(value),
-                (value) => new BroadcastChannel('x').postMessage(value)]) {
+                (value) => new BroadcastChannel('x').postMessage(value),
+                (value) => new Notification('x', { data: value }).data]) {
                 tried++;
                 try { way(forged); } catch { refused++; }
               }
@@ -172,7 +173,7 @@ fn an_object_that_pretends_to_be_the_hosts_is_refused() {
           }
           console.log(tried, refused > 0);
         })()";
-    assert_eq!(run(script), ["256 true"]);
+    assert_eq!(run(script), ["320 true"]);
 }
 
 #[test]
