@@ -28,6 +28,24 @@ fn an_expected_failure_is_no_failure() {
 }
 
 #[test]
+fn a_test_that_seldom_ends_well_may() {
+    let good = "// META: global=serviceworker\ntest(() => {}, 'passes');\n";
+    let late = format!("{good}Promise.reject(new Error('late'));\n");
+    let expected = "[reasons]\nlate = \"it may be over\"\n\n[file.\"a/t.any.js\"]\npass = 1\n\
+                    status = \"ERROR\"\nbecause = \"late\"\nflaky_status = true\n";
+    for test in [good, &*late] {
+        let tree = checkout(&[("a/t.any.js", test), ("expected/a.toml", expected)]);
+        let ran = wpt(tree.path(), &[]);
+        assert_eq!((told(&ran).len(), ran.code), (0, 0), "{:?}", ran.stdout);
+        assert_eq!(wpt(tree.path(), &["--update-expectations"]).code, 0);
+        assert_eq!(read(tree.path(), "expected/a.toml"), expected);
+    }
+    let strict = expected.replace("flaky_status = true\n", "");
+    let tree = checkout(&[("a/t.any.js", good), ("expected/a.toml", &strict)]);
+    assert_eq!(wpt(tree.path(), &[]).code, 1);
+}
+
+#[test]
 fn an_unexpected_failure_fails_the_run() {
     let tree =
         checkout(&[("a/t.any.js", TEST), ("expected/a.toml", "[pass]\n\"a/t.any.js\" = 2\n")]);

@@ -53,6 +53,9 @@ pub struct Expected {
     /// How the whole ends, and why, if not well.
     status: Option<Status>,
     because: Option<String>,
+    /// Whether the whole may end well all the same.
+    #[serde(default)]
+    flaky_status: bool,
     /// Why it is not run at all.
     skip: Option<String>,
     /// Subtests that fail, by the reason.
@@ -87,7 +90,7 @@ impl Expected {
     pub fn differences(&self, outcome: &Outcome) -> Vec<String> {
         let mut differences = Vec::new();
         let status = self.status.unwrap_or(Status::Ok);
-        if outcome.status != status {
+        if outcome.status != status && !(self.flaky_status && outcome.status == Status::Ok) {
             let message = outcome.message.as_deref().unwrap_or("no message");
             let ended = word(outcome.status);
             differences.push(format!("{ended} instead of {}: {message}", word(status)));
@@ -198,7 +201,9 @@ impl Expectations {
         area.pass.remove(&key);
         let old = area.file.remove(&key).unwrap_or_default();
         let mut new = Expected::all_of(outcome.passed());
-        if outcome.status != Status::Ok {
+        if old.flaky_status && outcome.status == Status::Ok {
+            (new.status, new.because) = (old.status, old.because.clone());
+        } else if outcome.status != Status::Ok {
             new.status = Some(outcome.status);
             let because = old.because.clone().filter(|_| old.status == new.status);
             new.because = Some(because.unwrap_or_else(|| UNEXPLAINED.to_owned()));
@@ -207,6 +212,7 @@ impl Expectations {
             let reason = old.reason_of(name).unwrap_or(UNEXPLAINED).to_owned();
             new.fail.entry(reason).or_default().insert(name.to_owned());
         }
+        new.flaky_status = old.flaky_status && new.status == old.status;
         new.flaky = old.flaky;
         let flaky: BTreeSet<&String> = new.flaky.values().flatten().collect();
         let passing = outcome.subtests.iter().filter(|each| each.status == SubtestStatus::Pass);
@@ -292,6 +298,9 @@ impl fmt::Display for Expected {
         writeln!(f, "pass = {}", self.pass)?;
         if let (Some(status), Some(because)) = (self.status, &self.because) {
             writeln!(f, "status = {:?}\nbecause = {}", word(status), quoted(because))?;
+        }
+        if self.flaky_status {
+            writeln!(f, "flaky_status = true")?;
         }
         for (kind, lists) in [("fail", &self.fail), ("flaky", &self.flaky)] {
             for (reason, names) in lists {
