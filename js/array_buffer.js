@@ -1,11 +1,13 @@
 // Buffers whose length may change: https://tc39.es/ecma262/#sec-arraybuffer-constructor
 // The engine's, but for a bound: it reserves their memory where no allocator sees it.
 //
-// Invariant: no such buffer has more bytes than its realm may have in buffers, and none is shared.
+// Invariant: no such buffer has more bytes than its realm may have in buffers, and none is shared;
+// none is made that leaves the process without memory mappings.
 
-import { primordials } from "ext:core/mod.js";
+import { core, primordials } from "ext:core/mod.js";
 import { isObject } from "ext:kittiwake/webidl.js";
 
+const { op_mappings_have_room } = core.ops;
 const {
   ArrayBuffer,
   ArrayBufferPrototype,
@@ -15,6 +17,9 @@ const {
   ReflectApply,
   ReflectConstruct,
 } = primordials;
+
+/** Of addresses, which the process has 2 ** 47 of, a buffer takes its largest length at once. */
+const LARGEST = 2 ** 32;
 
 let limit = Infinity;
 
@@ -63,6 +68,8 @@ for (const name in bounded) {
 }
 
 function resizable(length = 0, maxByteLength, newTarget) {
+  maxByteLength = +maxByteLength;
+  if (maxByteLength > LARGEST || !op_mappings_have_room(1)) refuse();
   const buffer = ReflectConstruct(
     ArrayBuffer,
     [0, { __proto__: null, maxByteLength }],

@@ -55,7 +55,7 @@ import * as structuredTransfer from "ext:kittiwake/structured_transfer.js";
 import { rejectSync, resolveSyncs } from "ext:kittiwake/sync_writes.js";
 import { testDoor, testMessage } from "ext:kittiwake/test/door.js";
 import * as timers from "ext:kittiwake/timers.js";
-import { installWasmStreaming } from "ext:kittiwake/webassembly.js";
+import { boundWebAssembly, installWasmStreaming } from "ext:kittiwake/webassembly.js";
 import {
   assertThis,
   attributeOwner,
@@ -286,6 +286,7 @@ function start(options) {
     answerLazily();
     installErrorReporting();
     installWasmStreaming();
+    boundWebAssembly();
   }
   if (options.kind === "service-worker") startServiceWorker(options);
   else startPage(options);

@@ -6,8 +6,14 @@ import { core, primordials } from "ext:core/mod.js";
 import { refusalOf } from "ext:kittiwake/platform_object.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { op_clone_is_forged } = core.ops;
+const { op_clone_is_forged, op_mappings_have_room_for_clone } = core.ops;
 const { ObjectPrototypeIsPrototypeOf, TypeErrorPrototype } = primordials;
+
+/** To be called before a clone is read, whose buffers may be too many. */
+export function requireRoomForClone(bytes) {
+  if (op_mappings_have_room_for_clone(bytes)) return;
+  throw new DOMException("Data cannot be cloned, out of memory.", "DataCloneError");
+}
 
 /** What `write` answers, which is given what to call with the reason of a refusal. */
 export function refusing(prefix, write) {
@@ -45,5 +51,6 @@ export function serialize(value, prefix) {
 
 /** https://html.spec.whatwg.org/#structureddeserialize */
 export function deserialize(bytes, deserializers = core.getCloneableDeserializers()) {
+  requireRoomForClone(bytes);
   return core.deserialize(bytes, { forStorage: true, deserializers });
 }

@@ -12,6 +12,7 @@ import {
 } from "ext:kittiwake/message_port.js";
 import { ifLoaded, load, STREAMS } from "ext:kittiwake/lazy.js";
 import { refusalOf } from "ext:kittiwake/platform_object.js";
+import { requireRoomForClone } from "ext:kittiwake/structured_storage.js";
 import { isObject, requireArguments, webidl } from "ext:kittiwake/webidl.js";
 
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
@@ -137,6 +138,7 @@ function receiveObject(sent) {
  * https://html.spec.whatwg.org/#structureddeserializewithtransfer
  */
 export function deserializeWithTransfer({ data, transfer }) {
+  requireRoomForClone(data);
   if (transfer.length === 0) return { value: engine.deserializeMessageData(data), ports: nothing };
   const hostObjects = ArrayPrototypeMap(transfer, receiveObject);
   const deserializers = core.getCloneableDeserializers();

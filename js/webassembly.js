@@ -1,16 +1,32 @@
 // WebAssembly's streaming functions: https://webassembly.github.io/spec/web-api/#streaming-modules
+// And what makes memories: https://webassembly.github.io/spec/js-api/#memories
+// They are the engine's, but for a bound: each memory takes mappings of the process's.
 //
-// Invariant: whatever V8 hands over is fed to its end, or aborted with what went wrong.
+// Invariant: whatever V8 hands over is fed to its end, or aborted with what went wrong; no memory
+// is made that leaves the process without mappings.
 
 import { core, primordials } from "ext:core/mod.js";
 import { Response } from "ext:kittiwake/fetch/response.js";
 import { streamMethods } from "ext:kittiwake/fetch/stream_methods.js";
 import * as originals from "ext:kittiwake/originals.js";
+import { isObject } from "ext:kittiwake/webidl.js";
 
-const { op_wasm_streaming_feed, op_wasm_streaming_set_url } = core.ops;
 const {
+  op_mappings_have_room,
+  op_mappings_have_room_for_instance,
+  op_wasm_streaming_feed,
+  op_wasm_streaming_set_url,
+} = core.ops;
+const {
+  ArrayBufferIsView,
+  ObjectDefineProperty,
   ObjectPrototypeIsPrototypeOf,
   PromisePrototypeThen,
+  Proxy,
+  RangeError,
+  ReflectApply,
+  ReflectConstruct,
+  StringPrototypeReplace,
   StringPrototypeToLowerCase,
   TypeError,
   TypedArrayPrototypeGetSymbolToStringTag,
@@ -56,4 +72,75 @@ async function compile(source, rid) {
     }
     op_wasm_streaming_feed(rid, value);
   }
+}
+
+/** Called once in each realm, before any user script. */
+export function boundWebAssembly() {
+  const { WebAssembly } = globalThis;
+  const { CompileError, compile, compileStreaming, instantiate, instantiateStreaming } =
+    WebAssembly;
+
+  async function instantiateModule(module, imports) {
+    requireRoomForInstance(module, "WebAssembly.instantiate()");
+    return await ReflectApply(instantiate, WebAssembly, [module, imports]);
+  }
+
+  /** What the engine does in one step; there is room to be looked for between the two. */
+  async function compileAndInstantiate(compile, args) {
+    let module;
+    try {
+      module = await ReflectApply(compile, WebAssembly, [args[0], args[2]]);
+    } catch (error) {
+      if (!ObjectPrototypeIsPrototypeOf(CompileError.prototype, error)) throw error;
+      throw new CompileError(StringPrototypeReplace(error.message, "compile", "instantiate"));
+    }
+    return { module, instance: await instantiateModule(module, args[1]) };
+  }
+
+  const functions = {
+    // https://webassembly.github.io/spec/js-api/#dom-webassembly-instantiate
+    instantiate(source) {
+      const mayHaveImports = arguments[1] === undefined || isObject(arguments[1]);
+      if (mayHaveImports && (core.isAnyArrayBuffer(source) || ArrayBufferIsView(source))) {
+        return compileAndInstantiate(compile, arguments);
+      }
+      return ReflectApply(instantiateModule, undefined, arguments);
+    },
+    // https://webassembly.github.io/spec/web-api/#dom-webassembly-instantiatestreaming
+    instantiateStreaming(source) {
+      return arguments[1] === undefined || isObject(arguments[1])
+        ? compileAndInstantiate(compileStreaming, arguments)
+        : ReflectApply(instantiateStreaming, this, arguments);
+    },
+  };
+  WebAssembly.instantiate = functions.instantiate;
+  WebAssembly.instantiateStreaming = functions.instantiateStreaming;
+  replaceConstructor("Instance", (module) => {
+    requireRoomForInstance(module, "WebAssembly.Instance()");
+  });
+  replaceConstructor("Memory", () => {
+    if (!op_mappings_have_room(1)) {
+      throw new RangeError("WebAssembly.Memory(): could not allocate memory");
+    }
+  });
+}
+
+function requireRoomForInstance(module, prefix) {
+  if (op_mappings_have_room_for_instance(module)) return;
+  const reason = "Out of memory: Cannot allocate Wasm memory for new instance";
+  throw new RangeError(`${prefix}: ${reason}`);
+}
+
+/** One that calls `requireRoom` with its first argument. */
+function replaceConstructor(name, requireRoom) {
+  const constructor = WebAssembly[name];
+  const value = new Proxy(constructor, {
+    __proto__: null,
+    construct(target, args, newTarget) {
+      requireRoom(args[0]);
+      return ReflectConstruct(target, args, newTarget);
+    },
+  });
+  ObjectDefineProperty(constructor.prototype, "constructor", { __proto__: null, value });
+  WebAssembly[name] = value;
 }

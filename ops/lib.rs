@@ -26,6 +26,7 @@ mod indexed_db;
 mod keys;
 mod lazy;
 mod locks;
+mod mappings;
 mod message_port;
 mod navigation_preload;
 mod network;
@@ -34,6 +35,7 @@ mod periodic;
 mod permissions;
 mod push;
 mod script;
+mod serialized;
 mod service_worker;
 mod static_routing;
 mod structured_clone;
@@ -60,6 +62,9 @@ pub use indexed_db::*;
 pub use keys::*;
 pub use lazy::*;
 pub use locks::*;
+pub use mappings::{
+    op_mappings_have_room, op_mappings_have_room_for_clone, op_mappings_have_room_for_instance,
+};
 pub use message_port::*;
 pub use navigation_preload::*;
 pub use network::*;

@@ -6,9 +6,7 @@
 //! Invariant: what is found here is what the specification finds in the clone.
 
 use super::{IndexedDbIndexKeys, IndexedDbKey};
-
-/// The versions of V8's format whose tags are those below.
-pub(super) const VERSIONS: std::ops::RangeInclusive<u8> = 15..=16;
+use crate::serialized::{Reader, VERSIONS};
 
 const UNIQUE: u8 = 1;
 const COMPOUND: u8 = 2;
@@ -113,16 +111,7 @@ fn evaluate(value: Reader<'_>, path: &KeyPath<'_>) -> Option<Found> {
     Some(if is_key { Found::Key(IndexedDbKey::Array(keys)) } else { Found::NoKey })
 }
 
-/// Bytes that are not read yet. Every method answers `None` for what it does not know.
-#[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
-
 impl<'a> Reader<'a> {
-    /// What was read until `later`, a later state of this reader.
-    pub(super) fn up_to(self, later: Self) -> &'a [u8] {
-        &self.0[..self.0.len() - later.0.len()]
-    }
-
     fn key_path(&mut self) -> Option<KeyPath<'a>> {
         let index = u32::from_le_bytes(*self.0.first_chunk()?);
         self.take(4)?;
@@ -200,111 +189,5 @@ impl<'a> Reader<'a> {
             _ => return None,
         };
         Some(Found::Key(key))
-    }
-
-    /// Not behind objects that refer to others, or that are none of JavaScript's.
-    fn skip_value(&mut self) -> Option<()> {
-        let mut depth = 0_usize;
-        loop {
-            match self.tag()? {
-                b'_' | b'0' | b'T' | b'F' | b'-' | b'y' | b'x' => {}
-                b'I' | b'U' => {
-                    self.number()?;
-                }
-                b'N' | b'D' | b'n' => {
-                    self.take(8)?;
-                }
-                b'"' | b'c' => {
-                    self.text()?;
-                }
-                b'B' => {
-                    self.text()?;
-                    // The view of it: its type, offset, length and flags.
-                    if self.peek() == Some(b'V') {
-                        self.take(2)?;
-                        for _ in 0..3 {
-                            self.number()?;
-                        }
-                    }
-                }
-                b'o' | b';' | b'\'' => depth += 1,
-                b'A' | b'a' => {
-                    self.number()?;
-                    depth += 1;
-                }
-                b'{' | b':' | b',' => {
-                    self.number()?;
-                    depth = depth.checked_sub(1)?;
-                }
-                b'$' | b'@' => {
-                    self.number()?;
-                    self.number()?;
-                    depth = depth.checked_sub(1)?;
-                }
-                _ => return None,
-            }
-            if depth == 0 {
-                return Some(());
-            }
-        }
-    }
-
-    /// The next tag, behind what aligns two-byte strings.
-    pub(super) fn tag(&mut self) -> Option<u8> {
-        loop {
-            match self.byte()? {
-                0 => {}
-                tag => return Some(tag),
-            }
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn peek(mut self) -> Option<u8> {
-        self.tag()
-    }
-
-    pub(super) fn byte(&mut self) -> Option<u8> {
-        let (&byte, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(byte)
-    }
-
-    pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    /// Its sign is the lowest bit.
-    pub(super) fn integer(&mut self) -> Option<i32> {
-        let number = self.number()?;
-        Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
-    }
-
-    /// Seven bits a byte, the lowest first.
-    pub(super) fn number(&mut self) -> Option<u32> {
-        let mut number = 0;
-        for shift in (0..32).step_by(7) {
-            let byte = self.byte()?;
-            number |= u32::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    pub(super) fn double(&mut self) -> Option<f64> {
-        Some(f64::from_ne_bytes(*self.take(8)?.first_chunk()?))
-    }
-
-    /// The bytes of a string or buffer, whose tag has been read.
-    pub(super) fn text(&mut self) -> Option<&'a [u8]> {
-        let length = self.number()?;
-        self.take(length as usize)
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: bytes that are not certain to be a plain object of properties that say themselves
 //! what they are, have no shape.
 
-use super::key_path::{Reader, VERSIONS};
+use crate::serialized::{Reader, VERSIONS};
 
 const MOST_LEAVES: usize = 64;
 const DEEPEST: usize = 8;

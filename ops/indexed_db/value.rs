@@ -9,6 +9,7 @@ use deno_core::v8::{ValueDeserializerHelper, ValueSerializerHelper};
 use deno_error::JsErrorBox;
 
 use super::key_path;
+use crate::mappings::have_room_for_clone;
 use crate::structured_clone::{HOST_OBJECT, is_forged};
 
 /// How objects of the platform are known, and what becomes of them.
@@ -53,12 +54,15 @@ pub(super) fn serialize<'s>(
     }
 }
 
-/// The value that V8's serialiser wrote; `None` if it has an object of the host's, or cannot be
-/// read.
+/// The value that V8's serialiser wrote; `None` if it has an object of the host's, cannot be read,
+/// or if there is no room for it.
 pub(super) fn deserialize<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     bytes: &[u8],
 ) -> Option<v8::Local<'s, v8::Value>> {
+    if !have_room_for_clone(scope, bytes) {
+        return None;
+    }
     v8::tc_scope!(let scope, scope);
     let context = scope.get_current_context();
     let deserializer = v8::ValueDeserializer::new(scope, Box::new(OfTheEngine), bytes);

@@ -5,7 +5,7 @@
 //! buffer that would be too much is refused; a realm that has too much is terminated.
 //!
 //! Invariant: nothing that a script allocates makes V8 end the process, as long as the machine has
-//! memory, and the process memory mappings, which nobody counts (`SECURITY.md`).
+//! memory. The process's memory mappings, which V8 needs too, are `ops/mappings.rs`'s.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::ffi::{c_char, c_void};

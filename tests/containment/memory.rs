@@ -190,6 +190,67 @@ fn a_webassembly_memory_of_many_gigabytes_is_a_range_error() {
     is_refused(&[], script, &["RangeError"]);
 }
 
+/// Makes what takes memory mappings: buffers, and a WebAssembly module with many memories.
+const MAKERS: &str = "const all = [];
+    const buffer = (length = 0) => new ArrayBuffer(length, { maxByteLength: 8192 });
+    const number = (n) => n < 128 ? [n] : [n & 127 | 128, ...number(n >> 7)];
+    const module = (count) => {
+      const section = number(count);
+      for (let i = 0; i < count; i++) section.push(0, 1);
+      const header = [0, 97, 115, 109, 1, 0, 0, 0, 5, ...number(section.length)];
+      return new Uint8Array(header.concat(section));
+    };";
+
+#[test]
+fn a_script_cannot_use_up_the_memory_mappings_of_the_process() {
+    for (script, expected) in [
+        ("for (;;) all.push(buffer(1));", "RangeError"),
+        (
+            "const cloned = ['~', 1n, /~/, new Map([[~0, { '~': 0.5 }]])];
+             for (let i = 0; i < 6000; i++) cloned.push(buffer(i % 9));
+             for (;;) all.push(structuredClone(cloned));",
+            "DataCloneError",
+        ),
+        ("for (;;) all.push(new WebAssembly.Memory({ initial: 1 }));", "RangeError"),
+        ("new WebAssembly.Instance(new WebAssembly.Module(module(4e4)));", "RangeError"),
+    ] {
+        let script = format!("{MAKERS} try {{ {script} }} catch (error) {{ throw error.name; }}");
+        is_refused(&[(Limit::Buffers, 8 << 30)], &script, &[expected]);
+    }
+    let script = "WebAssembly.instantiate(module(4e4)).catch((error) => console.log(error.name));
+        WebAssembly.compile(module(4e4)).then(WebAssembly.instantiate)
+          .catch((error) => console.log(error.name));";
+    let world = World::start(&[]);
+    world.attack(&format!("{MAKERS} {script}"));
+    assert_eq!(world.hears(), ["RangeError", "RangeError"]);
+    world.end_unharmed();
+}
+
+#[test]
+fn a_buffer_cannot_take_most_addresses_of_the_process() {
+    let script = "const all = [];
+        for (;;) all.push(new ArrayBuffer(0, { maxByteLength: 2 ** 40 }));";
+    is_refused(&[], script, &[NO_MEMORY]);
+}
+
+#[test]
+fn the_memory_mappings_of_garbage_are_taken_again() {
+    let script = "for (let i = 0; i < 1e5; i++) new ArrayBuffer(1, { maxByteLength: 8192 });
+        const cloned = new ArrayBuffer(1, { maxByteLength: 8192 });
+        for (let i = 0; i < 1e5; i++) structuredClone(cloned);";
+    is_refused(&[], script, &[]);
+}
+
+#[test]
+fn what_only_looks_like_buffers_in_a_clone_takes_no_memory_mappings() {
+    let script = "const bytes = new Uint8Array(2 ** 20).fill(126), text = '~'.repeat(2 ** 20);
+        const error = new Error('~'.repeat(100));
+        for (let i = 0; i < 50; i++) {
+          structuredClone([bytes, text, `${text}\u{1f426}`, new Float64Array(bytes.buffer), error]);
+        }";
+    is_refused(&[], script, &[]);
+}
+
 #[test]
 fn a_body_that_is_larger_than_a_buffer_may_be_is_a_range_error() {
     let world = World::with(&[(Limit::Buffers, 1 << 20)], |builder| {
