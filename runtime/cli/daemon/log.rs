@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use tokio::sync::oneshot;
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
@@ -88,11 +89,16 @@ impl Log {
     }
 }
 
-/// Writes the trace into the log, for as long as there is one.
-pub async fn follow_trace(timeline: Arc<Timeline>) {
+/// Writes the trace into the log, whole: when it has `ended`, what is there already too.
+pub async fn follow_trace(timeline: Arc<Timeline>, mut ended: oneshot::Receiver<()>) {
     let mut reader = timeline.read(None);
     drop(timeline);
-    while let Some(next) = reader.next().await {
+    loop {
+        let next = tokio::select! {
+            biased;
+            Some(next) = reader.next() => next,
+            _ = &mut ended => return,
+        };
         match next {
             Next::Event(entry) => write(&entry),
             Next::Gap { missed, .. } => {

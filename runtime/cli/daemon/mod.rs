@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kittiwake::{Builder, RealNetwork, Runtime};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use self::guard::Access;
@@ -183,7 +183,8 @@ async fn hosted(setup: Setup) -> Result<(), Refusal> {
     let access = access(&options, &listen, &state, started_ms)?;
     let format = options.log_format.unwrap_or(LogFormat::Text);
     let log = Log::start(format, options.log_level.unwrap_or(LogLevel::Info));
-    let follow_log = tokio::spawn(log::follow_trace(timeline.clone()));
+    let (end_log, log_ends) = oneshot::channel();
+    let follow_log = tokio::spawn(log::follow_trace(timeline.clone(), log_ends));
     let network = network.unwrap_or(Network::Real(RealNetwork::default()));
     let follows_machine = matches!(network, Network::Real(_));
     follow(&runtime, network).await.map_err(Refusal::failure)?;
@@ -216,8 +217,10 @@ async fn hosted(setup: Setup) -> Result<(), Refusal> {
     let drain = options.drain.unwrap_or(Duration::from_secs(30));
     stop.send_replace(true);
     let result = stopped(server, runtime, drain, &mut signals).await;
-    follow_log.abort();
-    result
+    drop(end_log);
+    follow_log.await.map_err(Refusal::failure)?;
+    tracing::info!(all_ended = result?, "stopped");
+    Ok(())
 }
 
 /// Who hears of what happens.
@@ -253,13 +256,14 @@ fn access(
     })
 }
 
-/// Finishes what is under way, gives back what is not finished, and ends.
+/// Finishes what is under way, gives back what is not finished, and ends; answers whether nothing
+/// was given back.
 async fn stopped(
     server: Server,
     runtime: Runtime,
     drain: Duration,
     signals: &mut StopSignals,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     tracing::info!(connections = server.open(), "stopping; what is under way may end");
     service_manager::tell_stopping(drain);
     let mut limit = END_LIMIT;
@@ -292,8 +296,7 @@ async fn stopped(
             ));
         }
     }
-    tracing::info!(all_ended = ended, "stopped");
-    Ok(())
+    Ok(ended)
 }
 
 #[expect(
