@@ -3,6 +3,7 @@
 //! Invariant: every thread that runs an isolate descends from the thread that initialised V8. With
 //! memory protection keys a thread has the rights of its parent, and V8 crashes without them.
 
+use std::cell::OnceCell;
 use std::io;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -87,20 +88,45 @@ fn start_engine() -> Result<Sender<Request>, EngineError> {
     thread.map(|_| requests).map_err(|error| EngineError::Thread(Arc::new(error)))
 }
 
+/// Who hears why V8 fails.
+pub(crate) type FailureHook = Arc<dyn Fn(&str) + Send + Sync>;
+
+static ENDING: OnceLock<fn(&str)> = OnceLock::new();
+
+thread_local! {
+    static OUTLIVED: OnceCell<FailureHook> = const { OnceCell::new() };
+}
+
 /// Calls `tell` when V8 is about to end the process, with its reason: it found a fault of its own,
 /// or the machine has no memory left for a realm, though the limits hold. Any thread may be the one
 /// that calls, in the midst of what it does: say it, and ask nothing of Kittiwake. Only the first
 /// call of a process counts. Where V8 cannot reserve the room for one more realm, it tells nobody.
 pub fn on_engine_failure(tell: fn(why: &str)) {
-    static TELL: OnceLock<fn(&str)> = OnceLock::new();
-    if TELL.set(tell).is_err() {
-        return;
+    if ENDING.set(tell).is_ok() {
+        v8::V8::set_fatal_error_handler(hear_failure);
     }
-    v8::V8::set_fatal_error_handler(|_: &str, _: i32, why: &str| {
-        if let Some(tell) = TELL.get() {
+}
+
+/// Has this thread wait for ever when V8 fails on it, once `tell` has heard why, instead of ending
+/// the process. Once in a thread.
+pub(crate) fn outlive_engine(tell: FailureHook) {
+    let is_first = OUTLIVED.with(|outlived| outlived.set(tell)).is_ok();
+    assert!(is_first, "a thread runs one shard");
+    v8::V8::set_fatal_error_handler(hear_failure);
+}
+
+fn hear_failure(_: &str, _: i32, why: &str) {
+    OUTLIVED.with(|outlived| {
+        if let Some(tell) = outlived.get() {
             tell(why);
+            loop {
+                std::thread::park();
+            }
         }
     });
+    if let Some(tell) = ENDING.get() {
+        tell(why);
+    }
 }
 
 /// Whether V8 takes no flags any more. It ends the process when it is given some, and its bindings

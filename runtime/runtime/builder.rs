@@ -17,6 +17,7 @@ use super::{Error, Runtime};
 use crate::coverage::Coverage;
 use crate::door_guard::DoorFaults;
 use crate::doors::{Clock, Entropy};
+use crate::engine::FailureHook;
 use crate::fetch::Cors;
 use crate::host::TraceSink;
 use crate::http::{HttpDoor, NetworkPolicy};
@@ -63,6 +64,7 @@ pub struct Builder {
     pub(super) rest: RestHook,
     pub(super) measure: Arc<Mutex<MeasureSink>>,
     pub(super) on_stuck: Option<StuckHook>,
+    pub(super) outlive_engine: Option<FailureHook>,
 }
 
 #[derive(Clone, Copy)]
@@ -102,6 +104,7 @@ impl Default for Builder {
             rest: Arc::new(|| {}),
             measure: Arc::new(Mutex::new(Box::new(|_| {}))),
             on_stuck: None,
+            outlive_engine: None,
         }
     }
 }
@@ -374,6 +377,13 @@ impl Builder {
         tell: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         self.on_stuck = Some(StuckHook { patience, tell: Arc::new(tell) });
+        self
+    }
+
+    /// When V8 fails on a host thread, the process lives on: `tell` hears why, and the thread is
+    /// lost. So may be what it shared with others, which is good enough for tests.
+    pub(crate) fn outlive_engine(mut self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.outlive_engine = Some(Arc::new(tell));
         self
     }
 

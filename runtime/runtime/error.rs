@@ -154,6 +154,10 @@ pub enum Error {
          length, say; its world is given up"
     )]
     Stuck,
+    /// V8 has failed in a test's world, as [`on_engine_failure`](crate::on_engine_failure) says.
+    /// The world is given up; its thread waits until the process ends.
+    #[error("V8 failed ({0}); its world is given up")]
+    EngineFailed(String),
     /// The host thread has ended.
     #[error("the runtime has been shut down")]
     Stopped,

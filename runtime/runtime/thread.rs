@@ -23,6 +23,7 @@ use crate::doors::{
     Clock, Entropy, HostDoors, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy,
 };
 use crate::embedders_doors::{EmbeddersClock, EmbeddersEntropy};
+use crate::engine::outlive_engine;
 use crate::helper::Helper;
 use crate::host::{Shard, ShardParts};
 use crate::http::{
@@ -82,6 +83,9 @@ pub(super) fn run_host_thread(
     incoming: mpsc::Receiver<Command>,
     report: std::sync::mpsc::SyncSender<Result<(), Error>>,
 ) {
+    if let Some(tell) = builder.outlive_engine.clone() {
+        outlive_engine(tell);
+    }
     let time = builder.time;
     let rest = builder.rest.clone();
     let _ended = Ended { trace: place.trace.clone(), rest: rest.clone() };

@@ -10,12 +10,10 @@ use kittiwake_ops::{RealmId, ScriptException};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use super::conduct::{Order, go_on};
-use super::{
-    GRACE, TestFileError, TestPage, TestWorldOptions, Trace, UNPOISONED, close, cut_off_after,
-};
+use super::given_up::GivenUp;
+use super::{GRACE, TestFileError, TestPage, TestWorldOptions, Trace, UNPOISONED};
 use crate::host::Shard;
 use crate::quiet::quiet;
 use crate::realm::Call;
@@ -125,7 +123,7 @@ pub struct DrivenWorld {
     runtime: Runtime,
     page: RealmId,
     trace: Trace,
-    stuck: CancellationToken,
+    given_up: GivenUp,
     options: TestWorldOptions,
     /// Requests without an answer, and the pages that will answer them.
     waiting: BTreeMap<u64, RealmId>,
@@ -139,8 +137,8 @@ impl DrivenWorld {
     /// [`TestFileError`]; the file is Kittiwake's own.
     pub async fn open(options: TestWorldOptions) -> Result<Self, TestFileError> {
         let (trace, servers) = (Trace::default(), ScriptedServers::default());
-        let stuck = CancellationToken::new();
-        let runtime = options.builder(&trace, &servers, &stuck).start()?;
+        let given_up = GivenUp::default();
+        let runtime = options.builder(&trace, &servers, &given_up).start()?;
         let (seen, made) = (trace.clone(), options.clone());
         let opened = runtime.ask(|shard| async move {
             let page = TestPage::new(servers, seen, &made);
@@ -148,26 +146,28 @@ impl DrivenWorld {
             shard.load_drive(realm).await.map(|()| realm)
         });
         let page = opened.await??;
-        Ok(DrivenWorld { runtime, page, trace, stuck, options, waiting: BTreeMap::new() })
+        Ok(DrivenWorld { runtime, page, trace, given_up, options, waiting: BTreeMap::new() })
     }
 
     /// Does what is asked for, and answers it; and whatever else has its answer now, before it.
     ///
     /// # Errors
     ///
-    /// [`Error::Stuck`], and [`Error::Stopped`] if the world has ended.
+    /// [`Error::Stuck`], [`Error::EngineFailed`], and [`Error::Stopped`] if the world has ended.
     pub async fn ask(&mut self, request: DriveRequest) -> Result<Vec<DriveAnswer>, Error> {
         let (id, own) = (request.id, self.page);
         let limit = self.options.limit;
         let waiting = std::mem::take(&mut self.waiting);
-        let (answers, waiting) = cut_off_after(limit + GRACE, &self.stuck, |cut_off| {
-            self.runtime.ask(move |shard| async move {
-                let page = shard.test_page().expect("invariant: a driven world has its page");
-                let doing = Doing { shard, page, own };
-                doing.until(request, waiting, cut_off).await
+        let (answers, waiting) = self
+            .given_up
+            .cut_off_after(limit + GRACE, |cut_off| {
+                self.runtime.ask(move |shard| async move {
+                    let page = shard.test_page().expect("invariant: a driven world has its page");
+                    let doing = Doing { shard, page, own };
+                    doing.until(request, waiting, cut_off).await
+                })
             })
-        })
-        .await?;
+            .await?;
         self.waiting = waiting;
         let is_own = |answer: &DriveAnswer| answer.id == id;
         if answers.iter().any(is_own) {
@@ -197,9 +197,9 @@ impl DrivenWorld {
     ///
     /// # Errors
     ///
-    /// [`Error::Stuck`], and those of [`Runtime::shut_down`].
+    /// [`Error::Stuck`], [`Error::EngineFailed`], and those of [`Runtime::shut_down`].
     pub async fn close(self) -> Result<(), Error> {
-        close(self.runtime, &self.stuck).await
+        self.given_up.close(self.runtime).await
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod conduct;
 mod driven;
+mod given_up;
 pub(crate) mod modules;
 mod node_modules;
 mod page;
@@ -18,8 +19,6 @@ use std::time::Duration;
 
 use kittiwake_ops::{ConsoleLevel, RealmId, ScriptException};
 use serde::Deserialize;
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::coverage::Coverage;
@@ -28,6 +27,7 @@ use crate::runtime::{Builder, Error, Runtime};
 use crate::simulation::ScriptedServers;
 use crate::trace::{TraceEvent, TraceKind};
 use conduct::{Conducted, Order, Unfinished};
+use given_up::GivenUp;
 use worker::runs_in_worker;
 
 pub use driven::{
@@ -38,10 +38,6 @@ pub(crate) use page::Turns;
 
 /// How much later than its turn's limit a test is cut off: whoever ran an endless loop is told so.
 const GRACE: Duration = Duration::from_millis(500);
-
-/// How long a turn may take to end when it is told to. One that takes longer is in a function of
-/// V8's that nobody can interrupt, and its world is given up.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a world is made of.
 #[derive(Clone, Debug)]
@@ -179,7 +175,7 @@ pub struct TestWorld {
     own: OwnScope,
     tests: Vec<TestCase>,
     trace: Trace,
-    stuck: CancellationToken,
+    given_up: GivenUp,
     limit: Duration,
     is_inspected: bool,
 }
@@ -235,10 +231,10 @@ impl TestWorld {
         options: &TestWorldOptions,
         wanted: Option<usize>,
     ) -> Result<Self, TestFileError> {
-        let (trace, stuck) = (Trace::default(), CancellationToken::new());
+        let (trace, given_up) = (Trace::default(), GivenUp::default());
         let servers = ScriptedServers::default();
         let own = if runs_in_worker(file) { OwnScope::Worker } else { OwnScope::Page };
-        let builder = options.builder(&trace, &servers, &stuck);
+        let builder = options.builder(&trace, &servers, &given_up);
         let runtime = match own {
             OwnScope::Page => builder,
             // The test is no event, and its worker has nothing else to do.
@@ -246,7 +242,7 @@ impl TestWorld {
         };
         let runtime = runtime.start()?;
         let (file, seen, made) = (file.to_owned(), trace.clone(), options.clone());
-        let opened = cut_off_after(options.limit + GRACE, &stuck, |cut_off| {
+        let opened = given_up.cut_off_after(options.limit + GRACE, |cut_off| {
             runtime.ask(move |shard| async move {
                 let page = TestPage::new(servers, seen, &made);
                 let opened = async {
@@ -275,7 +271,7 @@ impl TestWorld {
         };
         let (limit, is_inspected) = (options.limit, options.inspector.is_some());
         let tests = Vec::new();
-        Ok(TestWorld { runtime, page, own, tests, trace, stuck, limit, is_inspected })
+        Ok(TestWorld { runtime, page, own, tests, trace, given_up, limit, is_inspected })
     }
 
     /// The tests of the file, in its order. None if the world was opened for one of them.
@@ -287,7 +283,7 @@ impl TestWorld {
     ///
     /// # Errors
     ///
-    /// [`Error::Stuck`], and [`Error::Stopped`] if the world has ended.
+    /// [`Error::Stuck`], [`Error::EngineFailed`], and [`Error::Stopped`] if the world has ended.
     pub async fn run(&self, test: &TestCase) -> Result<TestRun, Error> {
         let own = test.timeout_ms.filter(|_| !self.is_inspected).map(Duration::from_millis);
         let limit = own.unwrap_or(self.limit);
@@ -324,17 +320,16 @@ impl TestWorld {
     ///
     /// # Errors
     ///
-    /// [`Error::Stuck`], and those of [`Runtime::shut_down`].
+    /// [`Error::Stuck`], [`Error::EngineFailed`], and those of [`Runtime::shut_down`].
     pub async fn close(self) -> Result<(), Error> {
-        close(self.runtime, &self.stuck).await
+        self.given_up.close(self.runtime).await
     }
 
     async fn conduct(&self, order: Order, limit: Duration) -> Result<Conducted, Error> {
         let page = self.page;
-        cut_off_after(limit + GRACE, &self.stuck, |cut_off| {
-            self.runtime.ask(move |shard| conduct::conduct(shard, page, order, cut_off))
-        })
-        .await
+        let ask =
+            |cut_off| self.runtime.ask(move |shard| conduct::conduct(shard, page, order, cut_off));
+        self.given_up.cut_off_after(limit + GRACE, ask).await
     }
 
     fn unfinished(&self, why: Unfinished, limit: Duration) -> TestFailure {
@@ -366,20 +361,15 @@ impl TestWorld {
 }
 
 impl TestWorldOptions {
-    fn builder(
-        &self,
-        trace: &Trace,
-        servers: &ScriptedServers,
-        stuck: &CancellationToken,
-    ) -> Builder {
-        let (sink, stuck) = (trace.clone(), stuck.clone());
-        Runtime::builder()
+    fn builder(&self, trace: &Trace, servers: &ScriptedServers, given_up: &GivenUp) -> Builder {
+        let sink = trace.clone();
+        given_up
+            .watch(Runtime::builder())
             .coverage(self.coverage.clone())
             .inspector(self.inspector.clone())
             .simulated(self.seed)
             .test_servers(servers.clone())
             .turn_limit(self.limit)
-            .on_stuck_turn(PATIENCE, move || stuck.cancel())
             .serve(self.origin.clone(), &self.root)
             .on_trace(move |event| sink.lock().expect(UNPOISONED).push(event.clone()))
     }
@@ -396,34 +386,3 @@ impl TestFailure {
 }
 
 const UNPOISONED: &str = "invariant: nothing panics while it holds the trace";
-
-/// Nobody waits for a thread that does not come back.
-async fn close(runtime: Runtime, stuck: &CancellationToken) -> Result<(), Error> {
-    match stuck.is_cancelled() {
-        true => Err(Error::Stuck),
-        false => runtime.shut_down().await,
-    }
-}
-
-/// Asks for what may not end, and tells it after `limit` of real time that it has to.
-async fn cut_off_after<R>(
-    limit: Duration,
-    stuck: &CancellationToken,
-    ask: impl AsyncFnOnce(oneshot::Receiver<()>) -> Result<R, Error>,
-) -> Result<R, Error> {
-    let (cut, cut_off) = oneshot::channel();
-    let asked = ask(cut_off);
-    tokio::pin!(asked);
-    tokio::select! {
-        biased;
-        answer = &mut asked => return answer,
-        () = stuck.cancelled() => return Err(Error::Stuck),
-        () = tokio::time::sleep(limit) => {}
-    }
-    drop(cut);
-    tokio::select! {
-        biased;
-        answer = asked => answer,
-        () = stuck.cancelled() => Err(Error::Stuck),
-    }
-}

@@ -72,24 +72,29 @@ fn a_test_that_nobody_can_interrupt_is_given_up_and_named() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_test_in_which_the_engine_ends_the_process_is_named() {
+fn a_test_in_which_the_engine_fails_is_named_and_the_others_go_on() {
     let fills = "test('bad', async () => {
-  await import('./gate.js');
+  await import('./bad_gate.js');
   const all = [];
   for (;;) all.push(new Array(100_000).fill(1));
 });";
-    let app = app(&[("fills.test.js", &test_file(fills))]);
-    let gate = app.path().join("gate.js");
-    let made = std::process::Command::new("mkfifo").arg(&gate).status();
-    assert!(made.is_ok_and(|status| status.success()), "a pipe with a name");
-    let mut process = start(app.path(), &["test", "--timeout", "1m"]);
-    // Is open once the test reads it.
-    let open = std::fs::OpenOptions::new().write(true).open(gate).expect("the pipe");
+    let waits = "test('good', () => import('./good_gate.js'));";
+    let app = app(&[("a_bad.test.js", &test_file(fills)), ("b_good.test.js", &test_file(waits))]);
+    let gates = ["bad_gate.js", "good_gate.js"].map(|name| app.path().join(name));
+    let made = std::process::Command::new("mkfifo").args(&gates).status();
+    assert!(made.is_ok_and(|status| status.success()), "pipes with names");
+    let mut process = start(app.path(), &["test", "--timeout", "1m", "--jobs", "2"]);
+    // Each is open once its test reads it.
+    let [bad, good] =
+        gates.map(|gate| std::fs::OpenOptions::new().write(true).open(gate).expect("the pipe"));
     // Less than its heap may have: the system refuses what the limit would grant.
     process.allow_more_memory(64 << 20);
-    drop(open);
-    process.wait_for_stderr("in one of these tests:");
-    process.wait_for_stderr("  fills.test.js > bad");
+    drop(bad);
+    process.wait_for_line("✗ bad");
+    process.allow_more_memory(1 << 40);
+    drop(good);
+    let text = text(&process.finish().expect_code(1));
+    assert_has(&text, &["V8 failed (", "its world is given up", "✓ good", "1 failed, 1 passed"]);
 }
 
 #[test]

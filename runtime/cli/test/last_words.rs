@@ -1,4 +1,4 @@
-//! What is said if V8 ends the process, when the machine has no memory left, say: which tests ran.
+//! What is said if V8 ends the process, on a thread that is no test's own: which tests ran.
 //!
 //! Invariant: whoever holds the list does nothing meanwhile that V8 could fail in.
 

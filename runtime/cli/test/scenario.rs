@@ -80,7 +80,7 @@ async fn traced(
     let (sink, builder) = (recorder.clone(), Runtime::builder().spare_realm(false));
     let builder = builder.coverage(coverage).inspector(inspector);
     let builder = builder.on_trace(move |event: &TraceEvent| sink.record(event));
-    let result = scenario.run(builder).await;
+    let result = scenario.run_as_test(builder).await;
     let mut text = String::new();
     recorder.each(|event| writeln!(text, "{event}").expect("a string takes all"));
     match result {
