@@ -168,7 +168,7 @@ pub fn run(mut options: TestOptions) -> Result<ExitCode, Refusal> {
         options.jobs = Some(NonZeroUsize::MIN);
         options.timeout = ENDLESS;
     }
-    last_words::prepare();
+    last_words::prepare(options.timeout);
     block_on(async {
         let suites = suites(&options)?;
         let inspector = options.inspect.listen()?;
