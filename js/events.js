@@ -34,11 +34,18 @@ ObjectSetPrototypeOf(Listeners.prototype, null);
 
 /** The listeners of a target, which deno_web keeps by a symbol of its own. */
 export function listenersOf(target) {
-  if (target[eventTargetData] === undefined) {
-    setEventTargetData(target);
-    target[eventTargetData].listeners = new Listeners();
-  }
-  return target[eventTargetData].listeners;
+  const data = target[eventTargetData];
+  return (data ?? setListeners(target)).listeners;
+}
+
+// It makes a slow dictionary of listeners, and the rest is the same for each target.
+const sample = {};
+setEventTargetData(sample);
+
+function setListeners(target) {
+  const data = { ...sample[eventTargetData], listeners: new Listeners() };
+  target[eventTargetData] = data;
+  return data;
 }
 
 /** Whether anybody listens at `target`. */
@@ -99,8 +106,10 @@ export function dispatchPlatformEvent(target, event) {
  * place that the first value had.
  */
 class EventHandler {
-  constructor(value) {
+  constructor(type, value, next) {
+    this.type = type;
     this.value = value;
+    this.next = next;
   }
 
   handleEvent(event) {
@@ -117,6 +126,16 @@ function addHandler(target, type, handler) {
   else ArrayPrototypePush(listeners[type], record);
 }
 
+// By this, a target has its handlers: the last one, which knows the others. A symbol for each type
+// would be looked up by name at each setting, because the setters share what the engine learns.
+const lastHandler = Symbol("handlers");
+
+function handlerOf(target, type) {
+  let handler = target[lastHandler];
+  while (handler !== undefined && handler.type !== type) handler = handler.next;
+  return handler;
+}
+
 /**
  * Defines `on${type}`. deno_web's accessors take any object and have no names, and make a map and a
  * closure for each target; these do not.
@@ -128,20 +147,20 @@ export function defineHandler(target, type, isErrorHandler = false) {
     return;
   }
   const name = `on${type}`;
-  const slot = Symbol(name);
   const attribute = {
     get [name]() {
-      return attributeOwner(this, target)[slot]?.value ?? null;
+      return handlerOf(attributeOwner(this, target), type)?.value ?? null;
     },
     set [name](value) {
       const owner = attributeOwner(this, target);
       const isHandler = typeof value === "function" || typeof value === "object";
-      const handler = owner[slot];
+      const handler = handlerOf(owner, type);
       if (handler !== undefined) {
         handler.value = isHandler ? value : null;
       } else if (isHandler && value !== null) {
-        owner[slot] = new EventHandler(value);
-        addHandler(owner, type, owner[slot]);
+        const added = new EventHandler(type, value, owner[lastHandler]);
+        owner[lastHandler] = added;
+        addHandler(owner, type, added);
       }
     },
   };
