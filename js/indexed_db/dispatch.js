@@ -47,11 +47,21 @@ export function dispatchUp(targets, event) {
 }
 
 /** A path for `composedPath()`. A list that grows would take three times the memory. */
-export function pathTo(target, parent, ancestor) {
+function pathTo(target, parent, ancestor) {
   const first = stepOf(target, target);
   if (parent === undefined) return [first];
   const second = stepOf(parent, null);
   return ancestor === undefined ? [first, second] : [first, second, stepOf(ancestor, null)];
+}
+
+/** What paths of a transaction's requests have in common. */
+export function ancestry(transaction, database) {
+  return [stepOf(transaction, null), stepOf(database, null)];
+}
+
+/** As `pathTo`, for a request of a transaction. */
+export function pathBelow(request, ancestors) {
+  return [stepOf(request, request), ancestors[0], ancestors[1]];
 }
 
 function stepOf(item, target) {

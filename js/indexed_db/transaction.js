@@ -8,10 +8,11 @@ import { core, primordials } from "ext:core/mod.js";
 import { afterCheckpoint, defineHandler } from "ext:kittiwake/events.js";
 import { addPart, failed, finishWith, succeeded } from "ext:kittiwake/indexed_db/answer.js";
 import {
+  ancestry,
   dispatchSuccess,
   dispatchUp,
   isHeard,
-  pathTo,
+  pathBelow,
 } from "ext:kittiwake/indexed_db/dispatch.js";
 import { createObjectStore } from "ext:kittiwake/indexed_db/object_store.js";
 import {
@@ -132,6 +133,8 @@ export function createTransaction(id, db, connection, mode, scope, durability, u
     upgrade,
     phase: upgrade === null ? "active" : "inactive",
     error: null,
+    // From it upwards, once an event of a request has gone there.
+    ancestors: undefined,
     handles: new SafeMap(),
     // Numbers of requests that have no answer yet -> the requests, in their order.
     requests: new SafeMap(),
@@ -391,7 +394,8 @@ function fireSuccess(transaction, state, request, requested) {
     // Most of many requests are of no interest, and an event costs more than they do.
     if (!isHeard(request, "success") && !isHeard(transaction, "success") &&
       !isHeard(db, "success")) return;
-    requested.path = pathTo(request, transaction, db);
+    state.ancestors ??= ancestry(transaction, db);
+    requested.path = pathBelow(request, state.ancestors);
   }
   if (state.phase === "inactive") state.phase = "active";
   const threw = dispatchSuccess(requested.path);
