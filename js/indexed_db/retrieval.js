@@ -130,8 +130,8 @@ export function valueTo(store) {
   return mayLackKeys(store) ? firstOf(valuesTo(store)) : firstAsItIs;
 }
 
-/** The option of who wants one record. */
-export const one = { __proto__: null, limit: 1 };
+/** The options of who wants one record. With all of them, none is looked for in a prototype. */
+export const one = { direction: "next", limit: 1, from: fromTheStart, isPage: false };
 
 /**
  * What to make of records, which the host gives as three lists: keys, primary keys or undefined
