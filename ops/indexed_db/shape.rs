@@ -54,7 +54,7 @@ impl Shape {
                 tag => {
                     shape.bytes.extend_from_slice(kept.up_to(behind_name));
                     shape.leaves.push(shape.bytes.len());
-                    leaves.push(Leaf::read(tag, &mut rest)?);
+                    Leaf::read(tag, &mut rest, leaves)?;
                     kept = rest;
                 }
             }
@@ -71,7 +71,7 @@ impl Shape {
         let mut from = 0;
         for place in &self.leaves {
             rest = Reader(rest.0.strip_prefix(&self.bytes[from..*place])?);
-            leaves.push(Leaf::read(rest.tag()?, &mut rest)?);
+            Leaf::read(rest.tag()?, &mut rest, leaves)?;
             from = *place;
         }
         (rest.0 == &self.bytes[from..]).then_some(())
@@ -138,20 +138,23 @@ pub(super) enum Leaf<'a> {
 }
 
 impl<'a> Leaf<'a> {
-    /// What is behind its tag, which has been read.
-    fn read(tag: u8, rest: &mut Reader<'a>) -> Option<Self> {
-        Some(match tag {
-            b'_' => Self::Undefined,
-            b'0' => Self::Null,
-            b'T' => Self::Boolean(true),
-            b'F' => Self::Boolean(false),
-            b'I' => Self::Integer(rest.integer()?),
-            b'U' => Self::Number(rest.number()?.into()),
-            b'N' => Self::Number(rest.double()?),
-            b'D' => Self::Date(rest.double()?),
-            b'"' => Self::Latin1(rest.text()?),
-            b'c' => Self::Utf16(rest.text()?),
+    /// Adds what is behind its tag, which has been read. Each kind is written where it is to stay:
+    /// a processor waits long for what it has just written in other pieces than it reads.
+    #[inline]
+    fn read(tag: u8, rest: &mut Reader<'a>, leaves: &mut Vec<Self>) -> Option<()> {
+        match tag {
+            b'_' => leaves.push(Self::Undefined),
+            b'0' => leaves.push(Self::Null),
+            b'T' => leaves.push(Self::Boolean(true)),
+            b'F' => leaves.push(Self::Boolean(false)),
+            b'I' => leaves.push(Self::Integer(rest.integer()?)),
+            b'U' => leaves.push(Self::Number(rest.number()?.into())),
+            b'N' => leaves.push(Self::Number(rest.double()?)),
+            b'D' => leaves.push(Self::Date(rest.double()?)),
+            b'"' => leaves.push(Self::Latin1(rest.text()?)),
+            b'c' => leaves.push(Self::Utf16(rest.text()?)),
             _ => return None,
-        })
+        }
+        Some(())
     }
 }

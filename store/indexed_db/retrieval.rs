@@ -250,7 +250,7 @@ impl IndexedDatabase {
         if query.retrieved != Retrieved::Values {
             let (key, _) = Key::decode_first(entry)?;
             found.records.keys.push(key);
-            found.records.primary_keys.push(Key::decode(primary)?);
+            Key::decode_to(primary, &mut found.records.primary_keys)?;
         }
         if query.retrieved != Retrieved::Keys {
             let sql = "SELECT key, value, has_blobs, checksum FROM records
@@ -272,7 +272,7 @@ impl IndexedDatabase {
     ) -> Result<(), Interrupted> {
         let primary = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
         if query.retrieved != Retrieved::Values {
-            found.records.keys.push(Key::decode(primary)?);
+            Key::decode_to(primary, &mut found.records.keys)?;
         }
         if query.retrieved != Retrieved::Keys {
             self.add_value(row, query.source.object_store, primary, found)?;
