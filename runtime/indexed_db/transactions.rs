@@ -352,7 +352,7 @@ impl Shard {
         let database = &transaction.connection.database;
         let Ok(mut engine) = database.engine.try_lock() else { return vec![] };
         let Some(engine) = engine.as_mut() else { return vec![] };
-        let requests = to_store(transaction.pending.take());
+        let requests = to_store(transaction.pending.borrow_mut().drain(..));
         transaction.answers_of(execute(engine, self.begin(transaction), &requests, None))
     }
 

@@ -60,7 +60,8 @@ impl Key {
 
     /// The bytes of a key, with `generated` in the place of [`Key::Generated`].
     pub fn encode_with(&self, generated: &Key) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        // Room for a number, which would need more twice.
+        let mut bytes = Vec::with_capacity(16);
         // Arrays whose elements are not all written. Not recursion: scripts choose the depth.
         let mut open = Vec::new();
         let mut next = Some(self);
