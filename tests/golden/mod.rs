@@ -83,7 +83,7 @@ fn left(text: &mut String, sync: &UnsettledSync) -> std::fmt::Result {
     clippy::disallowed_methods,
     reason = "a person asks for new golden traces through the environment, as with other tools"
 )]
-fn updates() -> bool {
+pub fn updates() -> bool {
     std::env::var(UPDATE).is_ok_and(|value| value == "1")
 }
 

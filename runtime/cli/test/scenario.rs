@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use kittiwake::{
-    Coverage, Inspector, Runtime, Scenario, SyncState, TestCase, TestFailure, TestMode, TestRun,
-    TraceEvent, UnsettledSync,
+    Coverage, Inspector, Runtime, Scenario, ScenarioError, SyncState, TestCase, TestFailure,
+    TestMode, TestRun, TraceEvent, UnsettledSync,
 };
 use tokio::time::Instant;
 
@@ -49,7 +49,7 @@ async fn check(
 ) -> Result<(), TestFailure> {
     let failed = |message| TestFailure { message, ..TestFailure::default() };
     let scenario = Scenario::load(folder).map_err(|error| failed(error.to_string()))?;
-    let actual = traced(scenario, recorder, onlookers).await;
+    let actual = traced(scenario, recorder, onlookers).await.map_err(failed)?;
     let golden = folder.join(GOLDEN);
     if update {
         let written = std::fs::write(&golden, actual);
@@ -71,12 +71,12 @@ async fn check(
     })
 }
 
-/// All that a run says.
+/// All that a run says; or what is wrong with the scenario itself.
 async fn traced(
     scenario: Scenario,
     recorder: &Recorder,
     (coverage, inspector): Onlookers,
-) -> String {
+) -> Result<String, String> {
     let (sink, builder) = (recorder.clone(), Runtime::builder().spare_realm(false));
     let builder = builder.coverage(coverage).inspector(inspector);
     let builder = builder.on_trace(move |event: &TraceEvent| sink.record(event));
@@ -85,9 +85,12 @@ async fn traced(
     recorder.each(|event| writeln!(text, "{event}").expect("a string takes all"));
     match result {
         Ok(unsettled) => unsettled.iter().for_each(|sync| left(&mut text, sync)),
+        Err(error @ (ScenarioError::Read { .. } | ScenarioError::Parse { .. })) => {
+            return Err(error.to_string());
+        }
         Err(error) => writeln!(text, "failed: {error}").expect("a string takes all"),
     }
-    text
+    Ok(text)
 }
 
 fn left(text: &mut String, sync: &UnsettledSync) {
