@@ -68,6 +68,7 @@ export class BroadcastChannel extends EventTarget {
       throw new DOMException(`${prefix}: Channel is closed`, "InvalidStateError");
     }
     const { data } = serializeWithTransfer(message, [], prefix);
+    if (!open.has(this)) return; // a getter of the message has closed it; as in Chromium
     op_broadcast_admit(data.byteLength);
     deliver(this.#name, data, this);
     op_broadcast_send(subscription, this.#name, data, 0);
@@ -95,7 +96,8 @@ async function receive(from) {
     const received = op_broadcast_recv(from);
     core.unrefOpPromise(received);
     const message = await received;
-    if (message === null) break;
+    // Once the last channel is closed, nobody is to hear what still comes this way.
+    if (message === null || from !== subscription) break;
     try {
       deliver(message[0], new Uint8Array(message[1]));
     } catch {
