@@ -13,7 +13,7 @@ import { isObject } from "ext:kittiwake/webidl.js";
 
 const {
   op_mappings_have_room,
-  op_mappings_have_room_for_instance,
+  op_wasm_memories,
   op_wasm_streaming_feed,
   op_wasm_streaming_set_url,
 } = core.ops;
@@ -74,6 +74,24 @@ async function compile(source, rid) {
   }
 }
 
+/** Memories of instances under way: what looks up their imports may make others meanwhile. */
+let underWay = 0;
+
+/** What `make` answers, which makes an instance of `module`. */
+function withRoom(module, prefix, make) {
+  const memories = op_wasm_memories(module);
+  if (!op_mappings_have_room(underWay + memories)) {
+    const reason = "Out of memory: Cannot allocate Wasm memory for new instance";
+    throw new RangeError(`${prefix}: ${reason}`);
+  }
+  underWay += memories;
+  try {
+    return make();
+  } finally {
+    underWay -= memories;
+  }
+}
+
 /** Called once in each realm, before any user script. */
 export function boundWebAssembly() {
   const { WebAssembly } = globalThis;
@@ -81,8 +99,8 @@ export function boundWebAssembly() {
     WebAssembly;
 
   async function instantiateModule(module, imports) {
-    requireRoomForInstance(module, "WebAssembly.instantiate()");
-    return await ReflectApply(instantiate, WebAssembly, [module, imports]);
+    const make = () => ReflectApply(instantiate, WebAssembly, [module, imports]);
+    return await withRoom(module, "WebAssembly.instantiate()", make);
   }
 
   /** What the engine does in one step; there is room to be looked for between the two. */
@@ -115,30 +133,22 @@ export function boundWebAssembly() {
   };
   WebAssembly.instantiate = functions.instantiate;
   WebAssembly.instantiateStreaming = functions.instantiateStreaming;
-  replaceConstructor("Instance", (module) => {
-    requireRoomForInstance(module, "WebAssembly.Instance()");
+  replaceConstructor("Instance", (module, make) => {
+    return withRoom(module, "WebAssembly.Instance()", make);
   });
-  replaceConstructor("Memory", () => {
-    if (!op_mappings_have_room(1)) {
-      throw new RangeError("WebAssembly.Memory(): could not allocate memory");
-    }
+  replaceConstructor("Memory", (_descriptor, make) => {
+    if (op_mappings_have_room(1)) return make();
+    throw new RangeError("WebAssembly.Memory(): could not allocate memory");
   });
 }
 
-function requireRoomForInstance(module, prefix) {
-  if (op_mappings_have_room_for_instance(module)) return;
-  const reason = "Out of memory: Cannot allocate Wasm memory for new instance";
-  throw new RangeError(`${prefix}: ${reason}`);
-}
-
-/** One that calls `requireRoom` with its first argument. */
-function replaceConstructor(name, requireRoom) {
+/** One that `construct` makes, from the first argument and what the engine would do. */
+function replaceConstructor(name, construct) {
   const constructor = WebAssembly[name];
   const value = new Proxy(constructor, {
     __proto__: null,
     construct(target, args, newTarget) {
-      requireRoom(args[0]);
-      return ReflectConstruct(target, args, newTarget);
+      return construct(args[0], () => ReflectConstruct(target, args, newTarget));
     },
   });
   ObjectDefineProperty(constructor.prototype, "constructor", { __proto__: null, value });

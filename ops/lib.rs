@@ -62,9 +62,7 @@ pub use indexed_db::*;
 pub use keys::*;
 pub use lazy::*;
 pub use locks::*;
-pub use mappings::{
-    op_mappings_have_room, op_mappings_have_room_for_clone, op_mappings_have_room_for_instance,
-};
+pub use mappings::{op_mappings_have_room, op_mappings_have_room_for_clone, op_wasm_memories};
 pub use message_port::*;
 pub use navigation_preload::*;
 pub use network::*;

@@ -74,14 +74,14 @@ fn counted() -> Option<usize> {
 
 /// How many memories a WebAssembly module defines, which each of its instances has.
 /// <https://webassembly.github.io/spec/core/binary/modules.html#binary-memsec>
-fn memories(module: &[u8]) -> Option<usize> {
+fn memories(module: &[u8]) -> Option<u32> {
     const MEMORY_SECTION: u8 = 5;
     let mut rest = Reader(module);
     rest.take(8)?;
     loop {
         let (section, length) = (rest.byte()?, rest.number()?);
         if section == MEMORY_SECTION {
-            return Some(rest.number()? as usize);
+            return rest.number();
         }
         rest.take(length as usize)?;
     }
@@ -102,13 +102,9 @@ pub fn op_mappings_have_room_for_clone(
     have_room_for_clone(scope, bytes)
 }
 
-/// As [`have_room`], for an instance of `module`; also if that is none.
-#[op2(nofast)]
-pub fn op_mappings_have_room_for_instance(
-    scope: &mut v8::PinScope<'_, '_>,
-    module: v8::Local<'_, v8::Value>,
-) -> bool {
-    let Ok(module) = v8::Local::<v8::WasmModuleObject>::try_from(module) else { return true };
-    let module = module.get_compiled_module();
-    have_room(scope, memories(module.get_wire_bytes_ref()).unwrap_or(0))
+/// How many memories each instance of `module` has of its own; 0 of what is no module.
+#[op2(fast)]
+pub fn op_wasm_memories(module: v8::Local<'_, v8::Value>) -> u32 {
+    let Ok(module) = v8::Local::<v8::WasmModuleObject>::try_from(module) else { return 0 };
+    memories(module.get_compiled_module().get_wire_bytes_ref()).unwrap_or(0)
 }

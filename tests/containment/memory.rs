@@ -201,6 +201,16 @@ const MAKERS: &str = "const all = [];
       return new Uint8Array(header.concat(section));
     };";
 
+/// Each instance is under way, and has its room, while its import is looked up and makes another.
+const NESTED: &str = "const bytes = [...module(1e3)];
+    const imports = [1, 4, 1, 96, 0, 0, 2, 7, 1, 1, 109, 1, 102, 0, 0];
+    bytes.splice(8, 0, ...imports);
+    const one = new WebAssembly.Module(new Uint8Array(bytes));
+    const nested = (depth) => new WebAssembly.Instance(one, {
+      get m() { if (depth > 0) all.push(nested(depth - 1)); return { f() {} }; },
+    });
+    all.push(nested(50));";
+
 #[test]
 fn a_script_cannot_use_up_the_memory_mappings_of_the_process() {
     for (script, expected) in [
@@ -213,6 +223,7 @@ fn a_script_cannot_use_up_the_memory_mappings_of_the_process() {
         ),
         ("for (;;) all.push(new WebAssembly.Memory({ initial: 1 }));", "RangeError"),
         ("new WebAssembly.Instance(new WebAssembly.Module(module(4e4)));", "RangeError"),
+        (NESTED, "RangeError"),
     ] {
         let script = format!("{MAKERS} try {{ {script} }} catch (error) {{ throw error.name; }}");
         is_refused(&[(Limit::Buffers, 8 << 30)], &script, &[expected]);
